@@ -1,0 +1,2 @@
+//! The `livepc` binary.
+fn main() {}
