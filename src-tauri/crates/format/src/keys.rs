@@ -1,0 +1,118 @@
+//! `keys.json`: which signing key is valid from which epoch on, signed by the root key. It only grows.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::document;
+use crate::error::{FormatError, Result};
+use crate::limits;
+use crate::signed::{Envelope, PublicKey, SecretKey};
+use crate::text::check_name;
+use crate::{Digest, LivePcId};
+
+/// The media type of `keys.json`'s payload.
+pub const TYPE: &str = "application/vnd.livepc.keys+json";
+const WHAT: &str = "keys.json";
+
+/// The signing keys of one LivePC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keys {
+    /// The major version of the format.
+    pub version: u32,
+    /// Names of features that a reader must know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
+    /// The root key: it signs this document and nothing else.
+    pub root: PublicKey,
+    /// The short name of the LivePC: with the root key it makes the id.
+    pub name: String,
+    /// The signing keys, by rising epoch.
+    pub keys: Vec<SigningKeyEntry>,
+}
+
+/// A signing key and when its time begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SigningKeyEntry {
+    /// The first epoch that this key signs; it ends the time of the key before.
+    pub epoch: u32,
+    /// The key.
+    pub key: PublicKey,
+    /// When the root key signed for it.
+    pub issued: Timestamp,
+}
+
+impl Keys {
+    /// The first keys of a LivePC: `signing` is valid from epoch 1 on.
+    #[must_use]
+    pub fn new(root: PublicKey, name: &str, signing: PublicKey, now: Timestamp) -> Self {
+        Self {
+            version: document::VERSION,
+            requires: Vec::new(),
+            root,
+            name: name.to_owned(),
+            keys: vec![SigningKeyEntry {
+                epoch: 1,
+                key: signing,
+                issued: now,
+            }],
+        }
+    }
+
+    /// Reads and verifies `keys.json`. Whether its root key is the right one is for the caller to decide.
+    pub fn open(bytes: &[u8]) -> Result<Self> {
+        let envelope = Envelope::parse(WHAT, TYPE, bytes, limits::KEYS_BYTES)?;
+        let keys: Self = document::parse(WHAT, envelope.payload.as_bytes(), limits::KEYS_BYTES)?;
+        envelope.verify(WHAT, &keys.root)?;
+        keys.check()?;
+        Ok(keys)
+    }
+
+    /// Signs the document and gives the bytes of `keys.json`.
+    pub fn seal(&self, root: &SecretKey) -> Result<Vec<u8>> {
+        self.check()?;
+        let payload = String::from_utf8_lossy(&document::pretty(self)).into_owned();
+        Ok(Envelope::sign(TYPE, payload, root)?.to_bytes())
+    }
+
+    fn check(&self) -> Result<()> {
+        check_name(WHAT, "name", &self.name)?;
+        let rising = self.keys.windows(2).all(|pair| pair[0].epoch < pair[1].epoch);
+        if self.keys.is_empty() || self.keys.len() > 1000 || self.keys[0].epoch == 0 || !rising {
+            return Err(FormatError::malformed(
+                WHAT,
+                "the epochs of its keys must rise from 1",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The id of the LivePC.
+    #[must_use]
+    pub fn livepc(&self) -> LivePcId {
+        self.root.livepc_id(&self.name)
+    }
+
+    /// The newest epoch; heads of earlier ones are no longer valid.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.keys.last().map_or(0, |entry| entry.epoch)
+    }
+
+    /// The key that signs heads of the newest epoch.
+    #[must_use]
+    pub fn current(&self) -> Option<&PublicKey> {
+        self.keys.last().map(|entry| &entry.key)
+    }
+
+    /// True if this document says all that `earlier` said: keys are added, never changed or taken back.
+    #[must_use]
+    pub fn extends(&self, earlier: &Self) -> bool {
+        self.root == earlier.root && self.name == earlier.name && self.keys.starts_with(&earlier.keys)
+    }
+
+    /// A digest to remember the document by.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(&document::pretty(self))
+    }
+}
