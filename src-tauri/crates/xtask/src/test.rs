@@ -1,0 +1,163 @@
+//! What each stage of `cargo xtask test` does.
+//!
+//! Every cargo call selects the whole workspace with the same features: another selection could
+//! unify other features and compile the dependencies once more.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::packages::{Consent, Purpose};
+use crate::process::run;
+use crate::targets::TestTargets;
+use crate::workspace::Workspace;
+use crate::{bindings, deny, packages, windows, wine};
+
+/// Installs what the other stages need.
+pub(crate) fn packages(workspace: &Workspace, consent: Consent, long: bool) -> Result<()> {
+    let mut purposes = vec![
+        Purpose::Build,
+        Purpose::Machines,
+        Purpose::Guest,
+        Purpose::Tests,
+        Purpose::Windows,
+    ];
+    if long {
+        purposes.push(Purpose::Wine);
+    }
+    packages::ensure(workspace, &purposes, consent)
+}
+
+/// Checks the formatting of all Rust code.
+pub(crate) fn fmt(workspace: &Workspace) -> Result<()> {
+    run(workspace.cargo().args(["fmt", "--all", "--check"]))
+}
+
+/// Checks, tests and builds the UI.
+pub(crate) fn ui(workspace: &Workspace) -> Result<()> {
+    let folder = workspace.root.join("ui");
+    install_node_modules(&folder)?;
+    let scripts = scripts(&folder)?;
+    for script in ["check", "lint", "test", "build"] {
+        if scripts.iter().any(|name| name == script) {
+            run(npm(&folder).args(["run", script]))?;
+        } else if script == "lint" {
+            println!("ui/package.json has no `lint` script: the UI is linted by `check` alone");
+        } else {
+            bail!("ui/package.json has no `{script}` script");
+        }
+    }
+    Ok(())
+}
+
+/// `npm ci`, unless what it would install is there.
+fn install_node_modules(folder: &Path) -> Result<()> {
+    let lock = folder.join("package-lock.json");
+    let changed = fs::metadata(&lock)
+        .with_context(|| format!("{} is missing", lock.display()))?
+        .modified()?;
+    let installed = fs::metadata(folder.join("node_modules/.package-lock.json"));
+    if installed.is_ok_and(|installed| installed.modified().is_ok_and(|time| time >= changed)) {
+        println!("node_modules is up to date");
+        return Ok(());
+    }
+    run(npm(folder).args(["ci", "--no-audit", "--no-fund", "--prefer-offline"]))
+}
+
+/// The names of the scripts of a `package.json`.
+fn scripts(folder: &Path) -> Result<Vec<String>> {
+    let file = folder.join("package.json");
+    let text = fs::read_to_string(&file).with_context(|| format!("{} is missing", file.display()))?;
+    let package: Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
+    let scripts = package["scripts"]
+        .as_object()
+        .context("ui/package.json has no scripts")?;
+    Ok(scripts.keys().cloned().collect())
+}
+
+/// `npm` in a folder.
+pub(crate) fn npm(folder: &Path) -> Command {
+    // On Windows npm is a script, which only its full name finds.
+    let mut command = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
+    command.current_dir(folder);
+    command
+}
+
+/// Lints everything; warnings are errors.
+pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
+    run(workspace
+        .cargo()
+        .args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// Builds the sample guest's two releases; its script keeps what has not changed.
+pub(crate) fn guest(workspace: &Workspace) -> Result<()> {
+    run(Command::new("bash")
+        .current_dir(&workspace.root)
+        .arg("tests/guest/build.sh")
+        .arg(workspace.guest()))
+}
+
+/// Compiles every binary and every test in one go.
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
+    run(workspace
+        .cargo()
+        .args(["build", "--workspace", "--bins", "--tests"]))
+}
+
+/// Runs the crates' own tests and documentation examples.
+pub(crate) fn unit(workspace: &Workspace) -> Result<()> {
+    let targets = TestTargets::of(workspace)?;
+    let mut tests = workspace.cargo();
+    tests.args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]);
+    for name in &targets.integration {
+        tests.args(["--test", name]);
+    }
+    // The export tests of ts-rs write where they are told: not into the source tree.
+    let bindings = tempfile::tempdir()?;
+    run(tests.env("TS_RS_EXPORT_DIR", bindings.path()))?;
+    run(workspace.cargo().args(["test", "--workspace", "--doc"]))?;
+    bindings::check(workspace)
+}
+
+/// Runs the end-to-end suites, one after the other, on the built binaries.
+pub(crate) fn end_to_end(workspace: &Workspace) -> Result<()> {
+    let (cli, desktop) = (workspace.binary("livepc"), workspace.binary("livepc-desktop"));
+    for binary in [&cli, &desktop] {
+        if !binary.is_file() {
+            bail!("{} is missing: run the `build` stage first", binary.display());
+        }
+    }
+    let guest = workspace.guest();
+    if !guest.join("guest-1.raw").is_file() {
+        bail!("{} holds no guest: run the `guest` stage first", guest.display());
+    }
+    let suites = TestTargets::of(workspace)?.end_to_end;
+    if suites.is_empty() {
+        bail!("the `livepc-tests` crate has no suite");
+    }
+    for suite in suites {
+        run(workspace
+            .cargo()
+            .env("LIVEPC_BIN", &cli)
+            .env("LIVEPC_DESKTOP_BIN", &desktop)
+            .env("LIVEPC_TEST_GUEST", &guest)
+            .args(["test", "--workspace", "--test", &suite]))?;
+    }
+    Ok(())
+}
+
+/// Type-checks for Windows; `long` adds the tests under Wine.
+pub(crate) fn windows(workspace: &Workspace, long: bool) -> Result<()> {
+    windows::check(workspace)?;
+    if long { wine::test(workspace) } else { Ok(()) }
+}
+
+/// Checks the dependencies' licences, sources and advisories.
+pub(crate) fn deny(workspace: &Workspace) -> Result<()> {
+    deny::check(workspace)
+}
