@@ -16,6 +16,8 @@ mod windows;
 mod wine;
 mod workspace;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 use crate::packages::Consent;
@@ -75,10 +77,20 @@ enum Task {
     },
 }
 
-fn main() -> anyhow::Result<()> {
-    let cli = Cli::parse();
+fn main() -> ExitCode {
+    match run(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The causes on one line; a backtrace would only bury the failed command's own words.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
     let workspace = Workspace::locate()?;
-    match cli.task {
+    match task {
         Task::Demo { yes, headless } => demo::run(&workspace, Consent::new(yes), headless),
         Task::Test { list: true, .. } => {
             stages::print_list();

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use crate::process;
+use crate::windows;
 use crate::workspace::Workspace;
 
 /// What system packages are for.
@@ -57,6 +58,8 @@ impl Purpose {
                 "webkit2gtk-driver",
                 "xvfb",
             ],
+            // With rustup's standard library for Windows only the C code needs a compiler.
+            Self::Windows if windows::has_std()? => &["gcc-mingw-w64-x86-64"],
             Self::Windows => &["cargo-web", "gcc-mingw-w64-x86-64", "rust-web-src", "rustc-web"],
             Self::Wine => &["wine", "wine64"],
         };
@@ -101,12 +104,16 @@ pub(crate) fn ensure(workspace: &Workspace, purposes: &[Purpose], consent: Conse
         println!("  {}", join(&wanted));
         return Ok(());
     }
+    let root = process::output(Command::new("id").arg("-u"))?.trim() == "0";
     let missing = missing(&wanted)?;
     if missing.is_empty() {
         println!("All {} system packages are installed.", wanted.len());
-        return Ok(());
+        return if purposes.contains(&Purpose::Guest) {
+            know_packages(root)
+        } else {
+            Ok(())
+        };
     }
-    let root = process::output(Command::new("id").arg("-u"))?.trim() == "0";
     println!("Missing system packages ({}): {}", missing.len(), join(&missing));
     if !root {
         println!("They can be installed with:");
@@ -193,6 +200,16 @@ fn install(missing: &BTreeSet<String>, root: bool) -> Result<()> {
             .args(missing.iter().filter(|name| *name != "qemu-utils"))
             .arg(format!("qemu-utils/{codename}")),
     )
+}
+
+/// Fetches the package lists where there are none: the guest is made of packages that apt finds by them.
+fn know_packages(root: bool) -> Result<()> {
+    let known =
+        process::output(Command::new("apt-cache").args(["--names-only", "search", "^busybox-static$"]))?;
+    if known.is_empty() {
+        process::run(apt_get(root).arg("update"))?;
+    }
+    Ok(())
 }
 
 /// `apt-get` that asks nothing, and waits for another one to end.

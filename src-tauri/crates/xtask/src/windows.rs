@@ -81,7 +81,10 @@ pub(crate) fn cargo(workspace: &Workspace, verb: &str) -> Result<Command> {
 }
 
 /// Whether the toolchain in use has a standard library for Windows.
-fn has_std() -> Result<bool> {
+///
+/// # Errors
+/// When `rustc` cannot be asked.
+pub(crate) fn has_std() -> Result<bool> {
     let folder =
         process::output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]))?;
     Ok(Path::new(folder.trim()).is_dir())
