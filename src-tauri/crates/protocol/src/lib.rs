@@ -1,1 +1,50 @@
-//! LivePC protocol.
+//! What clients, the agent and runners say to each other, and how they find each other.
+//!
+//! The *agent* is the one process of a home that fetches and writes; *runners* serve the disks of one running machine
+//! each; *clients* are the app and the command line. They talk over a local socket (a named pipe on Windows) that only
+//! the user can open: one JSON message a line, as `message` describes. A client sends [`Request`]s and gets an
+//! [`Answer`] or a [`Problem`] for each; after [`Request::Watch`] it also gets a whole [`Snapshot`] at every change,
+//! four a second at most.
+//!
+//! The protocol has one version number. Fields are only added, never changed, so that a runner that was started by an
+//! older LivePC goes on working with a newer agent.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), livepc_protocol::Problem> {
+//! use livepc_protocol::{Answer, Client, Home, Launcher, Request};
+//!
+//! let home = Home::default_for_user()?;
+//! let launcher = Launcher::for_this_program()?;
+//! let client = Client::connect_or_start(&home, &launcher, "example").await?;
+//! if let Answer::List { livepcs } = client.call(Request::List).await? {
+//!     println!("{} subscriptions", livepcs.len());
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod home;
+mod launch;
+mod lock;
+mod message;
+mod problem;
+mod request;
+mod socket;
+mod state;
+
+pub use client::Client;
+pub use home::Home;
+pub use launch::{Launcher, detach};
+pub use lock::ProcessLock;
+pub use message::{Call, MAX_MESSAGE, Message, PROTOCOL, Read, Write, read_message, write_message};
+pub use problem::{Code, Problem};
+pub use request::{
+    Answer, Display, IndexObject, JobAction, LibraryEntry, OpenedRelease, Preview, Request, SourceStatus,
+    Until, UpdateReport,
+};
+pub use socket::{Listener, Stream, connect};
+pub use state::{
+    Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, ReleaseInfo, RunnerState, Snapshot, StoreUse,
+    Trust,
+};

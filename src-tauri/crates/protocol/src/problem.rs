@@ -1,0 +1,76 @@
+//! Errors as they cross a process boundary: a code for programs, a message and a hint for people.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// What kind of problem it is. A code exists only where some consumer acts on it: the exit code of the command line
+/// follows from it, and the app decides by it what to offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Code {
+    /// The request itself is wrong.
+    Usage,
+    /// There is no such LivePC, release, source or file.
+    NotFound,
+    /// A signature, key, digest or order is not what it must be.
+    Trust,
+    /// A server could not be reached or answered wrongly.
+    Network,
+    /// There is no space left.
+    DiskFull,
+    /// The hypervisor is missing, broken or failed.
+    Hypervisor,
+    /// It was made for a later version of LivePC.
+    UpdateLivepc,
+    /// Something else holds what is needed.
+    Busy,
+    /// Somebody asked for it to stop.
+    Cancelled,
+    /// The agent ended before it answered; trying again starts a new one.
+    AgentGone,
+    /// Anything else.
+    Failed,
+}
+
+/// A problem, told to a person: what happened and why, and what to do next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS, thiserror::Error)]
+#[error("{message}")]
+#[ts(export)]
+pub struct Problem {
+    /// For programs.
+    pub code: Code,
+    /// What happened, and why.
+    pub message: String,
+    /// What to do next.
+    #[serde(default)]
+    pub hint: String,
+}
+
+impl Problem {
+    /// A problem with what to do about it.
+    pub fn new(code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// A failure of the operating system while `doing` something.
+    #[must_use]
+    pub fn io(doing: &str, error: &std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::StorageFull {
+            return Self::new(
+                Code::DiskFull,
+                format!("There is no space left ({doing})."),
+                "Free some space, then try again: what is already here is kept.",
+            );
+        }
+        Self::new(
+            Code::Failed,
+            format!("{doing}: {error}."),
+            "“livepc doctor” shows where the logs are.",
+        )
+    }
+}

@@ -1,0 +1,443 @@
+//! What can be asked of the agent, and what it answers.
+
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use crate::state::{LivePc, MachineState, ReleaseInfo, RunnerState, Snapshot, Trust};
+
+/// How far a release is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Until {
+    /// All that a start reads.
+    BootReady,
+    /// All.
+    Complete,
+}
+
+/// Whether a machine has a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Display {
+    /// A window of the hypervisor's.
+    #[default]
+    Window,
+    /// None.
+    None,
+}
+
+/// What a client or runner asks of the agent, or the agent of a runner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "verb", rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Request {
+    /// Adds a catalog or a feed to the Library. Answer: `Sources`.
+    SourceAdd {
+        /// Its URL.
+        url: String,
+    },
+    /// Removes a source. Answer: `Sources`.
+    SourceRemove {
+        /// Its URL.
+        url: String,
+    },
+    /// Lists the sources. Answer: `Sources`.
+    SourceList,
+    /// Asks every source again. Answer: `Sources`.
+    SourceRefresh,
+    /// Searches the Library. Answer: `Library`.
+    Search {
+        /// Words that title, summary, publisher or a category must have; empty finds all.
+        text: String,
+    },
+    /// Looks at a feed before subscribing: reads feed, keys and head, fetches no pack. Answer: `Preview`.
+    Preview {
+        /// The feed's URL.
+        feed_url: String,
+    },
+    /// Subscribes, after a person confirmed the fingerprint; asking again changes nothing. Answer: `LivePc`.
+    Subscribe {
+        /// The feed's URL.
+        feed_url: String,
+        /// The fingerprint that was shown and confirmed.
+        fingerprint: String,
+        /// True to fetch boot-ready, then complete, at once.
+        download: bool,
+    },
+    /// Lists the subscriptions. Answer: `List`.
+    List,
+    /// One subscription with its releases. Answer: `Shown`.
+    Show {
+        /// The id, a unique prefix of it, or the feed's URL; so everywhere.
+        id: String,
+    },
+    /// Fetches a release. Answer: `Job`, at once.
+    Download {
+        /// The LivePC.
+        id: String,
+        /// How far.
+        until: Until,
+        /// The release; the newest accepted one if not given.
+        release: Option<u64>,
+    },
+    /// Checks the feed, and fetches what is new to the level of the current release. Answer: `Updates`.
+    Update {
+        /// The LivePC; all if not given.
+        id: Option<String>,
+        /// True to look only.
+        check: bool,
+    },
+    /// Ends a subscription. Answer: `Done`.
+    Unsubscribe {
+        /// The LivePC.
+        id: String,
+        /// True to delete the machine's overlay and own disks too.
+        delete_data: bool,
+    },
+    /// Starts the machine; answers when the guest executes. Answer: `LivePc`.
+    Start {
+        /// The LivePC.
+        id: String,
+        /// Whether it has a window.
+        display: Display,
+        /// A file that gets what the guest writes to its first serial port.
+        serial: Option<String>,
+        /// True to fetch the rest in the background.
+        fill: bool,
+    },
+    /// Stops the machine; answers when it has ended. Answer: `LivePc`.
+    Stop {
+        /// The LivePC.
+        id: String,
+        /// True to end it without asking the guest.
+        force: bool,
+        /// Seconds that the guest may take.
+        timeout: u64,
+    },
+    /// Tells a stalled machine to go on now. Answer: `Done`.
+    Retry {
+        /// The LivePC.
+        id: String,
+    },
+    /// Pauses, resumes, cancels or retries a job. Answer: `Done`.
+    JobControl {
+        /// The job's number.
+        job: u64,
+        /// What to do.
+        action: JobAction,
+    },
+    /// Pauses or resumes all downloads; a running guest's reads go on. Answer: `Done`.
+    PauseAll {
+        /// True to pause.
+        paused: bool,
+    },
+    /// Checks what is in the store. Answer: `Job`.
+    Verify {
+        /// The LivePC; all if not given.
+        id: Option<String>,
+    },
+    /// The value of a setting. Answer: `Setting`.
+    ConfigGet {
+        /// Its name.
+        name: String,
+    },
+    /// Changes a setting. Answer: `Setting`.
+    ConfigSet {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// All that clients show, now. Answer: `Snapshot`.
+    Snapshot,
+    /// From now on a `Snapshot` message at every change. Answer: `Done`.
+    Watch,
+    /// Makes a release's metadata local, so that its disks can be served. Answer: `Opened`.
+    OpenRelease {
+        /// The LivePC.
+        id: String,
+        /// The release; the newest accepted one if not given.
+        release: Option<u64>,
+    },
+    /// Makes pages of a pack local, before all else. Answer: `Done`, when they are.
+    Fetch {
+        /// The release's key, as `Opened` gave it.
+        key: String,
+        /// The pack.
+        pack: String,
+        /// The first page.
+        first_page: u32,
+        /// Pages.
+        pages: u32,
+        /// True if nobody waits for them.
+        ahead: bool,
+    },
+    /// Makes an object of the index local. Answer: `Done`, when it is.
+    Object {
+        /// The release's key.
+        key: String,
+        /// The object.
+        object: IndexObject,
+    },
+    /// A runner tells how its machine is. Answer: `Done`.
+    RunnerReport {
+        /// The machine's state.
+        state: RunnerState,
+    },
+    /// To a runner: how the machine is. Answer: `Runner`.
+    RunnerStatus,
+    /// To a runner: stop the machine, answers when it has ended. Answer: `Runner`.
+    RunnerStop {
+        /// True to end it without asking the guest.
+        force: bool,
+        /// Seconds that the guest may take.
+        timeout: u64,
+    },
+    /// To a runner: a stalled machine should go on now. Answer: `Done`.
+    RunnerRetry,
+    /// Ends the agent if it has neither work nor runners. Answer: `Done`.
+    AgentStop,
+}
+
+/// What to do with a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum JobAction {
+    /// Stop for now.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Stop for good; what is here stays.
+    Cancel,
+    /// Try again.
+    Retry,
+}
+
+/// The name and sizes of an index object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct IndexObject {
+    /// SHA-256 of its stored bytes.
+    pub digest: String,
+    /// Stored bytes.
+    pub stored: u64,
+    /// Bytes after decompression.
+    pub size: u64,
+}
+
+/// What a runner needs to serve a release's disks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct OpenedRelease {
+    /// The LivePC's id.
+    pub id: String,
+    /// Names the release in the store and in later requests.
+    pub key: String,
+    /// The release's sequence.
+    pub release: u64,
+    /// The digest of its manifest, which is in the store as an object.
+    pub manifest: String,
+    /// The boot map, which is in the store as an object.
+    pub boot_map: Option<IndexObject>,
+    /// True if everything is here.
+    pub complete: bool,
+}
+
+/// An entry of the Library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct LibraryEntry {
+    /// The feed's URL.
+    pub feed_url: String,
+    /// What it is called.
+    pub title: String,
+    /// One line about it.
+    pub summary: String,
+    /// More about it, as plain text.
+    pub description: String,
+    /// Who publishes it, as the catalog says.
+    pub publisher: String,
+    /// What it is about.
+    pub categories: Vec<String>,
+    /// The family of the guest's operating system, if the catalog says.
+    pub guest_os: String,
+    /// Bytes until boot-ready, if the catalog says.
+    pub boot_ready_bytes: Option<u64>,
+    /// Bytes until complete, if the catalog says.
+    pub full_bytes: Option<u64>,
+    /// The source that it comes from.
+    pub source: String,
+    /// The subscription's id, if there is one.
+    pub subscribed: Option<String>,
+}
+
+/// A source of the Library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SourceStatus {
+    /// Its URL.
+    pub url: String,
+    /// What it is called.
+    pub title: String,
+    /// Its entries.
+    pub entries: u64,
+    /// Why it could not be read lately; the entries are from before.
+    pub problem: Option<crate::Problem>,
+    /// When it was last read.
+    #[ts(type = "string | null")]
+    pub checked: Option<jiff::Timestamp>,
+}
+
+/// What a person decides on before subscribing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Preview {
+    /// The feed's URL.
+    pub feed_url: String,
+    /// The host that it comes from; empty for a folder of this computer.
+    pub host: String,
+    /// What it is called.
+    pub title: String,
+    /// One line about it.
+    pub summary: String,
+    /// Who publishes it, as the feed says.
+    pub publisher: String,
+    /// The publisher's root key.
+    pub publisher_key: String,
+    /// What people compare of the key.
+    pub fingerprint: String,
+    /// How far the key is trusted already.
+    pub trust: Trust,
+    /// The newest release's sequence and label.
+    pub release: u64,
+    /// Its label.
+    pub label: String,
+    /// Bytes until it can be started at full speed.
+    pub boot_ready_bytes: u64,
+    /// Bytes until it is complete.
+    pub full_bytes: u64,
+    /// Bytes free where they would go.
+    pub free: u64,
+    /// The list of releases is older than it should be.
+    pub expired: bool,
+    /// The subscription's id, if there is one.
+    pub subscribed: Option<String>,
+}
+
+/// What an update found for one LivePC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct UpdateReport {
+    /// The LivePC.
+    pub id: String,
+    /// The release in use, or the newest one before this check.
+    pub from: Option<u64>,
+    /// The newest release.
+    pub to: Option<u64>,
+    /// Bytes to fetch for it.
+    pub bytes_to_fetch: u64,
+    /// What changed, as plain text.
+    pub changelog: String,
+    /// The job that fetches it.
+    pub job: Option<u64>,
+    /// Why it could not be checked.
+    pub problem: Option<crate::Problem>,
+}
+
+/// What the agent or a runner answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+#[ts(export)]
+#[allow(clippy::large_enum_variant)]
+pub enum Answer {
+    /// It is done.
+    Done,
+    /// The sources.
+    Sources {
+        /// In the order in which they were added.
+        sources: Vec<SourceStatus>,
+    },
+    /// What a search found.
+    Library {
+        /// By title.
+        entries: Vec<LibraryEntry>,
+        /// Entries of the Library in all.
+        total: u64,
+        /// The sources.
+        sources: Vec<SourceStatus>,
+    },
+    /// A feed, before subscribing.
+    Preview {
+        /// What a person decides on.
+        preview: Preview,
+    },
+    /// One subscription.
+    LivePc {
+        /// The subscription.
+        livepc: LivePc,
+    },
+    /// All subscriptions.
+    List {
+        /// By title.
+        livepcs: Vec<LivePc>,
+    },
+    /// One subscription with its releases.
+    Shown {
+        /// The subscription.
+        livepc: LivePc,
+        /// Its releases, newest first.
+        releases: Vec<ReleaseInfo>,
+    },
+    /// A job was queued, or one that does the same was found.
+    Job {
+        /// The job.
+        job: crate::state::Job,
+    },
+    /// What updates there are.
+    Updates {
+        /// By LivePC.
+        updates: Vec<UpdateReport>,
+    },
+    /// A setting.
+    Setting {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// Everything that a client shows.
+    Snapshot {
+        /// It.
+        snapshot: Snapshot,
+    },
+    /// A release whose disks can be served.
+    Opened {
+        /// It.
+        release: OpenedRelease,
+    },
+    /// How a runner's machine is.
+    Runner {
+        /// It.
+        state: RunnerState,
+    },
+}
+
+impl From<MachineState> for &'static str {
+    fn from(state: MachineState) -> Self {
+        match state {
+            MachineState::Absent => "absent",
+            MachineState::Preparing => "preparing",
+            MachineState::Ready => "ready",
+            MachineState::Starting => "starting",
+            MachineState::Running => "running",
+            MachineState::Stalled => "stalled",
+            MachineState::Suspended => "suspended",
+            MachineState::Stopping => "stopping",
+            MachineState::Stopped => "stopped",
+            MachineState::Failed => "failed",
+        }
+    }
+}

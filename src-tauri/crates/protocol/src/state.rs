@@ -1,0 +1,268 @@
+//! What clients see of the agent's state: always whole, never as changes.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+use crate::Problem;
+
+/// The state of a LivePC and its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum MachineState {
+    /// Subscribed; nothing of a release is here yet.
+    Absent,
+    /// A release is being fetched and is not boot-ready yet.
+    Preparing,
+    /// It can be started.
+    Ready,
+    /// The hypervisor is being started.
+    Starting,
+    /// The guest executes.
+    Running,
+    /// The guest is paused until data arrives.
+    Stalled,
+    /// The guest's memory is saved on disk.
+    Suspended,
+    /// The guest is shutting down.
+    Stopping,
+    /// It ran and has ended.
+    Stopped,
+    /// It ended in a way that it should not.
+    Failed,
+}
+
+impl MachineState {
+    /// True while a runner has the machine.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        matches!(
+            self,
+            Self::Starting | Self::Running | Self::Stalled | Self::Stopping
+        )
+    }
+}
+
+/// How far the publisher's key is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum Trust {
+    /// Signatures are valid and the user confirmed the key.
+    Verified,
+    /// Signatures are valid; the key was never confirmed.
+    FirstSeen,
+}
+
+/// A release, as far as a subscriber needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ReleaseInfo {
+    /// Counts the releases: 1, 2, 3 …
+    pub sequence: u64,
+    /// What the publisher calls it.
+    pub label: String,
+    /// When it was made.
+    #[ts(type = "string")]
+    pub created: Timestamp,
+    /// What changed, as plain text; empty until the release was looked at.
+    pub changelog: String,
+    /// `current`, `yanked` or `withdrawn`.
+    pub state: String,
+    /// Bytes to fetch for it from what is here now.
+    pub bytes_to_fetch: u64,
+}
+
+/// A subscription and its machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct LivePc {
+    /// The name it goes by on this computer, made at subscribe.
+    pub id: String,
+    /// What its publisher calls it.
+    pub title: String,
+    /// One line about it.
+    pub summary: String,
+    /// Who publishes it, as its feed says.
+    pub publisher: String,
+    /// The family of the guest's operating system; empty until a release was looked at.
+    pub guest_os: String,
+    /// Where its feed is.
+    pub feed_url: String,
+    /// The publisher's root key, as minisign writes it.
+    pub publisher_key: String,
+    /// What people compare of the key.
+    pub fingerprint: String,
+    /// How far the key is trusted.
+    pub trust: Trust,
+    /// The release that the machine runs or last ran.
+    pub release_in_use: Option<u64>,
+    /// Its label.
+    pub label_in_use: Option<String>,
+    /// The newest release that was accepted.
+    pub release_available: Option<u64>,
+    /// Its label.
+    pub label_available: Option<String>,
+    /// True if all that a start reads is here. This and the next six are of the release that the next start uses.
+    pub boot_ready: bool,
+    /// True if all is here.
+    pub complete: bool,
+    /// True if a start was recorded, so that boot-ready is less than complete.
+    pub has_boot_map: bool,
+    /// Stored bytes that are here.
+    pub bytes_local: u64,
+    /// Stored bytes of the release.
+    pub bytes_total: u64,
+    /// Stored bytes here of what a start reads.
+    pub boot_bytes_local: u64,
+    /// Stored bytes of what a start reads.
+    pub boot_bytes_total: u64,
+    /// Bytes to fetch for the newest release, if it is not the one in use.
+    pub update_bytes: Option<u64>,
+    /// The machine's state.
+    pub state: MachineState,
+    /// Why it failed, is stalled or cannot be fetched.
+    pub problem: Option<Problem>,
+    /// The publisher's list of releases is older than it should be.
+    pub expired: bool,
+    /// When the feed was last asked, successfully.
+    #[ts(type = "string | null")]
+    pub checked: Option<Timestamp>,
+    /// When the machine was last started.
+    #[ts(type = "string | null")]
+    pub last_used: Option<Timestamp>,
+    /// Bytes of the machine's overlay and own disks.
+    pub machine_bytes: u64,
+}
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum JobKind {
+    /// Fetches a release.
+    Download,
+    /// Checks what is here.
+    Verify,
+}
+
+/// What a job is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum JobPhase {
+    /// Reads the manifest and the index.
+    Metadata,
+    /// Fetches what a start reads.
+    BootReady,
+    /// Fetches the rest.
+    Complete,
+    /// Reads and checks chunks that are here.
+    Checking,
+}
+
+/// How a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum JobStatus {
+    /// It waits for its turn.
+    Queued,
+    /// It is at work.
+    Running,
+    /// Somebody paused it.
+    Paused,
+    /// It cannot reach a server, and tries again by itself.
+    Waiting,
+    /// It ended with a problem.
+    Failed,
+    /// Somebody cancelled it.
+    Cancelled,
+    /// It is done.
+    Done,
+}
+
+impl JobStatus {
+    /// True if nothing more will happen by itself.
+    #[must_use]
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Failed | Self::Cancelled | Self::Done)
+    }
+}
+
+/// A piece of work of the agent, kept across its restarts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Job {
+    /// Its number.
+    pub job: u64,
+    /// The LivePC's id.
+    pub id: String,
+    /// The LivePC's title.
+    pub title: String,
+    /// What it does.
+    pub kind: JobKind,
+    /// The release.
+    pub release: u64,
+    /// What it is doing.
+    pub phase: JobPhase,
+    /// How it stands.
+    pub status: JobStatus,
+    /// Stored bytes of the goal that are here, those from before included: a resume never starts at nothing.
+    pub bytes_done: u64,
+    /// Stored bytes of the goal.
+    pub bytes_total: u64,
+    /// Of `bytes_done`, what was here before the job began.
+    pub bytes_reused: u64,
+    /// Stored bytes a second, over the last few seconds.
+    pub bytes_per_second: u64,
+    /// When it was asked for.
+    #[ts(type = "string")]
+    pub started: Timestamp,
+    /// When it ended.
+    #[ts(type = "string | null")]
+    pub ended: Option<Timestamp>,
+    /// Why it failed or waits.
+    pub problem: Option<Problem>,
+}
+
+/// What the store takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct StoreUse {
+    /// Bytes allocated on disk.
+    pub bytes: u64,
+    /// Bytes free on that disk.
+    pub free: u64,
+}
+
+/// Everything that a client shows, at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Snapshot {
+    /// All subscriptions, by title.
+    pub livepcs: Vec<LivePc>,
+    /// Jobs that go on, and those that ended lately, newest first.
+    pub jobs: Vec<Job>,
+    /// True while all downloads are paused.
+    pub paused: bool,
+    /// What the store takes.
+    pub store: StoreUse,
+    /// Counts changes of the Library, so that clients know when to search again.
+    pub library_revision: u64,
+}
+
+/// What a runner tells of its machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct RunnerState {
+    /// The LivePC's id.
+    pub id: String,
+    /// The release that it runs.
+    pub release: u64,
+    /// The machine's state.
+    pub state: MachineState,
+    /// Why it is stalled or failed.
+    pub problem: Option<Problem>,
+}
