@@ -37,3 +37,5 @@ pub const FEED_BYTES: u64 = 8 << 20;
 pub const CATALOG_BYTES: u64 = 32 << 20;
 /// Bytes of an object of the index at the most, as stored and after decompression.
 pub const OBJECT_BYTES: u64 = 128 << 20;
+/// Entries of a catalog at the most.
+pub const CATALOG_ENTRIES: usize = 50_000;

@@ -114,6 +114,19 @@ closed_set!(
     }
 );
 
+impl GuestOs {
+    /// Its name, as in documents.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Linux => "linux",
+            Self::Windows => "windows",
+            Self::Bsd => "bsd",
+            Self::Other => "other",
+        }
+    }
+}
+
 closed_set!(
     /// An architecture of processors.
     #[allow(non_camel_case_types)]

@@ -1,0 +1,498 @@
+//! Cuts a feed down to the elements that LivePC reads, before feed-rs sees it.
+//!
+//! feed-rs reads what strangers write, but it does not bound it: nested `media:group` elements end in a stack
+//! overflow, a media title is copied once for each item below it, and some durations and e-mail addresses panic. What
+//! comes out of here is flat, has only known elements and attributes, and text of a bounded length.
+
+use quick_xml::NsReader;
+use quick_xml::encoding::DecodingReader;
+use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
+use quick_xml::name::ResolveResult;
+use quick_xml::writer::Writer;
+
+use crate::error::{FormatError, Result};
+use crate::text;
+
+/// Elements inside each other at the most.
+const DEPTH: usize = 256;
+/// Elements of a document at the most.
+const ELEMENTS: usize = 1 << 20;
+/// Characters of an attribute that is kept at the most; longer ones are dropped.
+const ATTRIBUTE: usize = 2048;
+/// Bytes of a text that are kept.
+const TEXT: usize = 64 << 10;
+
+const ATOM: &str = "http://www.w3.org/2005/Atom";
+const MEDIA: &str = "http://search.yahoo.com/mrss/";
+const DUBLIN_CORE: &str = "http://purl.org/dc/elements/1.1/";
+const CONTENT: &str = "http://purl.org/rss/1.0/modules/content/";
+
+#[derive(Clone, Copy, PartialEq)]
+enum Namespace {
+    /// None: RSS 2.0, and Atom that forgot its own.
+    Plain,
+    Atom,
+    Media,
+    DublinCore,
+    Content,
+    Other,
+}
+
+impl Namespace {
+    fn of(resolved: &ResolveResult<'_>) -> Self {
+        match resolved {
+            ResolveResult::Unbound => Self::Plain,
+            ResolveResult::Unknown(_) => Self::Other,
+            ResolveResult::Bound(name) => match name.as_ref().trim_end_matches('/') {
+                ATOM => Self::Atom,
+                "http://purl.org/dc/elements/1.1" => Self::DublinCore,
+                "http://purl.org/rss/1.0/modules/content" => Self::Content,
+                "http://search.yahoo.com/mrss" => Self::Media,
+                "http://backend.userland.com/rss2" => Self::Plain,
+                _ => Self::Other,
+            },
+        }
+    }
+}
+
+/// What the element on the stack is.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    AtomFeed,
+    AtomEntry,
+    AtomPerson,
+    Rss,
+    Channel,
+    Item,
+    Image,
+    /// `media:group` or `media:content`: left out, but thumbnails inside are kept.
+    Media,
+    /// Its text is being gathered.
+    Field,
+    /// An element inside the text of a field.
+    Markup,
+    Skipped,
+}
+
+/// An element whose text is kept.
+struct Field {
+    name: &'static str,
+    attributes: Vec<(&'static str, String)>,
+    kind: Kind,
+    text: String,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Text,
+    /// Elements inside are part of the text, as HTML.
+    Xhtml,
+    /// RSS's way to name somebody: `mail@example.org (Name)`.
+    Person,
+}
+
+struct Sifter {
+    what: &'static str,
+    max_entries: usize,
+    entries: usize,
+    elements: usize,
+    stack: Vec<(Place, &'static str)>,
+    field: Option<Field>,
+    out: Writer<Vec<u8>>,
+}
+
+/// The parts of an Atom or RSS 2.0 document that LivePC reads, as a document of the same kind.
+pub(super) fn sift(what: &'static str, bytes: &[u8], max_entries: usize) -> Result<Vec<u8>> {
+    let mut reader = NsReader::from_reader(DecodingReader::new(bytes));
+    reader.config_mut().expand_empty_elements = true;
+    reader.config_mut().trim_markup_names_in_closing_tags = true;
+    let mut sifter = Sifter {
+        what,
+        max_entries,
+        entries: 0,
+        elements: 0,
+        stack: Vec::new(),
+        field: None,
+        out: Writer::new(Vec::new()),
+    };
+    let mut buffer = Vec::new();
+    loop {
+        buffer.clear();
+        let (namespace, event) = reader
+            .read_resolved_event_into(&mut buffer)
+            .map_err(|e| sifter.malformed(&format!("it is not well-formed XML: {e}")))?;
+        match event {
+            Event::Decl(decl) => {
+                if let Some(encoding) = decl.encoder() {
+                    reader.get_mut().set_encoding(encoding);
+                }
+            }
+            Event::Start(element) => sifter.start(Namespace::of(&namespace), &element)?,
+            Event::End(element) => sifter.end(element.local_name().as_ref())?,
+            Event::Text(part) => sifter.text(&part)?,
+            Event::CData(part) => sifter.text(&part)?,
+            Event::GeneralRef(reference) => match reference.resolve_char_ref() {
+                Ok(Some(c)) => sifter.text(c.encode_utf8(&mut [0; 4]))?,
+                Ok(None) => match quick_xml::escape::resolve_predefined_entity(&reference) {
+                    Some(text) => sifter.text(text)?,
+                    // Entities that a document declares are never expanded.
+                    None => sifter.text(&format!("&{};", &*reference))?,
+                },
+                Err(_) => {}
+            },
+            Event::Eof => break,
+            Event::Empty(_) | Event::Comment(_) | Event::PI(_) | Event::DocType(_) => {}
+        }
+    }
+    if sifter.elements == 0 {
+        return Err(sifter.malformed("it is not a feed: it has no XML element"));
+    }
+    if !sifter.stack.is_empty() {
+        return Err(sifter.malformed("it ends early"));
+    }
+    Ok(sifter.out.into_inner())
+}
+
+impl Sifter {
+    fn malformed(&self, why: &str) -> FormatError {
+        // Errors of the XML reader quote the document.
+        FormatError::malformed(self.what, text::line(why, 300))
+    }
+
+    fn start(&mut self, namespace: Namespace, element: &BytesStart<'_>) -> Result<()> {
+        self.elements += 1;
+        if self.stack.len() >= DEPTH || self.elements > ELEMENTS {
+            return Err(self.malformed("it has too many elements, or too many inside each other"));
+        }
+        let name = element.local_name();
+        let name = name.as_ref();
+        let Some(&(place, _)) = self.stack.last() else {
+            return self.root(namespace, name, element);
+        };
+        match place {
+            Place::Skipped => self.skip(),
+            Place::Field | Place::Markup => self.markup(name),
+            Place::AtomFeed | Place::AtomEntry => self.atom(place, namespace, name, element)?,
+            Place::AtomPerson if name == "name" => self.field("name", element, &[], Kind::Text),
+            Place::Channel | Place::Item => self.rss(place, namespace, name, element)?,
+            Place::Rss if name == "channel" => self.open(Place::Channel, "channel", element)?,
+            Place::Image if name == "url" => self.field("url", element, &[], Kind::Text),
+            Place::Media => self.media(namespace, name, element)?,
+            Place::AtomPerson | Place::Rss | Place::Image => self.skip(),
+        }
+        Ok(())
+    }
+
+    fn root(&mut self, namespace: Namespace, name: &str, element: &BytesStart<'_>) -> Result<()> {
+        if self.elements > 1 {
+            return Err(self.malformed("something stands behind its end"));
+        }
+        match (namespace, name) {
+            (Namespace::Atom | Namespace::Plain, "feed") => {
+                let root = BytesStart::new("feed").with_attributes([("xmlns", ATOM), ("xmlns:media", MEDIA)]);
+                self.open_with(Place::AtomFeed, "feed", root, element)
+            }
+            (Namespace::Plain, "rss") => {
+                let root = BytesStart::new("rss").with_attributes([
+                    ("version", "2.0"),
+                    ("xmlns:atom", ATOM),
+                    ("xmlns:content", CONTENT),
+                    ("xmlns:dc", DUBLIN_CORE),
+                    ("xmlns:media", MEDIA),
+                ]);
+                self.open_with(Place::Rss, "rss", root, element)
+            }
+            _ if name.eq_ignore_ascii_case("html") => Err(self.malformed(
+                "it is not a feed but a web page: give the address of its feed, which often ends in .xml",
+            )),
+            _ => Err(self.malformed(&format!(
+                "it is not a feed: its first element is <{name}>, not <feed> or <rss>"
+            ))),
+        }
+    }
+
+    fn atom(
+        &mut self,
+        place: Place,
+        namespace: Namespace,
+        name: &str,
+        element: &BytesStart<'_>,
+    ) -> Result<()> {
+        let entry = place == Place::AtomEntry;
+        match (namespace, name) {
+            (Namespace::Media, _) => return self.media(namespace, name, element),
+            (Namespace::Atom | Namespace::Plain, name) => match name {
+                "entry" if !entry => {
+                    self.count_entry()?;
+                    return self.open(Place::AtomEntry, "entry", element);
+                }
+                "author" => return self.open(Place::AtomPerson, "author", element),
+                "link" => return self.empty("link", element, &["href", "rel", "type"]),
+                "category" => return self.empty("category", element, &["term", "scheme", "label"]),
+                "id" => self.field("id", element, &[], Kind::Text),
+                "updated" => self.field("updated", element, &[], Kind::Text),
+                "published" if entry => self.field("published", element, &[], Kind::Text),
+                "title" => self.atom_text("title", element),
+                "subtitle" if !entry => self.atom_text("subtitle", element),
+                "summary" if entry => self.atom_text("summary", element),
+                "content" if entry => self.atom_text("content", element),
+                "logo" if !entry => self.field("logo", element, &[], Kind::Text),
+                "icon" if !entry => self.field("icon", element, &[], Kind::Text),
+                _ => self.skip(),
+            },
+            _ => self.skip(),
+        }
+        Ok(())
+    }
+
+    /// A text construct of Atom: plain, HTML, or XHTML, which becomes HTML here.
+    fn atom_text(&mut self, name: &'static str, element: &BytesStart<'_>) {
+        let kind = attribute(element, "type").unwrap_or_default();
+        let (kind, gather) = match kind.trim().to_ascii_lowercase().as_str() {
+            "" | "text" | "text/plain" => ("text", Kind::Text),
+            "html" | "text/html" => ("html", Kind::Text),
+            "xhtml" | "application/xhtml+xml" => ("html", Kind::Xhtml),
+            // Pictures, base64 and the like.
+            _ => return self.skip(),
+        };
+        self.field(name, element, &[], gather);
+        if let Some(field) = &mut self.field {
+            field.attributes.push(("type", kind.to_owned()));
+        }
+    }
+
+    fn rss(
+        &mut self,
+        place: Place,
+        namespace: Namespace,
+        name: &str,
+        element: &BytesStart<'_>,
+    ) -> Result<()> {
+        let item = place == Place::Item;
+        match (namespace, name) {
+            (Namespace::Media, _) => return self.media(namespace, name, element),
+            (Namespace::Plain, "item") if !item => {
+                self.count_entry()?;
+                return self.open(Place::Item, "item", element);
+            }
+            (Namespace::Plain, "image") if !item => return self.open(Place::Image, "image", element),
+            (Namespace::Plain, "enclosure") if item => {
+                return self.empty("enclosure", element, &["url", "type"]);
+            }
+            (Namespace::Atom, "link") if !item => {
+                return self.empty("atom:link", element, &["href", "rel", "type"]);
+            }
+            // feed-rs reads Atom links of a channel, but none of an item.
+            (Namespace::Atom, "link") => return self.item_link(element),
+            (Namespace::Plain, "category") => self.field("category", element, &["domain"], Kind::Text),
+            (Namespace::Plain, "title") => self.field("title", element, &[], Kind::Text),
+            (Namespace::Plain, "description") => self.field("description", element, &[], Kind::Text),
+            (Namespace::Plain, "pubDate") => self.field("pubDate", element, &[], Kind::Text),
+            (Namespace::Plain, "lastBuildDate") if !item => {
+                self.field("lastBuildDate", element, &[], Kind::Text);
+            }
+            (Namespace::Plain, "managingEditor") if !item => {
+                self.field("managingEditor", element, &[], Kind::Person);
+            }
+            (Namespace::Plain, "guid") if item => self.field("guid", element, &[], Kind::Text),
+            (Namespace::Plain, "author") if item => self.field("author", element, &[], Kind::Person),
+            (Namespace::DublinCore, "creator") if item => {
+                self.field("dc:creator", element, &[], Kind::Person);
+            }
+            (Namespace::DublinCore, "date") if item => self.field("dc:date", element, &[], Kind::Text),
+            (Namespace::Content, "encoded") if item => {
+                self.field("content:encoded", element, &[], Kind::Text);
+            }
+            _ => self.skip(),
+        }
+        Ok(())
+    }
+
+    /// An Atom link in an RSS item: as the enclosure that feed-rs understands.
+    fn item_link(&mut self, element: &BytesStart<'_>) -> Result<()> {
+        let rel = attribute(element, "rel").unwrap_or_default();
+        if let (Some(href), Some(kind), "alternate" | "related" | "enclosure" | "") = (
+            attribute(element, "href"),
+            attribute(element, "type"),
+            rel.as_str(),
+        ) {
+            let link = BytesStart::new("enclosure")
+                .with_attributes([("url", href.as_str()), ("type", kind.as_str())]);
+            self.write(Event::Empty(link))?;
+        }
+        self.skip();
+        Ok(())
+    }
+
+    /// Media RSS: only the address of a thumbnail is of use. feed-rs drops thumbnails that have no content beside them,
+    /// and resolves only the addresses of contents.
+    fn media(&mut self, namespace: Namespace, name: &str, element: &BytesStart<'_>) -> Result<()> {
+        match (namespace, name) {
+            (Namespace::Media, "group" | "content") => self.stack.push((Place::Media, "")),
+            (Namespace::Media, "thumbnail") => {
+                let in_entry = self
+                    .stack
+                    .iter()
+                    .any(|&(place, _)| matches!(place, Place::AtomEntry | Place::Item));
+                if let (true, Some(url)) = (in_entry, attribute(element, "url")) {
+                    let content = BytesStart::new("media:content")
+                        .with_attributes([("url", url.as_str()), ("type", "image/*")]);
+                    self.write(Event::Empty(content))?;
+                }
+                self.skip();
+            }
+            _ => self.skip(),
+        }
+        Ok(())
+    }
+
+    fn count_entry(&mut self) -> Result<()> {
+        self.entries += 1;
+        if self.entries > self.max_entries {
+            let why = format!("it has more than {} entries", self.max_entries);
+            return Err(self.malformed(&why));
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self) {
+        self.stack.push((Place::Skipped, ""));
+    }
+
+    fn open(&mut self, place: Place, name: &'static str, element: &BytesStart<'_>) -> Result<()> {
+        self.open_with(place, name, BytesStart::new(name), element)
+    }
+
+    fn open_with(
+        &mut self,
+        place: Place,
+        name: &'static str,
+        mut start: BytesStart<'_>,
+        element: &BytesStart<'_>,
+    ) -> Result<()> {
+        if let Some(base) = attribute(element, "xml:base") {
+            start.push_attribute(("xml:base", base.as_str()));
+        }
+        self.write(Event::Start(start))?;
+        self.stack.push((place, name));
+        Ok(())
+    }
+
+    /// An element that only has attributes.
+    fn empty(&mut self, name: &'static str, element: &BytesStart<'_>, keep: &[&'static str]) -> Result<()> {
+        let mut start = BytesStart::new(name);
+        for &key in keep.iter().chain(&["xml:base"]) {
+            if let Some(value) = attribute(element, key) {
+                start.push_attribute((key, value.as_str()));
+            }
+        }
+        self.write(Event::Empty(start))?;
+        self.skip();
+        Ok(())
+    }
+
+    fn field(&mut self, name: &'static str, element: &BytesStart<'_>, keep: &[&'static str], kind: Kind) {
+        let attributes = keep
+            .iter()
+            .chain(&["xml:base"])
+            .filter_map(|&key| Some((key, attribute(element, key)?)))
+            .collect();
+        self.field = Some(Field {
+            name,
+            attributes,
+            kind,
+            text: String::new(),
+        });
+        self.stack.push((Place::Field, name));
+    }
+
+    fn markup(&mut self, name: &str) {
+        if let Some(field) = self.field.as_mut().filter(|field| field.kind == Kind::Xhtml) {
+            field.push(&format!("<{name}>"));
+        }
+        self.stack.push((Place::Markup, ""));
+    }
+
+    fn text(&mut self, part: &str) -> Result<()> {
+        if let Some(field) = &mut self.field {
+            if field.kind == Kind::Xhtml {
+                field.push(&quick_xml::escape::minimal_escape(part));
+            } else {
+                field.push(part);
+            }
+        } else if self.elements == 0 && !part.trim().is_empty() {
+            return Err(self.malformed("it is not a feed: it does not begin as XML does"));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, name: &str) -> Result<()> {
+        let Some((place, kept)) = self.stack.pop() else {
+            return Err(self.malformed("an element ends that did not begin"));
+        };
+        match place {
+            Place::Skipped | Place::Media => Ok(()),
+            Place::Markup => {
+                if let Some(field) = self.field.as_mut().filter(|field| field.kind == Kind::Xhtml) {
+                    field.push(&format!("</{name}>"));
+                }
+                Ok(())
+            }
+            Place::Field => self.end_field(),
+            _ => self.write(Event::End(BytesEnd::new(kept))),
+        }
+    }
+
+    fn end_field(&mut self) -> Result<()> {
+        let Some(field) = self.field.take() else {
+            return Ok(());
+        };
+        let text = match field.kind {
+            Kind::Person => person(&field.text),
+            Kind::Text | Kind::Xhtml => field.text,
+        };
+        let mut start = BytesStart::new(field.name);
+        for (key, value) in &field.attributes {
+            start.push_attribute((*key, value.as_str()));
+        }
+        self.write(Event::Start(start))?;
+        self.write(Event::Text(BytesText::new(&text)))?;
+        self.write(Event::End(BytesEnd::new(field.name)))
+    }
+
+    fn write(&mut self, event: Event<'_>) -> Result<()> {
+        self.out
+            .write_event(event)
+            .map_err(|e| FormatError::malformed(self.what, e.to_string()))
+    }
+}
+
+impl Field {
+    /// Adds to the text as long as there is room; a text that is cut loses its end.
+    fn push(&mut self, part: &str) {
+        let room = TEXT.saturating_sub(self.text.len());
+        self.text.push_str(&part[..part.floor_char_boundary(room)]);
+    }
+}
+
+/// An attribute's value, if it is there and of a sensible length.
+fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
+    let attribute = element
+        .attributes()
+        .flatten()
+        .find(|attribute| attribute.key.as_ref() == name)?;
+    if attribute.value.len() > ATTRIBUTE {
+        return None;
+    }
+    let value = quick_xml::escape::unescape(&attribute.value).unwrap_or_else(|_| attribute.value.clone());
+    Some(value.into_owned())
+}
+
+/// The name in `mail@example.org (Name)`, or the whole; without the `@` that makes feed-rs look for an address.
+fn person(text: &str) -> String {
+    let name = match (text.find('@'), text.find('('), text.rfind(')')) {
+        (Some(_), Some(open), Some(close)) if open + 1 < close => &text[open + 1..close],
+        _ => text,
+    };
+    name.replace('@', " at ")
+}
