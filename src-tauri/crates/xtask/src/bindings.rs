@@ -20,7 +20,7 @@ type Files = BTreeMap<OsString, Vec<u8>>;
 pub(crate) fn write(workspace: &Workspace) -> Result<()> {
     let fresh = export(workspace)?;
     let folder = folder(workspace);
-    let stale = stale(read(&folder)?, read(fresh.path())?);
+    let stale = stale(read(&folder)?, exported(fresh.path())?);
     fs::create_dir_all(&folder)?;
     for name in &stale {
         let (from, to) = (fresh.path().join(name), folder.join(name));
@@ -36,13 +36,20 @@ pub(crate) fn write(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-/// Compares the types in the UI with the Rust ones, and changes nothing.
+/// Exports the types and compares them with those in the UI; changes nothing.
 ///
 /// # Errors
 /// When they differ, naming the files.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
-    let fresh = export(workspace)?;
-    let stale = stale(read(&folder(workspace))?, read(fresh.path())?);
+    compare(workspace, export(workspace)?.path())
+}
+
+/// Compares freshly exported types with those in the UI.
+///
+/// # Errors
+/// When they differ, naming the files, or when nothing was exported.
+pub(crate) fn compare(workspace: &Workspace, fresh: &Path) -> Result<()> {
+    let stale = stale(read(&folder(workspace))?, exported(fresh)?);
     if stale.is_empty() {
         println!("The UI's types are those of the protocol.");
         return Ok(());
@@ -72,10 +79,16 @@ fn export(workspace: &Workspace) -> Result<tempfile::TempDir> {
             // The whole workspace, so that the artefacts are those of the other stages.
             .args(["test", "--quiet", "--workspace", "--lib", "export_bindings"]),
     )?;
-    if read(folder.path())?.is_empty() {
+    Ok(folder)
+}
+
+/// The files of a folder that the export tests wrote to: none would mean that no such test ran.
+fn exported(folder: &Path) -> Result<Files> {
+    let files = read(folder)?;
+    if files.is_empty() {
         bail!("the protocol's tests exported no type: `livepc-protocol` should have `#[ts(export)]` types");
     }
-    Ok(folder)
+    Ok(files)
 }
 
 /// The files of a folder by name; a folder that is not there has none.

@@ -214,20 +214,24 @@ fn know_packages(root: bool) -> Result<()> {
 
 /// `apt-get` that asks nothing, and waits for another one to end.
 fn apt_get(root: bool) -> Command {
-    let mut command = Command::new(if root { "env" } else { "sudo" });
-    if !root {
-        command.arg("env");
-    }
+    let mut command = if root {
+        Command::new("apt-get")
+    } else {
+        let mut command = Command::new("sudo");
+        command.args(["--preserve-env=DEBIAN_FRONTEND", "apt-get"]);
+        command
+    };
     command
-        .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--yes", "--quiet"])
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .args(["--yes", "--quiet", "--no-install-recommends"])
         .args([
-            "--no-install-recommends",
             "-o",
             "DPkg::Lock::Timeout=600",
             "-o",
             "Acquire::Retries=3",
-        ])
-        .args(["-o", "Dpkg::Use-Pty=0"]);
+            "-o",
+            "Dpkg::Use-Pty=0",
+        ]);
     command
 }
 

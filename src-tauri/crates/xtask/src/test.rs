@@ -117,11 +117,11 @@ pub(crate) fn unit(workspace: &Workspace) -> Result<()> {
     for name in &targets.integration {
         tests.args(["--test", name]);
     }
-    // The export tests of ts-rs write where they are told: not into the source tree.
-    let bindings = tempfile::tempdir()?;
-    run(tests.env("TS_RS_EXPORT_DIR", bindings.path()))?;
-    run(workspace.cargo().args(["test", "--workspace", "--doc"]))?;
-    bindings::check(workspace)
+    // Among them are the export tests of ts-rs, which write where they are told.
+    let types = tempfile::tempdir()?;
+    run(tests.env("TS_RS_EXPORT_DIR", types.path()))?;
+    bindings::compare(workspace, types.path())?;
+    run(workspace.cargo().args(["test", "--workspace", "--doc"]))
 }
 
 /// Runs the end-to-end suites, one after the other, on the built binaries.
