@@ -1,0 +1,102 @@
+//! A file of raw disk content as a block device.
+
+#[cfg_attr(unix, path = "raw_file/unix.rs")]
+#[cfg_attr(windows, path = "raw_file/windows.rs")]
+mod os;
+
+use std::{fs::File, io, path::Path, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::block::{BlockDevice, DeviceFuture, Piece, ReadError, Run, RunKind, check_range};
+
+/// The most runs one [`BlockDevice::runs`] looks for: each costs two system calls.
+const MAX_RUNS: usize = 1024;
+
+/// A file of raw disk content. Where the file has holes, so has the device.
+///
+/// Reads happen on tokio's blocking threads: the file may lie on a slow disk, and a worker thread that sat in `pread` would
+/// stop every other connection. Against that a thread hop is cheap, and unlike `block_in_place` it works in every
+/// runtime.
+#[derive(Debug, Clone)]
+pub struct RawFile {
+    file: Arc<File>,
+    size: u64,
+}
+
+impl RawFile {
+    /// Opens `path` for reading. Its size now is the device's size from here on.
+    ///
+    /// # Errors
+    /// If the file cannot be opened or its size cannot be found.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        Self::new(File::open(path)?)
+    }
+
+    /// Takes a file that is open for reading. Its size now is the device's size from here on.
+    ///
+    /// # Errors
+    /// If its size cannot be found.
+    pub fn new(file: File) -> io::Result<Self> {
+        let size = file.metadata()?.len();
+        Ok(Self {
+            file: Arc::new(file),
+            size,
+        })
+    }
+
+    /// Runs `work` with the file where it may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let file = Arc::clone(&self.file);
+        let done = tokio::task::spawn_blocking(move || work(&file)).await;
+        Ok(done.map_err(io::Error::other)??)
+    }
+}
+
+impl BlockDevice for RawFile {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read(&self, offset: u64, len: u32) -> DeviceFuture<'_, Vec<Piece>> {
+        Box::pin(async move {
+            check_range(offset, len.into(), self.size)?;
+            if len == 0 {
+                return Ok(Vec::new());
+            }
+            let data = self
+                .blocking(move |file| os::read_exact_at(file, offset, len as usize))
+                .await?;
+            Ok(vec![Piece::Data(Bytes::from(data))])
+        })
+    }
+
+    fn runs(&self, offset: u64, len: u64) -> DeviceFuture<'_, Vec<Run>> {
+        Box::pin(async move {
+            check_range(offset, len, self.size)?;
+            self.blocking(move |file| runs(file, offset, offset + len)).await
+        })
+    }
+}
+
+/// The runs of `file` from `offset` on, up to `end` or [`MAX_RUNS`].
+fn runs(file: &File, mut offset: u64, end: u64) -> io::Result<Vec<Run>> {
+    let mut runs = Vec::new();
+    while offset < end && runs.len() < MAX_RUNS {
+        let data = os::next_data(file, offset)?.unwrap_or(end).min(end);
+        let (kind, next) = if data > offset {
+            (RunKind::Zero, data)
+        } else {
+            (RunKind::Data, os::next_hole(file, offset)?.clamp(offset + 1, end))
+        };
+        runs.push(Run {
+            len: next - offset,
+            kind,
+        });
+        offset = next;
+    }
+    Ok(runs)
+}
