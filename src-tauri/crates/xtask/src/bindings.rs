@@ -76,8 +76,7 @@ fn export(workspace: &Workspace) -> Result<tempfile::TempDir> {
         workspace
             .cargo()
             .env("TS_RS_EXPORT_DIR", folder.path())
-            // The whole workspace, so that the artefacts are those of the other stages.
-            .args(["test", "--quiet", "--workspace", "--lib", "export_bindings"]),
+            .args(["test", "--quiet", "--package", "livepc-protocol", "--lib", "export_bindings"]),
     )?;
     Ok(folder)
 }

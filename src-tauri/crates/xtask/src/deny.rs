@@ -51,7 +51,8 @@ fn tool(workspace: &Workspace) -> Result<PathBuf> {
             "cargo-deny is not installed: building it into {} (once)",
             folder.display()
         );
-        // Without optimisation: it runs for a second, and compiles several times faster.
+        // Without optimisation: it runs for a second, and compiles several times faster. Without our
+        // target folder: cargo then builds in a temporary one, which it removes.
         process::run(
             workspace
                 .cargo()
@@ -66,7 +67,7 @@ fn tool(workspace: &Workspace) -> Result<PathBuf> {
                 ])
                 .arg(&folder)
                 .env("CARGO_PROFILE_DEV_DEBUG", "0")
-                .env("CARGO_TARGET_DIR", workspace.cache.join("tools/build")),
+                .env_remove("CARGO_TARGET_DIR"),
         )?;
     }
     Ok(tool)
