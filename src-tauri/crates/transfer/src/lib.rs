@@ -1,1 +1,32 @@
-//! LivePC transfer.
+//! Verified bytes from web servers: documents, and chunks of packs.
+//!
+//! [`Client`] gets whole files: documents that change, with conditional requests ([`Client::document`]), and immutable
+//! ones that are named by their digest, from whichever mirror has them ([`Client::verified`]). [`Fetcher`] gets chunks
+//! into a [`ChunkSink`]: it sorts and coalesces them into ranges, lets what a running machine waits for overtake
+//! everything else, checks each chunk as soon as it is there, and copes with servers that fail.
+//!
+//! A folder on this computer (`file://`) is asked in the same way as a server.
+
+mod backoff;
+mod body;
+mod cap;
+mod client;
+mod document;
+mod driver;
+mod error;
+mod fetcher;
+mod landing;
+mod origin;
+mod pace;
+mod range;
+mod rate;
+mod schedule;
+mod sink;
+mod wanted;
+
+pub use client::{Client, Config, Proxy};
+pub use document::{Document, Validators};
+pub use error::{Result, TransferError};
+pub use fetcher::{Fetched, Fetcher, Limits, Priority, Totals};
+pub use origin::Origin;
+pub use sink::{ChunkSink, VerifiedChunk};

@@ -1,0 +1,277 @@
+//! Why bytes could not be had.
+
+use std::io;
+use std::time::Duration;
+
+use livepc_format::FormatError;
+use url::Url;
+
+/// Why a transfer failed. URLs in it are fit to be shown and logged: without credentials and queries.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// The server could not be reached, broke off, or said that it is in trouble. Later it may work.
+    #[error("{url}: {what}; check the connection, or try again later")]
+    Network {
+        /// What was asked for.
+        url: String,
+        /// What happened.
+        what: String,
+        /// How long the server asked to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The server does not have the file (404, 410, or no such local file).
+    #[error("{url}: the server does not have it; ask its publisher, who may have moved or withdrawn it")]
+    NotFound {
+        /// What was asked for.
+        url: String,
+    },
+    /// The server does not want to answer (another 4xx), or answers in a way that is not followed.
+    #[error("{url}: refused: {what}; check the address, and ask its publisher whether it is public")]
+    Refused {
+        /// What was asked for.
+        url: String,
+        /// The status, or what is wrong with the answer.
+        what: String,
+    },
+    /// The server has other bytes than were signed.
+    #[error("{url}: {what}; nothing of it was used: tell its publisher that this server is damaged")]
+    Digest {
+        /// What was asked for.
+        url: String,
+        /// What is wrong with the bytes.
+        what: String,
+    },
+    /// The answer is longer than this kind of file may be. What was read is thrown away.
+    #[error("{url}: more than {limit} bytes, which this kind of file never has; tell its publisher")]
+    TooLarge {
+        /// What was asked for.
+        url: String,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// Several servers were asked, and each failed in its own way.
+    #[error("no server could give {what}: {}", list(.tried))]
+    Everywhere {
+        /// The path of the file, relative to the folder on each server.
+        what: String,
+        /// The last failure at each server.
+        tried: Vec<TransferError>,
+    },
+    /// The disk that holds the chunk store is full.
+    #[error("the disk is full: {what}; free some space, or move the storage folder, then try again")]
+    DiskFull {
+        /// What the system said.
+        what: String,
+    },
+    /// The chunk store could not keep what arrived.
+    #[error("the chunk store could not be written: {what}; check the storage folder and its disk")]
+    Sink {
+        /// What the system said.
+        what: String,
+    },
+    /// The fetcher was shut down while it was asked for something.
+    #[error("the transfer was ended because LivePC is stopping; start it again to go on")]
+    Stopped,
+    /// This computer cannot make connections as they are needed.
+    #[error("no web client could be made: {what}; check the proxy setting and the system's certificates")]
+    Client {
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// The result of a transfer.
+pub type Result<T, E = TransferError> = std::result::Result<T, E>;
+
+impl TransferError {
+    /// True if the same request may succeed later without anybody doing anything.
+    #[must_use]
+    pub fn is_network(&self) -> bool {
+        match self {
+            Self::Network { .. } => true,
+            Self::Everywhere { tried, .. } => tried.iter().any(Self::is_network),
+            _ => false,
+        }
+    }
+
+    /// True if every server that was asked lacks the file.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::NotFound { .. } => true,
+            Self::Everywhere { tried, .. } => tried.iter().all(Self::is_not_found),
+            _ => false,
+        }
+    }
+
+    /// True if at least one server sent other bytes than were signed.
+    #[must_use]
+    pub fn is_digest(&self) -> bool {
+        match self {
+            Self::Digest { .. } => true,
+            Self::Everywhere { tried, .. } => tried.iter().any(Self::is_digest),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn network(url: &Url, what: impl Into<String>) -> Self {
+        Self::Network {
+            url: shown(url),
+            what: what.into(),
+            retry_after: None,
+        }
+    }
+
+    pub(crate) fn refused(url: &Url, what: impl Into<String>) -> Self {
+        Self::Refused {
+            url: shown(url),
+            what: what.into(),
+        }
+    }
+
+    pub(crate) fn not_found(url: &Url) -> Self {
+        Self::NotFound { url: shown(url) }
+    }
+
+    pub(crate) fn too_large(url: &Url, limit: u64) -> Self {
+        Self::TooLarge {
+            url: shown(url),
+            limit,
+        }
+    }
+
+    /// What a failed check of bytes from `url` means.
+    pub(crate) fn digest(url: &Url, error: &FormatError) -> Self {
+        let what = match error {
+            // The digests are of use to nobody who reads this; the log has them.
+            FormatError::WrongDigest { what, .. } => {
+                format!("the bytes of {what} are not the ones that were signed")
+            }
+            other => other.to_string(),
+        };
+        Self::Digest {
+            url: shown(url),
+            what,
+        }
+    }
+
+    pub(crate) fn sink(error: &io::Error) -> Self {
+        let what = error.to_string();
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { what },
+            _ => Self::Sink { what },
+        }
+    }
+
+    pub(crate) fn file(url: &Url, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::not_found(url),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
+                Self::refused(url, error.to_string())
+            }
+            _ => Self::network(url, error.to_string()),
+        }
+    }
+
+    /// What `reqwest` says, without the URL, which may hold secrets, and with all causes.
+    pub(crate) fn reqwest(url: &Url, error: reqwest::Error) -> Self {
+        let error = error.without_url();
+        let mut what = if error.is_connect() {
+            "no connection".to_owned()
+        } else if error.is_timeout() {
+            "no answer in time".to_owned()
+        } else if error.is_redirect() {
+            "a redirect".to_owned()
+        } else {
+            "the transfer broke off".to_owned()
+        };
+        let mut cause = std::error::Error::source(&error);
+        while let Some(next) = cause {
+            // The library's own layers say only that there is a cause.
+            let text = next.to_string();
+            if !matches!(
+                text.as_str(),
+                "client error (Connect)" | "client error (SendRequest)"
+            ) && !what.contains(&text)
+            {
+                what = format!("{what}: {text}");
+            }
+            cause = next.source();
+        }
+        if error.is_redirect() || error.is_builder() {
+            Self::refused(url, what)
+        } else {
+            Self::network(url, what)
+        }
+    }
+
+    /// The one failure, or all of them together; `what` is the path that all servers were asked for.
+    pub(crate) fn combined(what: &str, mut tried: Vec<Self>) -> Self {
+        tried.dedup();
+        match tried.len() {
+            1 => tried.remove(0),
+            _ => Self::Everywhere {
+                what: what.to_owned(),
+                tried,
+            },
+        }
+    }
+}
+
+fn list(errors: &[TransferError]) -> String {
+    let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    if all.is_empty() {
+        "it has no address".to_owned()
+    } else {
+        all.join("; ")
+    }
+}
+
+/// A URL without what may be secret in it: credentials and the query.
+pub(crate) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    // A URL that can have none keeps none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    if url.query().is_some() {
+        url.set_query(Some("…"));
+    }
+    url.set_fragment(None);
+    url.to_string().replace("%E2%80%A6", "…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_secret_is_shown() {
+        let url = Url::parse("https://me:secret@example.org/a?token=secret#x").unwrap();
+        assert_eq!(shown(&url), "https://example.org/a?…");
+        assert!(
+            !TransferError::network(&url, "gone")
+                .to_string()
+                .contains("secret"),
+            "neither in an error's text"
+        );
+    }
+
+    #[test]
+    fn several_failures_are_named_together() {
+        let (a, b) = (
+            Url::parse("https://a.example/p").unwrap(),
+            Url::parse("https://b.example/p").unwrap(),
+        );
+        let both = TransferError::combined(
+            "p",
+            vec![TransferError::not_found(&a), TransferError::network(&b, "gone")],
+        );
+        let text = both.to_string();
+        assert!(text.contains("a.example") && text.contains("b.example"), "{text}");
+        assert!(both.is_network(), "one of them may come back");
+        assert!(!both.is_not_found(), "not all of them lack it");
+        let one = TransferError::combined("p", vec![TransferError::not_found(&a)]);
+        assert!(one.is_not_found(), "a single failure stays itself");
+    }
+}

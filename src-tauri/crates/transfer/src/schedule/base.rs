@@ -1,0 +1,97 @@
+//! One server's folder: how well it does, and whether it may be asked now.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use url::Url;
+
+use crate::backoff::Backoff;
+use crate::error::TransferError;
+use crate::rate::Rate;
+
+/// After this time without a failure a server counts as well again.
+const FORGIVEN: Duration = Duration::from_secs(60);
+
+/// A folder that has packs.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) url: Url,
+    /// How fast it sends.
+    pub(crate) rate: Rate,
+    /// Requests that are under way.
+    pub(crate) running: usize,
+    /// Whether it answers ranges; unknown before its first answer.
+    pub(crate) ranges: Option<bool>,
+    backoff: Backoff,
+    failed_at: Option<Instant>,
+    not_before: Option<Instant>,
+    last_error: Option<TransferError>,
+}
+
+impl Base {
+    pub(crate) fn new(url: Url, backoff: Duration) -> Self {
+        Self {
+            // Local folders need no proof.
+            ranges: (url.scheme() == "file").then_some(true),
+            url,
+            rate: Rate::default(),
+            running: 0,
+            backoff: Backoff::new(backoff),
+            failed_at: None,
+            not_before: None,
+            last_error: None,
+        }
+    }
+
+    /// True if nothing speaks against it.
+    pub(crate) fn is_well(&self, now: Instant) -> bool {
+        self.failed_at.is_none_or(|at| now > at + FORGIVEN)
+    }
+
+    /// When it may be asked again after its last failure.
+    pub(crate) fn not_before(&self) -> Option<Instant> {
+        self.not_before
+    }
+
+    /// Requests that it may have at once: one, while it must first show what it can.
+    pub(crate) fn connections(&self, now: Instant, all: usize) -> usize {
+        if self.ranges.is_none() || !self.is_well(now) {
+            1
+        } else {
+            all
+        }
+    }
+
+    /// Notes that it sent something useful.
+    pub(crate) fn succeeded(&mut self) {
+        self.backoff.reset();
+        self.failed_at = None;
+        self.not_before = None;
+        self.last_error = None;
+    }
+
+    /// Notes that a request, begun at `started`, failed. Those that ran side by side count as one.
+    pub(crate) fn failed(&mut self, started: Instant, now: Instant, error: TransferError) {
+        if self.is_well(now) {
+            // What lies long back is no part of this row of failures.
+            self.backoff.reset();
+            self.failed_at = None;
+        }
+        if self.failed_at.is_none_or(|at| started >= at) {
+            let asked = match &error {
+                TransferError::Network { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            self.not_before = Some(now + self.backoff.next(asked));
+            self.failed_at = Some(now);
+        }
+        self.last_error = Some(error);
+    }
+
+    /// Its last failure, if it has failed `attempts` times in a row.
+    pub(crate) fn given_up(&self, attempts: u32) -> Option<&TransferError> {
+        self.last_error
+            .as_ref()
+            .filter(|_| self.backoff.failures() >= attempts)
+    }
+}

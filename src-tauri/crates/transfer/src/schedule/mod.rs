@@ -1,0 +1,517 @@
+//! Who wants which chunks, what is under way, and what to ask for next: pure data, no I/O, and no clock of its own.
+
+mod base;
+mod item;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use livepc_format::index::{Chunk, ChunkEntry};
+use livepc_format::{Digest, PackId, paths};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::error::TransferError;
+use crate::fetcher::{Fetched, Priority};
+use crate::wanted::Wanted;
+
+use base::Base;
+pub(crate) use item::{BaseId, Ended, Partial, Plan, RequestId, TicketId};
+use item::{Item, Running, State, Ticket};
+
+/// What the schedule keeps to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tuning {
+    /// Requests to one server at once.
+    pub(crate) connections: usize,
+    /// Requests to all servers at once.
+    pub(crate) total: usize,
+    /// Failures in a row after which a download is given up; never what a machine waits for.
+    pub(crate) attempts: u32,
+    /// The first pause after a failure.
+    pub(crate) backoff: Duration,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    tuning: Tuning,
+    bases: Vec<Base>,
+    items: BTreeMap<Wanted, Item>,
+    /// The queued ones of `items`, by priority.
+    queued: [BTreeSet<Wanted>; 3],
+    tickets: HashMap<TicketId, Ticket>,
+    running: BTreeMap<RequestId, Running>,
+    settled: Vec<(TicketId, Result<Fetched, TransferError>)>,
+    last_request: RequestId,
+    paused: bool,
+    /// When the last request ended that a machine waited for.
+    demand_at: Option<Instant>,
+}
+
+impl Schedule {
+    pub(crate) fn new(tuning: Tuning) -> Self {
+        Self {
+            tuning,
+            bases: Vec::new(),
+            items: BTreeMap::new(),
+            queued: [const { BTreeSet::new() }; 3],
+            tickets: HashMap::new(),
+            running: BTreeMap::new(),
+            settled: Vec::new(),
+            last_request: 0,
+            paused: false,
+            demand_at: None,
+        }
+    }
+
+    /// Makes a server known; the same one is known once.
+    pub(crate) fn base(&mut self, url: &Url) -> BaseId {
+        let known = self.bases.iter().position(|base| base.url == *url);
+        known.unwrap_or_else(|| {
+            self.bases.push(Base::new(url.clone(), self.tuning.backoff));
+            self.bases.len() - 1
+        })
+    }
+
+    /// Wants chunks of a pack that one of `bases` (there is at least one) has. Those that `has` says are there are
+    /// not asked for. Tickets have ascending numbers.
+    pub(crate) fn want(
+        &mut self,
+        ticket: TicketId,
+        bases: &[BaseId],
+        pack: PackId,
+        chunks: &[Chunk],
+        priority: Priority,
+        has: impl Fn(&Chunk) -> bool,
+    ) {
+        let mut items: Vec<Wanted> = chunks
+            .iter()
+            .map(|chunk| Wanted { pack, chunk: *chunk })
+            .collect();
+        items.sort_unstable();
+        items.dedup();
+        let all = items.len();
+        items.retain(|wanted| {
+            if self.join(wanted, ticket, bases, priority) {
+                return true;
+            }
+            let missing = !has(&wanted.chunk);
+            if missing {
+                self.add(*wanted, ticket, bases, priority);
+            }
+            missing
+        });
+        let result = Fetched {
+            chunks: items.len(),
+            bytes: items
+                .iter()
+                .map(|wanted| u64::from(wanted.chunk.entry.stored))
+                .sum(),
+            present: all - items.len(),
+        };
+        if items.is_empty() {
+            self.settled.push((ticket, Ok(result)));
+            return;
+        }
+        let missing = items.len();
+        let entry = Ticket {
+            priority,
+            items,
+            missing,
+            result,
+        };
+        self.tickets.insert(ticket, entry);
+    }
+
+    /// Adds `ticket` to those who wait for a chunk that is wanted already.
+    fn join(&mut self, wanted: &Wanted, ticket: TicketId, bases: &[BaseId], priority: Priority) -> bool {
+        let Some(item) = self.items.get_mut(wanted) else {
+            return false;
+        };
+        item.tickets.push(ticket);
+        for base in bases {
+            if !item.bases.contains(base) {
+                item.bases.push(*base);
+            }
+        }
+        if priority < item.priority {
+            match item.state {
+                State::Queued => {
+                    self.queued[item.priority as usize].remove(wanted);
+                    self.queued[priority as usize].insert(*wanted);
+                    item.asked = ticket;
+                }
+                State::Running(id) => {
+                    if let Some(running) = self.running.get_mut(&id) {
+                        running.priority = running.priority.min(priority);
+                        let urgent = running.priority == Priority::Demand;
+                        running.urgent.fetch_or(urgent, Ordering::Relaxed);
+                    }
+                }
+                State::Landing => {}
+            }
+            item.priority = priority;
+        }
+        true
+    }
+
+    fn add(&mut self, wanted: Wanted, ticket: TicketId, bases: &[BaseId], priority: Priority) {
+        self.queued[priority as usize].insert(wanted);
+        let item = Item {
+            state: State::Queued,
+            priority,
+            tickets: vec![ticket],
+            bases: bases.to_vec(),
+            barred: Vec::new(),
+            fresh: false,
+            attempts: 0,
+            partial: None,
+            asked: ticket,
+        };
+        self.items.insert(wanted, item);
+    }
+
+    /// Nobody waits for this ticket any longer. What is under way for it still arrives.
+    pub(crate) fn withdraw(&mut self, ticket: TicketId) {
+        if let Some(entry) = self.tickets.remove(&ticket) {
+            self.forget(ticket, &entry.items);
+        }
+    }
+
+    /// Holds back everything but what a machine waits for.
+    pub(crate) fn pause(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Requests to cancel, because a machine waits and they are in its way. Each is named once.
+    pub(crate) fn preempt(&mut self, now: Instant) -> Vec<RequestId> {
+        if !self.has_demand(now) {
+            return Vec::new();
+        }
+        let mut cancel = Vec::new();
+        for (id, running) in &mut self.running {
+            let rate = self.bases[running.base].rate.per_second(now);
+            let left = running.size.saturating_sub(running.got);
+            // What is nearly there is not thrown away.
+            if running.priority == Priority::Fill
+                && !running.whole
+                && !running.cancelled
+                && left > (rate / 20).max(plan::GAP)
+            {
+                running.cancelled = true;
+                cancel.push(*id);
+            }
+        }
+        cancel
+    }
+
+    /// The server answered: with the range (`true`), or with the whole pack. Gives, for a whole pack, the chunks to
+    /// take from it, or nothing if it is being read already.
+    pub(crate) fn answered(&mut self, id: RequestId, ranges: bool) -> Option<Vec<Wanted>> {
+        let running = self.running.get(&id)?;
+        let base = running.base;
+        if ranges {
+            self.bases[base].ranges = Some(true);
+            return None;
+        }
+        self.bases[base].ranges = Some(false);
+        let pack = running.items.first()?.pack;
+        let other = |(other, r): (&RequestId, &Running)| {
+            *other != id
+                && r.whole
+                && r.base == base
+                && r.items.first().is_some_and(|first| first.pack == pack)
+        };
+        if self.running.iter().any(other) {
+            return None;
+        }
+        let mut items = running.items.clone();
+        let mut more = self.all_of(pack, base);
+        more.retain(|wanted| {
+            items
+                .iter()
+                .all(|item| item.end() <= wanted.offset() || wanted.end() <= item.offset())
+        });
+        let (priority, _) = self.start(&more, id);
+        items.append(&mut more);
+        items.sort_unstable();
+        let running = self.running.get_mut(&id)?;
+        running.whole = true;
+        running.size = items.last().map_or(0, Wanted::end);
+        running.priority = running.priority.min(priority);
+        running.items.clone_from(&items);
+        Some(items)
+    }
+
+    /// Of a request, `got` bytes came until `now`; gives how many of them are new.
+    pub(crate) fn note(&mut self, id: RequestId, got: u64, now: Instant) -> u64 {
+        let Some(running) = self.running.get_mut(&id) else {
+            return 0;
+        };
+        let new = got.saturating_sub(running.got);
+        running.got = got;
+        self.bases[running.base].rate.add(new, now);
+        new
+    }
+
+    /// A request ended.
+    pub(crate) fn ended(&mut self, id: RequestId, ended: Ended, now: Instant) {
+        let Some(running) = self.running.remove(&id) else {
+            return;
+        };
+        let base = running.base;
+        self.bases[base].running -= 1;
+        if running.priority == Priority::Demand {
+            self.demand_at = Some(now);
+        }
+        if ended.delivered > 0 {
+            self.bases[base].succeeded();
+        }
+        let (arrived, rest) = running.items.split_at(ended.delivered.min(running.items.len()));
+        for wanted in arrived {
+            if let Some(item) = self.items.get_mut(wanted)
+                && item.state == State::Running(id)
+            {
+                item.state = State::Landing;
+            }
+        }
+        let mut partial = ended.partial;
+        for wanted in rest {
+            if let Some(item) = self.items.get_mut(wanted)
+                && item.state == State::Running(id)
+            {
+                item.partial = partial.take();
+                self.requeue(wanted);
+            }
+        }
+        let (Some(error), Some(first)) = (ended.error, rest.first()) else {
+            return;
+        };
+        match error {
+            TransferError::Network { .. } => self.failed(first, base, running.started, error, now),
+            // The rest of the pack would fare no better.
+            _ => self.bar_pack(first.pack, base, &error),
+        }
+    }
+
+    /// A chunk is kept: all who wanted it have it.
+    pub(crate) fn landed(&mut self, wanted: &Wanted) {
+        let Some(item) = self.items.remove(wanted) else {
+            return;
+        };
+        self.queued[item.priority as usize].remove(wanted);
+        for ticket in item.tickets {
+            let Some(entry) = self.tickets.get_mut(&ticket) else {
+                continue;
+            };
+            entry.missing -= 1;
+            if entry.missing == 0
+                && let Some(entry) = self.tickets.remove(&ticket)
+            {
+                self.settled.push((ticket, Ok(entry.result)));
+            }
+        }
+    }
+
+    /// A chunk came with wrong bytes from this server.
+    pub(crate) fn bad(&mut self, wanted: &Wanted, base: BaseId, error: TransferError) {
+        self.requeue(wanted);
+        self.bar(wanted, base, error);
+    }
+
+    /// Chunks could not be kept.
+    pub(crate) fn not_kept(&mut self, items: &[Wanted], error: &TransferError) {
+        for wanted in items {
+            self.fail_all(wanted, error);
+        }
+        if matches!(error, TransferError::DiskFull { .. }) {
+            // Nothing more could be kept either.
+            let downloads = self
+                .tickets
+                .iter()
+                .filter(|(_, t)| t.priority != Priority::Demand);
+            let downloads: Vec<TicketId> = downloads.map(|(id, _)| *id).collect();
+            for ticket in downloads {
+                self.settle(ticket, Err(error.clone()));
+            }
+        }
+    }
+
+    /// Tickets that are done since the last call.
+    pub(crate) fn take_settled(&mut self) -> Vec<(TicketId, Result<Fetched, TransferError>)> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// True if requests are under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.running.is_empty()
+    }
+
+    /// Servers that were found to have no ranges.
+    pub(crate) fn without_ranges(&self) -> impl Iterator<Item = &Url> {
+        let without = self.bases.iter().filter(|base| base.ranges == Some(false));
+        without.map(|base| &base.url)
+    }
+
+    /// True if a machine waits for a server that does well. One that fails leaves the link to others.
+    fn has_demand(&self, now: Instant) -> bool {
+        let is_well = |base: BaseId| self.bases[base].is_well(now);
+        let queued = self.queued[Priority::Demand as usize].iter();
+        let mut queued = queued.filter_map(|wanted| self.choose(self.items.get(wanted)?, now));
+        let mut running = self.running.values().filter(|r| r.priority == Priority::Demand);
+        queued.any(is_well) || running.any(|r| is_well(r.base))
+    }
+
+    fn new_request(&mut self) -> RequestId {
+        self.last_request += 1;
+        self.last_request
+    }
+
+    /// What is known of a pack's chunks.
+    fn of_pack(&self, pack: PackId) -> impl Iterator<Item = (&Wanted, &Item)> {
+        let zero = Digest::from_bytes([0; 32]);
+        let entry = ChunkEntry {
+            stored: 0,
+            pages: 0,
+            stored_digest: zero,
+            content_digest: zero,
+        };
+        let chunk = Chunk {
+            first_page: 0,
+            offset: 0,
+            entry,
+        };
+        let from = self.items.range(Wanted { pack, chunk }..);
+        from.take_while(move |(wanted, _)| wanted.pack == pack)
+    }
+
+    /// Puts a chunk back into its queue, or drops it if nobody waits for it any longer.
+    fn requeue(&mut self, wanted: &Wanted) {
+        let Some(item) = self.items.get_mut(wanted) else {
+            return;
+        };
+        if item.tickets.is_empty() {
+            self.queued[item.priority as usize].remove(wanted);
+            self.items.remove(wanted);
+            return;
+        }
+        item.state = State::Queued;
+        let priorities = item.tickets.iter().filter_map(|id| self.tickets.get(id));
+        let priority = priorities.map(|t| t.priority).min().unwrap_or(item.priority);
+        self.queued[item.priority as usize].remove(wanted);
+        item.priority = priority;
+        self.queued[priority as usize].insert(*wanted);
+    }
+
+    /// A request broke off at `first`.
+    fn failed(&mut self, first: &Wanted, base: BaseId, started: Instant, error: TransferError, now: Instant) {
+        self.bases[base].failed(started, now, error.clone());
+        if let Some(item) = self.items.get_mut(first) {
+            item.attempts += 1;
+            if item.attempts >= self.tuning.attempts {
+                self.fail_downloads(first, &error);
+            }
+        }
+        if self.bases[base].given_up(self.tuning.attempts).is_none() {
+            return;
+        }
+        let attempts = self.tuning.attempts;
+        let bases = &self.bases;
+        let hopeless = |item: &Item| item.open().all(|base| bases[base].given_up(attempts).is_some());
+        let hopeless = self.items.iter().filter(|(_, item)| {
+            item.state == State::Queued && item.priority != Priority::Demand && hopeless(item)
+        });
+        let hopeless: Vec<Wanted> = hopeless.map(|(wanted, _)| *wanted).collect();
+        for wanted in hopeless {
+            let Some(item) = self.items.get(&wanted) else {
+                continue;
+            };
+            let last = item
+                .open()
+                .filter_map(|base| self.bases[base].given_up(attempts).cloned());
+            let barred = item.barred.iter().map(|(_, error)| error.clone());
+            let error = TransferError::combined(&paths::pack(&wanted.pack), last.chain(barred).collect());
+            self.fail_downloads(&wanted, &error);
+        }
+    }
+
+    /// Does not ask a server for this pack again.
+    fn bar_pack(&mut self, pack: PackId, base: BaseId, error: &TransferError) {
+        let queued = self.of_pack(pack).filter(|(_, item)| item.state == State::Queued);
+        let queued: Vec<Wanted> = queued.map(|(wanted, _)| *wanted).collect();
+        for wanted in queued {
+            self.bar(&wanted, base, error.clone());
+        }
+    }
+
+    /// Does not ask a server for this chunk again. If none is left, those with wrong bytes are asked once more, past
+    /// all caches; then it has failed.
+    fn bar(&mut self, wanted: &Wanted, base: BaseId, error: TransferError) {
+        let Some(item) = self.items.get_mut(wanted) else {
+            return;
+        };
+        if !item.bases.contains(&base) || item.is_barred(base) {
+            return;
+        }
+        item.barred.push((base, error));
+        item.partial = None;
+        if item.open().next().is_some() {
+            return;
+        }
+        if !item.fresh && item.barred.iter().any(|(_, error)| error.is_digest()) {
+            item.fresh = true;
+            item.barred.retain(|(_, error)| !error.is_digest());
+            return;
+        }
+        let tried = item.barred.iter().map(|(_, error)| error.clone()).collect();
+        let error = TransferError::combined(&paths::pack(&wanted.pack), tried);
+        self.fail_all(wanted, &error);
+    }
+
+    /// Fails everybody who waits for a chunk.
+    fn fail_all(&mut self, wanted: &Wanted, error: &TransferError) {
+        let Some(item) = self.items.remove(wanted) else {
+            return;
+        };
+        self.queued[item.priority as usize].remove(wanted);
+        for ticket in item.tickets {
+            self.settle(ticket, Err(error.clone()));
+        }
+    }
+
+    /// Fails those who wait for a chunk, but no machine.
+    fn fail_downloads(&mut self, wanted: &Wanted, error: &TransferError) {
+        let tickets = self.items.get(wanted).map(|item| item.tickets.clone());
+        for ticket in tickets.unwrap_or_default() {
+            let priority = self.tickets.get(&ticket).map(|t| t.priority);
+            if priority.is_some_and(|priority| priority != Priority::Demand) {
+                self.settle(ticket, Err(error.clone()));
+            }
+        }
+    }
+
+    fn settle(&mut self, ticket: TicketId, result: Result<Fetched, TransferError>) {
+        if let Some(entry) = self.tickets.remove(&ticket) {
+            self.settled.push((ticket, result));
+            self.forget(ticket, &entry.items);
+        }
+    }
+
+    /// Takes a ticket, which is gone, from its chunks; what is queued for nobody is dropped.
+    fn forget(&mut self, ticket: TicketId, items: &[Wanted]) {
+        for wanted in items {
+            let Some(item) = self.items.get_mut(wanted) else {
+                continue;
+            };
+            item.tickets.retain(|other| *other != ticket);
+            if item.state == State::Queued {
+                self.requeue(wanted);
+            }
+        }
+    }
+}

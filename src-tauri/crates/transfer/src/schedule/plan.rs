@@ -1,0 +1,221 @@
+//! The next request: which chunk comes first, from which server, and what is taken along.
+
+use std::ops::Bound::{Excluded, Unbounded};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use livepc_format::{PackId, paths};
+use tokio::time::Instant;
+
+use super::Schedule;
+use super::item::{BaseId, Item, Plan, RequestId, Running, State};
+use crate::fetcher::Priority;
+use crate::origin::join;
+use crate::wanted::Wanted;
+
+/// Unwanted bytes between two chunks, from which on asking twice is cheaper than reading them.
+pub(super) const GAP: u64 = 128 * 1024;
+/// Bytes of a request at the most.
+pub(super) const LARGEST: u64 = 4 << 20;
+/// Bytes that a request in the background may have however slow the server is.
+pub(super) const SMALLEST: u64 = 256 * 1024;
+/// Bytes of a request that a machine waits for: the next one must not wait long behind it.
+const DEMAND: u64 = 1 << 20;
+/// For so long after a demand another one is likely.
+const RECENT: Duration = Duration::from_secs(1);
+
+impl Schedule {
+    /// The next request to make at `now`, if any can and may be made. Its chunks are under way from then on.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Plan> {
+        // A request in the background never takes the last places.
+        let free = self.tuning.total.saturating_sub(self.running.len());
+        for priority in Priority::ALL {
+            if free <= if priority == Priority::Demand { 0 } else { 2 } {
+                continue;
+            }
+            if let Some((seed, base, size)) = self.seed(priority, now) {
+                return Some(self.plan(seed, base, size, now));
+            }
+        }
+        None
+    }
+
+    /// The earliest time at which a server that failed may be asked for something that is queued.
+    pub(crate) fn wake(&self, now: Instant) -> Option<Instant> {
+        if self.queued.iter().all(std::collections::BTreeSet::is_empty) {
+            return None;
+        }
+        let times = self.bases.iter().filter_map(super::Base::not_before);
+        times.filter(|time| *time > now).min()
+    }
+
+    /// The first chunk of this priority that can be asked for, where, and how many bytes the request may have.
+    fn seed(&mut self, priority: Priority, now: Instant) -> Option<(Wanted, BaseId, u64)> {
+        let sizes: Vec<Option<u64>> = (0..self.bases.len())
+            .map(|base| self.size(base, priority, now))
+            .collect();
+        if sizes.iter().all(Option::is_none) {
+            return None;
+        }
+        let fits = |wanted: &&Wanted| {
+            let item = self.items.get(wanted)?;
+            let base = self.choose(item, now)?;
+            let size = sizes[base]?;
+            (!self.is_read_whole(base, wanted.pack)).then_some((**wanted, base, size))
+        };
+        let queue = &self.queued[priority as usize];
+        if priority == Priority::Demand {
+            // Few, and in the order of asking: no machine waits behind another's many.
+            let asked = |wanted: &&Wanted| self.items.get(wanted).map(|item| item.asked);
+            let mut all: Vec<&Wanted> = queue.iter().collect();
+            all.sort_by_key(asked);
+            return all.iter().find_map(fits);
+        }
+        queue.iter().find_map(|wanted| fits(&wanted))
+    }
+
+    /// How many bytes a request to this server may have now; `None` if there may be none.
+    fn size(&mut self, id: BaseId, priority: Priority, now: Instant) -> Option<u64> {
+        let demand = self.has_demand(now);
+        let recent = demand || self.demand_at.is_some_and(|at| now < at + RECENT);
+        let background = self
+            .running
+            .values()
+            .filter(|r| r.base == id && r.priority != Priority::Demand);
+        let outstanding: u64 = background.map(|r| r.size).sum();
+        let base = &mut self.bases[id];
+        let connections = base.connections(now, self.tuning.connections);
+        if base.not_before().is_some_and(|time| time > now) || base.running >= connections {
+            return None;
+        }
+        if priority == Priority::Demand {
+            return Some(DEMAND);
+        }
+        if self.paused || (connections > 1 && base.running + 1 >= connections) {
+            return None;
+        }
+        // A quarter of a second each, and three of them to hide the way there and back.
+        let rate = base.rate.per_second(now);
+        let size = (rate / 4).clamp(SMALLEST, LARGEST);
+        let (size, window) = match priority {
+            Priority::Fill if demand => return None,
+            Priority::Fill if recent => (SMALLEST, 0),
+            _ if recent => (size.min(DEMAND), (rate / 2).max(2 * SMALLEST)),
+            _ => (size, (rate / 4 * 3).max(2 * size)),
+        };
+        (outstanding == 0 || outstanding + size <= window).then_some(size)
+    }
+
+    /// The server to ask for a chunk: the first one that does well, else the one that may be asked first.
+    pub(super) fn choose(&self, item: &Item, now: Instant) -> Option<BaseId> {
+        let well = item.open().find(|base| self.bases[*base].is_well(now));
+        well.or_else(|| item.open().min_by_key(|base| self.bases[*base].not_before()))
+    }
+
+    /// True if the server, which has no ranges, is sending this pack already.
+    fn is_read_whole(&self, base: BaseId, pack: PackId) -> bool {
+        self.bases[base].ranges == Some(false)
+            && self
+                .running
+                .values()
+                .any(|r| r.whole && r.base == base && r.items.first().is_some_and(|first| first.pack == pack))
+    }
+
+    fn plan(&mut self, seed: Wanted, base: BaseId, size: u64, now: Instant) -> Plan {
+        let whole = self.bases[base].ranges == Some(false);
+        let items = if whole {
+            self.all_of(seed.pack, base)
+        } else {
+            self.neighbours(seed, base, size)
+        };
+        let id = self.new_request();
+        let (priority, fresh) = self.start(&items, id);
+        let partial = items
+            .first()
+            .and_then(|first| self.items.get_mut(first)?.partial.take());
+        let urgent = Arc::new(AtomicBool::new(priority == Priority::Demand));
+        let plan = Plan {
+            id,
+            base,
+            url: join(&self.bases[base].url, &paths::pack(&seed.pack)),
+            whole,
+            fresh,
+            partial: partial.filter(|partial| !whole && !fresh && partial.base == base),
+            urgent: Arc::clone(&urgent),
+            items: items.clone(),
+        };
+        let end = items.last().map_or(0, Wanted::end);
+        self.bases[base].running += 1;
+        self.running.insert(
+            id,
+            Running {
+                base,
+                priority,
+                started: now,
+                size: if whole { end } else { end - seed.offset() },
+                got: 0,
+                whole,
+                cancelled: false,
+                urgent,
+                items,
+            },
+        );
+        plan
+    }
+
+    /// Marks queued chunks as under way in request `id`; gives the highest priority among them, and whether one
+    /// wants to pass caches by.
+    pub(super) fn start(&mut self, items: &[Wanted], id: RequestId) -> (Priority, bool) {
+        let (mut priority, mut fresh) = (Priority::Fill, false);
+        for wanted in items {
+            if let Some(item) = self.items.get_mut(wanted) {
+                item.state = State::Running(id);
+                self.queued[item.priority as usize].remove(wanted);
+                priority = priority.min(item.priority);
+                fresh |= item.fresh;
+            }
+        }
+        (priority, fresh)
+    }
+
+    /// The seed, and what lies behind it and is worth taking along: chunks as urgent as the seed over small gaps, and
+    /// less urgent ones where they lie between.
+    fn neighbours(&self, seed: Wanted, base: BaseId, size: u64) -> Vec<Wanted> {
+        let priority = self.items.get(&seed).map_or(Priority::Fill, |item| item.priority);
+        let (mut taken, mut between) = (vec![seed], Vec::new());
+        let (mut end, mut reach) = (seed.end(), seed.end() + GAP);
+        for (next, item) in self.items.range((Excluded(seed), Unbounded)) {
+            if next.pack != seed.pack || next.offset() >= reach || next.end() > seed.offset() + size {
+                break;
+            }
+            if next.offset() < end || !serves(item, base) {
+                continue;
+            }
+            between.push(*next);
+            end = next.end();
+            if item.priority <= priority {
+                taken.append(&mut between);
+                reach = end + GAP;
+            }
+        }
+        taken
+    }
+
+    /// Every queued chunk of a pack that the server may be asked for.
+    pub(super) fn all_of(&self, pack: PackId, base: BaseId) -> Vec<Wanted> {
+        let mut end = 0;
+        let mut taken = Vec::new();
+        for (wanted, item) in self.of_pack(pack) {
+            if wanted.offset() >= end && serves(item, base) {
+                end = wanted.end();
+                taken.push(*wanted);
+            }
+        }
+        taken
+    }
+}
+
+fn serves(item: &Item, base: BaseId) -> bool {
+    item.state == State::Queued && item.bases.contains(&base) && !item.is_barred(base)
+}
