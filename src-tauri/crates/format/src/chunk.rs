@@ -3,7 +3,7 @@
 use crate::Digest;
 use crate::error::{FormatError, Result};
 use crate::index::ChunkEntry;
-use crate::limits::{CHUNK_PAGES, CHUNK_STORED, PAGE};
+use crate::limits::{CHUNK_PAGES, PAGE};
 
 const WHAT: &str = "a chunk";
 
@@ -22,14 +22,13 @@ pub fn compress_chunk(pages: &[u8], level: i32) -> Result<(Vec<u8>, ChunkEntry)>
         stored_digest: Digest::of(&stored),
         content_digest: Digest::of(pages),
     };
+    entry.check(WHAT)?;
     Ok((stored, entry))
 }
 
 /// Checks a chunk's stored bytes, decompresses them and checks the pages.
 pub fn decompress_chunk(stored: &[u8], entry: &ChunkEntry) -> Result<Vec<u8>> {
-    if entry.pages > CHUNK_PAGES || entry.stored > CHUNK_STORED {
-        return Err(FormatError::malformed(WHAT, "its entry is out of bounds"));
-    }
+    entry.check(WHAT)?;
     entry.stored_digest.check(WHAT, stored)?;
     let size = entry.pages as usize * PAGE as usize;
     let pages =

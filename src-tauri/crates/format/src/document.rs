@@ -16,7 +16,7 @@ const KNOWN: [&str; 0] = [];
 
 #[derive(Deserialize)]
 struct Compatibility {
-    version: u32,
+    version: u64,
     #[serde(default)]
     requires: Vec<String>,
 }
@@ -32,7 +32,10 @@ pub(crate) fn parse<T: DeserializeOwned>(what: &'static str, bytes: &[u8], limit
     }
     let malformed = |e: serde_json::Error| FormatError::malformed(what, e.to_string());
     let head: Compatibility = serde_json::from_slice(bytes).map_err(malformed)?;
-    if head.version > VERSION {
+    if head.version == 0 {
+        return Err(FormatError::malformed(what, "versions count from 1"));
+    }
+    if head.version > u64::from(VERSION) {
         return Err(FormatError::Newer {
             what,
             need: format!("format version {}", head.version),
@@ -45,6 +48,17 @@ pub(crate) fn parse<T: DeserializeOwned>(what: &'static str, bytes: &[u8], limit
         });
     }
     serde_json::from_slice(bytes).map_err(malformed)
+}
+
+/// Checks the version of a document that is about to be signed.
+pub(crate) fn check_version(what: &'static str, version: u32) -> Result<()> {
+    if version == VERSION {
+        return Ok(());
+    }
+    Err(FormatError::malformed(
+        what,
+        format!("this version writes format version {VERSION}, not {version}"),
+    ))
 }
 
 /// The text of a document: indented, so that people can read it, with a line feed at the end.

@@ -67,10 +67,11 @@ pub enum FormatError {
 }
 
 impl FormatError {
-    pub(crate) fn malformed(what: &'static str, why: impl Into<String>) -> Self {
+    /// `why` may quote what was read: it becomes one line without characters that act.
+    pub(crate) fn malformed(what: &'static str, why: impl AsRef<str>) -> Self {
         Self::Malformed {
             what,
-            why: why.into(),
+            why: crate::text::line(why.as_ref(), 400),
         }
     }
 }

@@ -124,7 +124,17 @@ impl Head {
         let Some(key) = keys.current() else {
             return Err(FormatError::malformed(WHAT, "there is no signing key"));
         };
-        envelope.verify(WHAT, key)?;
+        if let Err(error) = envelope.verify(WHAT, key) {
+            let earlier = keys.earlier().any(|key| envelope.verify(WHAT, key).is_ok());
+            return Err(if earlier {
+                FormatError::Foreign {
+                    what: WHAT,
+                    why: "it is signed with a key that its publisher has replaced".into(),
+                }
+            } else {
+                error
+            });
+        }
         let head: Self = document::parse(WHAT, envelope.payload.as_bytes(), limits::HEAD_BYTES)?;
         if head.livepc != keys.livepc() {
             return Err(FormatError::Foreign {
@@ -155,6 +165,7 @@ impl Head {
 
     fn check(&self) -> Result<()> {
         let malformed = |why: &str| Err(FormatError::malformed(WHAT, why));
+        document::check_version(WHAT, self.version)?;
         if self.releases.len() > limits::RELEASES {
             return malformed("it lists too many releases");
         }
@@ -165,8 +176,9 @@ impl Head {
         {
             return malformed("its releases are not listed newest first");
         }
-        if self.revision == 0 || self.releases.iter().any(|r| r.sequence == 0) {
-            return malformed("revisions and sequences count from 1");
+        let counts = 1..=limits::COUNT;
+        if !counts.contains(&self.revision) || !self.releases.iter().all(|r| counts.contains(&r.sequence)) {
+            return malformed("revisions and sequences count from 1 to 2^53 - 1");
         }
         if self.mirrors.len() > 64 || self.mirrors.iter().any(|m| !is_base(m)) {
             return malformed("a mirror must be an http(s) URL that ends in “/”");
@@ -179,6 +191,23 @@ impl Head {
             }
             if let Some(map) = &release.boot_map {
                 map.check(WHAT)?;
+            }
+            let bytes = &release.bytes;
+            if bytes.from.len() > limits::RELEASES || release.patches.len() > limits::RELEASES {
+                return malformed("a release names too many earlier ones");
+            }
+            let sums = [bytes.new, bytes.boot_ready].into_iter();
+            if sums
+                .chain(bytes.from.values().copied())
+                .any(|sum| sum > limits::TOTAL_BYTES)
+            {
+                return malformed("a release has more than 1 PiB");
+            }
+            for patch in &release.patches {
+                patch.object.check(WHAT)?;
+                if patch.from >= release.sequence || patch.bytes > limits::TOTAL_BYTES {
+                    return malformed("a patch is not from an earlier release, or it has more than 1 PiB");
+                }
             }
         }
         Ok(())
@@ -200,5 +229,9 @@ impl Head {
 }
 
 fn is_base(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "https") && url.path().ends_with('/') && url.query().is_none()
+    matches!(url.scheme(), "http" | "https")
+        && url.path().ends_with('/')
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.as_str().len() <= 2048
 }

@@ -75,9 +75,10 @@ impl Keys {
     }
 
     fn check(&self) -> Result<()> {
+        document::check_version(WHAT, self.version)?;
         check_name(WHAT, "name", &self.name)?;
         let rising = self.keys.windows(2).all(|pair| pair[0].epoch < pair[1].epoch);
-        if self.keys.is_empty() || self.keys.len() > 1000 || self.keys[0].epoch == 0 || !rising {
+        if self.keys.is_empty() || self.keys.len() > 1000 || self.keys[0].epoch != 1 || !rising {
             return Err(FormatError::malformed(
                 WHAT,
                 "the epochs of its keys must rise from 1",
@@ -102,6 +103,11 @@ impl Keys {
     #[must_use]
     pub fn current(&self) -> Option<&PublicKey> {
         self.keys.last().map(|entry| &entry.key)
+    }
+
+    /// The keys whose time is over, the latest first.
+    pub(crate) fn earlier(&self) -> impl Iterator<Item = &PublicKey> {
+        self.keys.iter().rev().skip(1).map(|entry| &entry.key)
     }
 
     /// True if this document says all that `earlier` said: keys are added, never changed or taken back.

@@ -38,6 +38,7 @@ mod document;
 mod error;
 pub mod feed;
 pub mod head;
+mod html;
 pub mod index;
 pub mod keys;
 pub mod limits;

@@ -20,6 +20,10 @@ pub const DISK_SIZE: u64 = 16 << 40;
 pub const DISKS: usize = 8;
 /// Regions of a disk at the most.
 pub const REGIONS: usize = 1024;
+/// Sequences and revisions are at most this, so that every JSON reader has them exactly.
+pub const COUNT: u64 = (1 << 53) - 1;
+/// Bytes that a document may name as a sum (1 PiB).
+pub const TOTAL_BYTES: u64 = 1 << 50;
 /// Releases that a head may list.
 pub const RELEASES: usize = 10_000;
 /// Extents that a boot map may hold.

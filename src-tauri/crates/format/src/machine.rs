@@ -1,7 +1,8 @@
 //! What a release says about the computer that it wants to be. It is data: each hypervisor driver writes its own
 //! configuration from it, out of a closed set of settings.
 
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{FormatError, Result};
 use crate::text::check_line;
@@ -40,9 +41,17 @@ pub struct Machine {
     /// Whether there is a USB controller, with a tablet for the pointer.
     #[serde(default)]
     pub usb: bool,
-    /// Hypervisors that the publisher tried, the best first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Hypervisors that the publisher tried, the best first; those that this version does not know are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "known")]
     pub hypervisors: Vec<HypervisorKind>,
+}
+
+/// Reads a list, and leaves out what a later version added to the set: it is advice.
+fn known<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<HypervisorKind>, D::Error> {
+    let names = Vec::<String>::deserialize(list)?;
+    let kind = |name: String| HypervisorKind::deserialize(name.into_deserializer());
+    let read = |name| kind(name).map_err(|_: serde::de::value::Error| ());
+    Ok(names.into_iter().filter_map(|name| read(name).ok()).collect())
 }
 
 impl Default for Machine {
@@ -109,7 +118,8 @@ closed_set!(
         Windows,
         /// FreeBSD, NetBSD, OpenBSD and their kin.
         Bsd,
-        /// Any other.
+        /// Any other, and what a later version may add.
+        #[serde(other)]
         Other,
     }
 );

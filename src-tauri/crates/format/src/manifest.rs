@@ -112,19 +112,19 @@ impl Region {
     /// Pages of the region, the last one possibly shorter on the disk.
     #[must_use]
     pub fn pages(&self) -> u64 {
-        (self.sectors * SECTOR).div_ceil(limits::PAGE)
+        self.len().div_ceil(limits::PAGE)
     }
 
     /// Where the region begins on the disk, in bytes.
     #[must_use]
     pub fn offset(&self) -> u64 {
-        self.start * SECTOR
+        self.start.saturating_mul(SECTOR)
     }
 
     /// Bytes of the region.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.sectors * SECTOR
+        self.sectors.saturating_mul(SECTOR)
     }
 
     /// True if there is nothing in it.
@@ -175,10 +175,17 @@ impl Manifest {
 
     fn check(&self) -> Result<()> {
         let malformed = |why: String| Err(FormatError::malformed(WHAT, why));
+        document::check_version(WHAT, self.version)?;
+        if !(1..=limits::COUNT).contains(&self.sequence) {
+            return malformed("sequences count from 1 to 2^53 - 1".into());
+        }
         check_line(WHAT, "label", &self.label, 64)?;
         check_line(WHAT, "title", &self.title, 120)?;
         if self.changelog.len() > 64 << 10 {
             return malformed("its changelog is longer than 64 KiB".into());
+        }
+        if let Some(licence) = &self.licence {
+            licence.check()?;
         }
         self.machine.check()?;
         if self.disks.is_empty() || self.disks.len() > DISKS {
@@ -201,6 +208,18 @@ impl Manifest {
     }
 }
 
+impl Licence {
+    fn check(&self) -> Result<()> {
+        if let Some(spdx) = &self.spdx {
+            check_line(WHAT, "spdx", spdx, 200)?;
+        }
+        if self.text.as_ref().is_some_and(|text| text.len() > 256 << 10) {
+            return Err(FormatError::malformed(WHAT, "its licence is longer than 256 KiB"));
+        }
+        Ok(())
+    }
+}
+
 impl Disk {
     fn check(&self) -> Result<()> {
         let malformed = |why: String| Err(FormatError::malformed(WHAT, why));
@@ -214,8 +233,15 @@ impl Disk {
         match &self.content {
             Content::User { label: Some(label) } => check_line(WHAT, "label", label, 16),
             Content::User { label: None } => Ok(()),
-            Content::Published { regions, index, .. } => {
+            Content::Published {
+                regions,
+                index,
+                stored,
+            } => {
                 index.check(WHAT)?;
+                if *stored > limits::TOTAL_BYTES {
+                    return malformed(format!("a disk of {stored} stored bytes is too large"));
+                }
                 check_regions(self.size, regions)
             }
         }
@@ -232,9 +258,10 @@ pub fn check_regions(size: u64, regions: &[Region]) -> Result<()> {
                 "its regions do not follow each other",
             ));
         }
-        next += region.sectors;
+        // Each is at most 2^35, and a manifest has no room for 2^28 of them.
+        next = next.saturating_add(region.sectors);
     }
-    if regions.len() > REGIONS || next != size / SECTOR {
+    if regions.len() > REGIONS || !size.is_multiple_of(SECTOR) || next != size / SECTOR {
         return Err(FormatError::malformed(WHAT, "its regions do not cover the disk"));
     }
     Ok(())

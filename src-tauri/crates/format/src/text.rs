@@ -3,9 +3,9 @@
 use crate::error::{FormatError, Result};
 
 /// True for what must not reach a terminal or a line of text: control characters, and the marks that turn the
-/// direction of writing (U+202A–U+202E, U+2066–U+2069, Unicode TR 36).
+/// direction of writing (U+202A–U+202E, U+2066–U+2069, Unicode TR 36) or end a line (U+2028, U+2029).
 fn acts(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// One line of at most `max` characters; whatever acts is a space, runs of white space are one.
@@ -13,7 +13,9 @@ fn acts(c: char) -> bool {
 pub fn line(text: &str, max: usize) -> String {
     let clean: String = text.chars().map(|c| if acts(c) { ' ' } else { c }).collect();
     let words: Vec<&str> = clean.split_whitespace().collect();
-    words.join(" ").chars().take(max).collect()
+    let mut line: String = words.join(" ").chars().take(max).collect();
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// Several lines of at most `max` characters together; line ends are kept, whatever else acts is dropped.
@@ -27,18 +29,10 @@ pub fn block(text: &str, max: usize) -> String {
     clean.trim().to_owned()
 }
 
-/// The text of an HTML fragment: markup is removed, the five named entities of XML and `&nbsp;` are read.
+/// The text of an HTML fragment, of at most `max` characters.
 #[must_use]
 pub fn of_html(html: &str, max: usize) -> String {
-    let bare = ammonia::Builder::empty().clean(html).to_string();
-    let text = bare
-        .replace("&lt;", "<")
-        .replace("&gt;", ">")
-        .replace("&quot;", "\"")
-        .replace("&#39;", "'")
-        .replace("&nbsp;", " ")
-        .replace("&amp;", "&");
-    block(&text, max)
+    block(&crate::html::to_text(html, max), max)
 }
 
 /// Checks a line that a publisher signed: 1 to `max` characters, none of which acts.
@@ -90,6 +84,17 @@ mod tests {
             "a\nb",
             "line ends stay, the bell does not"
         );
+    }
+
+    #[test]
+    fn what_ends_a_line_is_no_line() {
+        check_line("x", "label", "2026.11 – été", 64).expect("plain text");
+        for bad in ["", " ", "a\nb", "a\u{2028}b", "a\u{202e}b", "\u{1b}c"] {
+            assert!(
+                check_line("x", "label", bad, 64).is_err(),
+                "{bad:?} must be refused"
+            );
+        }
     }
 
     #[test]

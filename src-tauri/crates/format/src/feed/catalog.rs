@@ -2,9 +2,6 @@
 
 use feed_rs::model;
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::Error as ValueError;
 use url::Url;
 
 use super::livepc::{LONG_TEXT, SUMMARY, TITLE};
@@ -136,8 +133,9 @@ fn thumbnail(entry: &model::Entry, base: &Url) -> Option<Url> {
 }
 
 fn guest_os(term: &str) -> Option<GuestOs> {
-    let name: serde::de::value::StrDeserializer<'_, ValueError> = term.trim().into_deserializer();
-    GuestOs::deserialize(name).ok()
+    [GuestOs::Linux, GuestOs::Windows, GuestOs::Bsd, GuestOs::Other]
+        .into_iter()
+        .find(|os| os.name() == term.trim())
 }
 
 /// The Atom document of a catalog. With the address `base` at which it will lie, addresses in the same folder are

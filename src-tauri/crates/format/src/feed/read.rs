@@ -47,7 +47,7 @@ pub(super) fn document(
         .id_generator(|_, _, _| String::new())
         .build()
         .parse(&sifted[..])
-        .map_err(|e| FormatError::malformed(what, text::line(&e.to_string(), 300)))
+        .map_err(|e| FormatError::malformed(what, e.to_string()))
 }
 
 /// The address that `href` gives in the document at `base`, if the document may point to it: HTTP or HTTPS, or a file

@@ -11,7 +11,6 @@ use quick_xml::name::ResolveResult;
 use quick_xml::writer::Writer;
 
 use crate::error::{FormatError, Result};
-use crate::text;
 
 /// Elements inside each other at the most.
 const DEPTH: usize = 256;
@@ -155,8 +154,7 @@ pub(super) fn sift(what: &'static str, bytes: &[u8], max_entries: usize) -> Resu
 
 impl Sifter {
     fn malformed(&self, why: &str) -> FormatError {
-        // Errors of the XML reader quote the document.
-        FormatError::malformed(self.what, text::line(why, 300))
+        FormatError::malformed(self.what, why)
     }
 
     fn start(&mut self, namespace: Namespace, element: &BytesStart<'_>) -> Result<()> {

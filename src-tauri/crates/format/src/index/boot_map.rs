@@ -1,11 +1,11 @@
 //! A boot map: the pages that a start of the machine reads, in that order, with all that is needed to fetch them.
 
-use super::table::check_entry;
 use super::wire::{Reader, Writer};
 use super::{Chunk, ChunkEntry, ObjectRef, pack};
 use crate::PackId;
-use crate::error::Result;
+use crate::error::{FormatError, Result};
 use crate::limits::{BOOT_EXTENTS, DISK_SIZE, DISKS, PACK_PAGES, PACK_STORED, PAGE, REGIONS};
+use crate::manifest::{Content, Disk};
 
 const WHAT: &str = "a boot map";
 const LETTERS: &[u8; 4] = b"LPBM";
@@ -74,13 +74,19 @@ impl BootMap {
             writer.uint(u64::from(extent.pack));
             writer.uint(u64::from(extent.first_page));
         }
-        pack(WHAT, &writer.finish())
+        let body = writer.finish();
+        // Nothing is published that readers would refuse.
+        Self::parse(&body)?;
+        pack(WHAT, &body)
     }
 
     /// Reads the stored bytes of the map `object`.
     pub fn decode(stored: &[u8], object: &ObjectRef) -> Result<Self> {
-        let body = object.unpack(WHAT, stored)?;
-        let mut reader = Reader::new(WHAT, LETTERS, &body)?;
+        Self::parse(&object.unpack(WHAT, stored)?)
+    }
+
+    fn parse(body: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(WHAT, LETTERS, body)?;
         let count = reader.count(BOOT_EXTENTS, 32)?;
         let packs = (0..count).map(|_| reader.pack_id()).collect::<Result<Vec<_>>>()?;
         let count = reader.count(BOOT_EXTENTS, 69)?;
@@ -106,34 +112,70 @@ impl BootMap {
             chunks,
             extents,
         };
-        for extent in &map.extents {
-            let found: u32 = map
-                .covering(extent.pack, extent.first_page, extent.len)
-                .iter()
-                .map(|c| {
-                    c.chunk.end_page().min(extent.first_page + extent.len)
-                        - c.chunk.first_page.max(extent.first_page)
-                })
-                .sum();
-            if found != extent.len {
-                return Err(crate::FormatError::malformed(
-                    WHAT,
-                    "it names pages that none of its chunks has",
-                ));
-            }
-        }
+        map.check_chunks()?;
         Ok(map)
+    }
+
+    /// Checks that the chunks hold all pages of all extents.
+    fn check_chunks(&self) -> Result<()> {
+        // Where each run of chunks that follow each other without a gap ends: a map may have a million extents, each
+        // of thousands of chunks.
+        let mut ends = vec![0; self.chunks.len()];
+        for at in (0..self.chunks.len()).rev() {
+            let end = self.chunks[at].chunk.end_page();
+            let joined = self
+                .chunks
+                .get(at + 1)
+                .is_some_and(|next| next.pack == self.chunks[at].pack && next.chunk.first_page == end);
+            ends[at] = if joined { ends[at + 1] } else { end };
+        }
+        let held = |extent: &BootExtent| {
+            let at = self.first_covering(extent.pack, extent.first_page);
+            self.chunks.get(at).is_some_and(|first| {
+                first.pack == extent.pack
+                    && first.chunk.first_page <= extent.first_page
+                    && ends[at] >= extent.first_page.saturating_add(extent.len)
+            })
+        };
+        if self.extents.iter().all(held) {
+            return Ok(());
+        }
+        Err(FormatError::malformed(
+            WHAT,
+            "it names pages that none of its chunks has",
+        ))
+    }
+
+    /// Checks that every extent lies on a published disk of a machine with these `disks`, inside its region.
+    pub fn check_fits(&self, disks: &[Disk]) -> Result<()> {
+        let fits = |extent: &BootExtent| match disks.get(extent.disk as usize).map(|disk| &disk.content) {
+            Some(Content::Published { regions, .. }) => regions
+                .get(extent.region as usize)
+                .is_some_and(|region| extent.page.saturating_add(u64::from(extent.len)) <= region.pages()),
+            _ => false,
+        };
+        if self.extents.iter().all(fits) {
+            return Ok(());
+        }
+        Err(FormatError::malformed(
+            WHAT,
+            "it names pages that the disks do not have",
+        ))
+    }
+
+    /// The place of the first chunk that ends behind page `first` of `pack`.
+    fn first_covering(&self, pack: u32, first: u32) -> usize {
+        self.chunks
+            .partition_point(|c| (c.pack, c.chunk.end_page()) <= (pack, first))
     }
 
     /// The chunks that hold the pages `first..first + count` of the pack with this place in the list.
     #[must_use]
     pub fn covering(&self, pack: u32, first: u32, count: u32) -> &[BootChunk] {
-        let start = self
-            .chunks
-            .partition_point(|c| (c.pack, c.chunk.end_page()) <= (pack, first));
+        let start = self.first_covering(pack, first);
         let end = self
             .chunks
-            .partition_point(|c| (c.pack, c.chunk.first_page) < (pack, first + count));
+            .partition_point(|c| (c.pack, c.chunk.first_page) < (pack, first.saturating_add(count)));
         self.chunks.get(start..end).unwrap_or_default()
     }
 }
@@ -148,7 +190,7 @@ fn boot_chunk(reader: &mut Reader<'_>, packs: usize) -> Result<BootChunk> {
         stored_digest: reader.digest()?,
         content_digest: reader.digest()?,
     };
-    check_entry(reader, &entry)?;
+    entry.check(WHAT)?;
     let chunk = Chunk {
         first_page,
         offset,

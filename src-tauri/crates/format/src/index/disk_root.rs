@@ -2,8 +2,9 @@
 
 use super::wire::{Reader, Writer};
 use super::{ObjectRef, pack};
-use crate::error::Result;
+use crate::error::{FormatError, Result};
 use crate::limits::{DISK_SIZE, OBJECT_BYTES, PAGE, REGIONS, SHARD_PAGES};
+use crate::manifest::Region;
 
 const WHAT: &str = "a disk root";
 const LETTERS: &[u8; 4] = b"LPDR";
@@ -39,17 +40,23 @@ impl DiskRoot {
             writer.uint(shard.object.stored);
             writer.uint(shard.object.size);
         }
-        pack(WHAT, &writer.finish())
+        let body = writer.finish();
+        // Nothing is published that readers would refuse.
+        Self::parse(&body)?;
+        pack(WHAT, &body)
     }
 
     /// Reads the stored bytes of the root `object`.
     pub fn decode(stored: &[u8], object: &ObjectRef) -> Result<Self> {
-        let body = object.unpack(WHAT, stored)?;
-        let mut reader = Reader::new(WHAT, LETTERS, &body)?;
+        Self::parse(&object.unpack(WHAT, stored)?)
+    }
+
+    fn parse(body: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(WHAT, LETTERS, body)?;
         let count = reader.count(SHARDS, 36)?;
         let mut shards: Vec<ShardRef> = Vec::with_capacity(count);
         for _ in 0..count {
-            let region = reader.u32_to(REGIONS as u32)?;
+            let region = reader.u32_to(REGIONS as u32 - 1)?;
             let number = reader.u32_to(SHARDS as u32)?;
             let object = ObjectRef {
                 digest: reader.digest()?,
@@ -70,6 +77,22 @@ impl DiskRoot {
         }
         reader.end()?;
         Ok(Self { shards })
+    }
+
+    /// Checks that the disk, which has these `regions`, has a place for each shard.
+    pub fn check_fits(&self, regions: &[Region]) -> Result<()> {
+        let fits = |shard: &ShardRef| {
+            regions
+                .get(shard.region as usize)
+                .is_some_and(|region| u64::from(shard.number) < region.pages().div_ceil(SHARD_PAGES))
+        };
+        if self.shards.iter().all(fits) {
+            return Ok(());
+        }
+        Err(FormatError::malformed(
+            WHAT,
+            "it names a shard behind the end of its region",
+        ))
     }
 
     /// The shard that describes the GiB `number` of `region`.

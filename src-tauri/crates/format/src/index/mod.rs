@@ -54,6 +54,12 @@ impl ObjectRef {
     /// Decompresses the object's stored bytes, after their length and digest were checked.
     fn unpack(&self, what: &'static str, stored: &[u8]) -> Result<Vec<u8>> {
         self.check(what)?;
+        if stored.len() as u64 != self.stored {
+            return Err(FormatError::malformed(
+                what,
+                format!("{} bytes instead of {}", stored.len(), self.stored),
+            ));
+        }
         self.digest.check(what, stored)?;
         let size = usize::try_from(self.size).map_err(|_| FormatError::malformed(what, "its size"))?;
         let body =

@@ -64,13 +64,19 @@ impl PackList {
                 writer.uint(u64::from(source.len));
             }
         }
-        pack(WHAT, &writer.finish())
+        let body = writer.finish();
+        // Nothing is published that readers would refuse.
+        Self::parse(&body)?;
+        pack(WHAT, &body)
     }
 
     /// Reads the stored bytes of the list `object`.
     pub fn decode(stored: &[u8], object: &ObjectRef) -> Result<Self> {
-        let body = object.unpack(WHAT, stored)?;
-        let mut reader = Reader::new(WHAT, LETTERS, &body)?;
+        Self::parse(&object.unpack(WHAT, stored)?)
+    }
+
+    fn parse(body: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(WHAT, LETTERS, body)?;
         let count = reader.count((OBJECT_BYTES / 67) as usize, 67)?;
         let mut packs: Vec<PackRef> = Vec::with_capacity(count);
         for _ in 0..count {
@@ -80,6 +86,9 @@ impl PackList {
             }
             let stored = reader.uint_to(PACK_STORED)?;
             let pages = reader.u32_to(PACK_PAGES)?;
+            if stored == 0 || pages == 0 {
+                return Err(reader.malformed("a pack is empty"));
+            }
             let page_list = reader.digest()?;
             let count = reader.count(SOURCES, 35)?;
             let sources = (0..count)

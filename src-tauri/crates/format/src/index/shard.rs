@@ -3,7 +3,7 @@
 use super::wire::{Reader, Writer};
 use super::{ObjectRef, pack};
 use crate::PackId;
-use crate::error::Result;
+use crate::error::{FormatError, Result};
 use crate::limits::{PACK_PAGES, SHARD_PAGES};
 
 const WHAT: &str = "an extent shard";
@@ -40,22 +40,32 @@ impl Shard {
             writer.digest(&id.0);
         }
         writer.uint(self.extents.len() as u64);
-        let (mut next, mut next_in_pack) = (0, 0);
+        let (mut next, mut next_in_pack) = (0_u64, 0_i64);
         for extent in &self.extents {
-            writer.uint(u64::from(extent.page - next));
-            writer.uint(u64::from(extent.len));
+            let gap = u64::from(extent.page).checked_sub(next).ok_or_else(|| {
+                FormatError::malformed(WHAT, "its extents are not in order, or they overlap")
+            })?;
+            let len = u64::from(extent.len);
+            writer.uint(gap);
+            writer.uint(len);
             writer.uint(u64::from(extent.pack));
-            writer.sint(i64::from(extent.first_page) - i64::from(next_in_pack));
-            next = extent.page + extent.len;
-            next_in_pack = extent.first_page + extent.len;
+            writer.sint(i64::from(extent.first_page) - next_in_pack);
+            next = u64::from(extent.page) + len;
+            next_in_pack = i64::from(extent.first_page) + len.cast_signed();
         }
-        pack(WHAT, &writer.finish())
+        let body = writer.finish();
+        // Nothing is published that readers would refuse.
+        Self::parse(&body)?;
+        pack(WHAT, &body)
     }
 
     /// Reads the stored bytes of the shard `object`.
     pub fn decode(stored: &[u8], object: &ObjectRef) -> Result<Self> {
-        let body = object.unpack(WHAT, stored)?;
-        let mut reader = Reader::new(WHAT, LETTERS, &body)?;
+        Self::parse(&object.unpack(WHAT, stored)?)
+    }
+
+    fn parse(body: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(WHAT, LETTERS, body)?;
         let count = reader.count(SHARD_PAGES as usize, 32)?;
         let packs = (0..count).map(|_| reader.pack_id()).collect::<Result<Vec<_>>>()?;
         let count = reader.count(SHARD_PAGES as usize, 4)?;
@@ -91,7 +101,19 @@ impl Shard {
     pub fn from_page(&self, page: u32) -> &[Extent] {
         let start = self
             .extents
-            .partition_point(|extent| extent.page + extent.len <= page);
+            .partition_point(|extent| extent.page.saturating_add(extent.len) <= page);
         &self.extents[start..]
+    }
+
+    /// Checks that the shard describes no page behind the end of its region. `pages` is what the region has from the
+    /// beginning of the shard on.
+    pub fn check_fits(&self, pages: u64) -> Result<()> {
+        match self.extents.last() {
+            Some(last) if u64::from(last.page) + u64::from(last.len) > pages => Err(FormatError::malformed(
+                WHAT,
+                "it describes pages behind the end of its region",
+            )),
+            _ => Ok(()),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! A pack's chunk table: the digest of its bytes is the pack's id.
 
 use super::wire::{Reader, Writer};
-use crate::error::Result;
+use crate::error::{FormatError, Result};
 use crate::limits::{CHUNK_PAGES, CHUNK_STORED, PACK_PAGES, PACK_STORED};
 use crate::{Digest, PackId};
 
@@ -23,6 +23,18 @@ pub struct ChunkEntry {
     pub content_digest: Digest,
 }
 
+impl ChunkEntry {
+    pub(crate) fn check(&self, what: &'static str) -> Result<()> {
+        if (1..=CHUNK_PAGES).contains(&self.pages) && (1..=CHUNK_STORED).contains(&self.stored) {
+            return Ok(());
+        }
+        Err(FormatError::malformed(
+            what,
+            "a chunk has 1 to 64 pages and at most 264 KiB stored",
+        ))
+    }
+}
+
 /// A chunk and where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunk {
@@ -38,13 +50,13 @@ impl Chunk {
     /// One past its last page in the pack.
     #[must_use]
     pub fn end_page(&self) -> u32 {
-        self.first_page + self.entry.pages
+        self.first_page.saturating_add(self.entry.pages)
     }
 
     /// One past its last byte in the pack.
     #[must_use]
     pub fn end_offset(&self) -> u64 {
-        self.offset + u64::from(self.entry.stored)
+        self.offset.saturating_add(u64::from(self.entry.stored))
     }
 }
 
@@ -59,6 +71,7 @@ impl ChunkTable {
     /// Makes the table of a pack with these chunks, and gives the table's bytes.
     pub fn build(entries: &[ChunkEntry]) -> Result<(Self, Vec<u8>)> {
         let mut writer = Writer::new(LETTERS);
+        // Where a count does not fit, `open` finds that it is not that of the entries.
         writer.bytes(&(entries.len() as u32).to_le_bytes());
         for entry in entries {
             writer.bytes(&entry.stored.to_le_bytes());
@@ -89,7 +102,7 @@ impl ChunkTable {
                 stored_digest: reader.digest()?,
                 content_digest: reader.digest()?,
             };
-            check_entry(&reader, &entry)?;
+            entry.check(WHAT)?;
             chunks.push(Chunk {
                 first_page,
                 offset,
@@ -141,11 +154,4 @@ impl ChunkTable {
             .partition_point(|chunk| chunk.first_page < first.saturating_add(count));
         self.chunks.get(start..end).unwrap_or_default()
     }
-}
-
-pub(super) fn check_entry(reader: &Reader<'_>, entry: &ChunkEntry) -> Result<()> {
-    if !(1..=CHUNK_PAGES).contains(&entry.pages) || !(1..=CHUNK_STORED).contains(&entry.stored) {
-        return Err(reader.malformed("a chunk has 1 to 64 pages and at most 264 KiB stored"));
-    }
-    Ok(())
 }

@@ -20,6 +20,7 @@ impl<'a> Reader<'a> {
         }
         match reader.take(1)?[0] {
             VERSION => Ok(reader),
+            0 => Err(reader.malformed("versions count from 1")),
             newer => Err(FormatError::Newer {
                 what,
                 need: format!("object version {newer}"),
