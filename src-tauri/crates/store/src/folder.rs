@@ -1,0 +1,172 @@
+//! Where the files of a store lie, and which version of that layout it has.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use livepc_format::{Digest, PackId};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Result, StoreError};
+use crate::os;
+
+/// The version of the layout that this program makes, and the newest that it knows.
+const VERSION: u64 = 1;
+/// `store.json` is longer than this only if it is something else.
+const VERSION_BYTES: u64 = 4096;
+/// How temporary files begin. Nothing else does, so that what a crash leaves behind can be told and removed.
+pub(crate) const TEMPORARY: &str = ".new-";
+/// How a local pack file ends.
+pub(crate) const PAGES: &str = ".pages";
+/// How a file that was damaged and moved aside ends.
+pub(crate) const DAMAGED: &str = ".damaged";
+
+#[derive(Serialize, Deserialize)]
+struct Version {
+    version: u64,
+}
+
+/// The paths of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(path: &Path) -> Self {
+        Self(path.to_owned())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn packs(&self) -> PathBuf {
+        self.0.join("packs")
+    }
+
+    pub(crate) fn pack(&self, id: PackId) -> PathBuf {
+        let name = id.to_string();
+        self.0.join("packs").join(&name[..2]).join(name + PAGES)
+    }
+
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.0.join("objects")
+    }
+
+    pub(crate) fn object(&self, digest: &Digest) -> PathBuf {
+        let name = digest.to_string();
+        self.0.join("objects").join(&name[..2]).join(name)
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.0.join("store.lock")
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.0.join("store.db")
+    }
+
+    pub(crate) fn leases(&self) -> PathBuf {
+        self.0.join("leases")
+    }
+
+    pub(crate) fn leases_lock(&self) -> PathBuf {
+        self.0.join("leases.lock")
+    }
+
+    fn version(&self) -> PathBuf {
+        self.0.join("store.json")
+    }
+
+    /// Checks that this program knows the store's version; false if the folder has none yet.
+    pub(crate) fn check_version(&self) -> Result<bool> {
+        let path = self.version();
+        let damaged = |why: String| StoreError::Damaged {
+            path: path.clone(),
+            why,
+        };
+        let bytes = match read_bounded(&path, VERSION_BYTES) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err(damaged("it is too long".into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(StoreError::io("read", &path, error)),
+        };
+        let Version { version } =
+            serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if version > VERSION {
+            return Err(StoreError::Newer {
+                path: self.0.clone(),
+                found: version,
+                known: VERSION,
+            });
+        }
+        Ok(true)
+    }
+
+    /// Makes the folders and writes the version, if they are not there.
+    pub(crate) fn create(&self) -> Result<()> {
+        for folder in [self.packs(), self.objects(), self.leases()] {
+            create_folder(&folder)?;
+        }
+        if !self.check_version()? {
+            let mut text = serde_json::to_string_pretty(&Version { version: VERSION })
+                .map_err(|error| StoreError::Invalid(error.to_string()))?;
+            text.push('\n');
+            write_durably(&self.version(), text.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a file of at most `max` bytes; `None` if it is longer.
+pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
+    use io::Read as _;
+    let file = fs::File::open(path)?;
+    let len = file.metadata()?.len();
+    if len > max {
+        return Ok(None);
+    }
+    let mut bytes = Vec::with_capacity(len as usize);
+    // It may grow meanwhile.
+    file.take(max + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= max).then_some(bytes))
+}
+
+/// Makes a folder, and those above it, durably.
+pub(crate) fn create_folder(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(above) = folder.parent() {
+        create_folder(above)?;
+    }
+    let made = match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => folder.parent().map_or(Ok(()), os::sync_folder),
+    };
+    made.map_err(|error| StoreError::io("created", folder, error))
+}
+
+/// Puts a whole file at `path`, durably: at no time is there a part of it.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<()> {
+    place_durably(path, |file| file.write_all(bytes)).map(drop)
+}
+
+/// Puts the file that `fill` writes at `path`, durably: at no time is there a part of it.
+pub(crate) fn place_durably(
+    path: &Path,
+    fill: impl FnOnce(&mut fs::File) -> io::Result<()>,
+) -> Result<fs::File> {
+    let failed = |error| StoreError::io("written", path, error);
+    // Every path here is a name inside a folder of the store.
+    let folder = path.parent().unwrap_or(path);
+    create_folder(folder)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    fill(file.as_file_mut()).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    let file = file.persist(path).map_err(|error| failed(error.error))?;
+    os::sync_folder(folder).map_err(failed)?;
+    Ok(file)
+}

@@ -1,0 +1,43 @@
+//! Unix.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
+
+/// `EIO` and `EMFILE`/`ENFILE` have these numbers on every Unix that LivePC runs on.
+const EIO: i32 = 5;
+const ENFILE: i32 = 23;
+const EMFILE: i32 = 24;
+
+pub(super) fn read_some(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    file.read_at(buf, offset)
+}
+
+/// Writes all `bytes` at `offset`.
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    file.write_all_at(bytes, offset)
+}
+
+/// Makes what was created in or moved into a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Lets what is never written in the file take no room: so it is without being asked.
+pub(crate) fn make_sparse(_file: &File) {}
+
+/// The bytes that the file takes on the disk.
+pub(crate) fn allocated(_path: &Path, metadata: &Metadata) -> u64 {
+    metadata.blocks() * 512
+}
+
+/// True if the disk could not read back what was once written.
+pub(crate) fn is_bad_medium(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(EIO)
+}
+
+/// True if the process or the system has too many open files.
+pub(crate) fn is_out_of_handles(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}
