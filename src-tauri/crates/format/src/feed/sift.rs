@@ -196,7 +196,6 @@ impl Sifter {
                     ("xmlns:atom", ATOM),
                     ("xmlns:content", CONTENT),
                     ("xmlns:dc", DUBLIN_CORE),
-                    ("xmlns:media", MEDIA),
                 ]);
                 self.open_with(Place::Rss, "rss", root, element)
             }
@@ -323,19 +322,20 @@ impl Sifter {
     }
 
     /// Media RSS: only the address of a thumbnail is of use. feed-rs drops thumbnails that have no content beside them,
-    /// and resolves only the addresses of contents.
+    /// so they become contents here; in RSS enclosures, since there feed-rs drops enclosures beside contents.
     fn media(&mut self, namespace: Namespace, name: &str, element: &BytesStart<'_>) -> Result<()> {
         match (namespace, name) {
             (Namespace::Media, "group" | "content") => self.stack.push((Place::Media, "")),
             (Namespace::Media, "thumbnail") => {
-                let in_entry = self
-                    .stack
-                    .iter()
-                    .any(|&(place, _)| matches!(place, Place::AtomEntry | Place::Item));
-                if let (true, Some(url)) = (in_entry, attribute(element, "url")) {
-                    let content = BytesStart::new("media:content")
-                        .with_attributes([("url", url.as_str()), ("type", "image/*")]);
-                    self.write(Event::Empty(content))?;
+                let becomes = self.stack.iter().find_map(|&(place, _)| match place {
+                    Place::AtomEntry => Some("media:content"),
+                    Place::Item => Some("enclosure"),
+                    _ => None,
+                });
+                if let (Some(name), Some(url)) = (becomes, attribute(element, "url")) {
+                    let image =
+                        BytesStart::new(name).with_attributes([("url", url.as_str()), ("type", "image/*")]);
+                    self.write(Event::Empty(image))?;
                 }
                 self.skip();
             }
