@@ -1,1 +1,23 @@
-//! LivePC publish.
+//! lib
+mod error;
+mod destination;
+mod cost;
+mod extents;
+mod known;
+mod layout;
+mod opened;
+mod output;
+mod pack;
+mod resolve;
+mod os;
+mod progress;
+mod project;
+mod scan;
+mod regions;
+mod sort;
+mod source;
+pub use error::{PublishError, Result};
+pub use destination::{Destination, Folder, Lock, Put, open_destination};
+pub use progress::{Phase, Progress, Silent};
+pub use project::{PROJECT_FILE, Project, ProjectContent, ProjectDisk};
+pub use source::Source;

@@ -1,0 +1,332 @@
+//! A folder as a destination.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use livepc_format::Digest;
+
+use super::{Destination, Lock, Put};
+use crate::error::{Context as _, PublishError, Result};
+use crate::os;
+
+/// The file whose lock keeps two publishers apart. It stays, empty: taking it away would let a third one in.
+const LOCK: &str = ".livepc-publish.lock";
+/// How the names of files begin that are being written; the holder of the lock removes what a crash left of them.
+const PARTIAL: &str = ".livepc-partial-";
+/// Folders that files are put into.
+const FOLDERS: [&str; 4] = ["", "packs", "index", "manifests"];
+
+/// A folder, local or mounted, that a web server serves.
+#[derive(Debug)]
+pub struct Folder {
+    root: PathBuf,
+    /// Folders with new names that are not durable yet.
+    unsynced: Mutex<BTreeSet<PathBuf>>,
+}
+
+impl Folder {
+    /// The folder at `root`; it is made when the first file is put into it.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            unsynced: Mutex::default(),
+        }
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    fn open(&self, path: &str) -> Result<Option<File>> {
+        match File::open(self.path(path)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(|| format!("opening {}", self.path(path).display())),
+        }
+    }
+
+    /// Writes the bytes beside the place where they belong, and makes them durable.
+    fn partial(&self, target: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
+        let folder = target.parent().unwrap_or(&self.root);
+        let what = || format!("writing {}", target.display());
+        if !folder.is_dir() {
+            fs::create_dir_all(folder).context(what)?;
+            // The names of the new folders lie in the folders above.
+            let mut unsynced = self.unsynced();
+            unsynced.extend(folder.ancestors().skip(1).take(2).map(Path::to_owned));
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PARTIAL);
+        os::public_file(&mut builder);
+        let mut partial = builder.tempfile_in(folder).context(what)?;
+        partial.write_all(bytes).context(what)?;
+        partial.as_file().sync_all().context(what)?;
+        self.unsynced().insert(folder.to_owned());
+        Ok(partial)
+    }
+
+    fn unsynced(&self) -> std::sync::MutexGuard<'_, BTreeSet<PathBuf>> {
+        self.unsynced
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn sync(&self) -> Result<()> {
+        let folders = std::mem::take(&mut *self.unsynced());
+        for folder in folders.iter().filter(|folder| !folder.as_os_str().is_empty()) {
+            os::sync_dir(folder).context(|| format!("making the files in {} durable", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    /// True if the file has these bytes, read piece by piece.
+    fn has(&self, path: &str, bytes: &[u8]) -> Result<Option<bool>> {
+        let Some(mut file) = self.open(path)? else {
+            return Ok(None);
+        };
+        let what = || format!("reading {}", self.path(path).display());
+        if file.metadata().context(what)?.len() != bytes.len() as u64 {
+            return Ok(Some(false));
+        }
+        let mut piece = vec![0; bytes.len().min(1 << 20)];
+        for expected in bytes.chunks(1 << 20) {
+            let piece = &mut piece[..expected.len()];
+            file.read_exact(piece).context(what)?;
+            if piece != expected {
+                return Ok(Some(false));
+            }
+        }
+        Ok(Some(true))
+    }
+
+    fn remove_partials(&self) {
+        for folder in FOLDERS {
+            let entries = fs::read_dir(self.path(folder)).into_iter().flatten().flatten();
+            for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PARTIAL)) {
+                if let Err(error) = fs::remove_file(entry.path()) {
+                    tracing::warn!(path = %entry.path().display(), %error, "a partial file of an earlier publication stays");
+                }
+            }
+        }
+    }
+}
+
+impl Destination for Folder {
+    fn name(&self) -> String {
+        self.root.display().to_string()
+    }
+
+    fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        let Some(file) = self.open(path)? else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::new();
+        file.take(limit + 1)
+            .read_to_end(&mut bytes)
+            .context(|| format!("reading {}", self.path(path).display()))?;
+        if bytes.len() as u64 > limit {
+            return Err(PublishError::TooLong {
+                place: self.name(),
+                path: path.to_owned(),
+                limit,
+            });
+        }
+        Ok(Some(bytes))
+    }
+
+    fn size(&self, path: &str) -> Result<Option<u64>> {
+        match fs::metadata(self.path(path)) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(|| format!("looking at {}", self.path(path).display())),
+        }
+    }
+
+    fn put_new(&self, path: &str, bytes: &[u8]) -> Result<Put> {
+        let immutable = || PublishError::Immutable {
+            place: self.name(),
+            path: path.to_owned(),
+        };
+        match self.has(path, bytes)? {
+            Some(true) => return Ok(Put::Present),
+            Some(false) => return Err(immutable()),
+            None => {}
+        }
+        let target = self.path(path);
+        match self.partial(&target, bytes)?.persist_noclobber(&target) {
+            Ok(_) => Ok(Put::Written),
+            // Somebody else was faster.
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                match self.has(path, bytes)? {
+                    Some(true) => Ok(Put::Present),
+                    _ => Err(immutable()),
+                }
+            }
+            Err(error) => Err(error.error).context(|| format!("writing {}", target.display())),
+        }
+    }
+
+    fn replace(&self, path: &str, bytes: &[u8], expected: Option<Digest>) -> Result<()> {
+        self.sync()?;
+        let target = self.path(path);
+        let partial = self.partial(&target, bytes)?;
+        let there = match self.open(path)? {
+            Some(mut file) => {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes)
+                    .context(|| format!("reading {}", target.display()))?;
+                Some(Digest::of(&bytes))
+            }
+            None => None,
+        };
+        if there != expected {
+            return Err(PublishError::Overtaken {
+                place: self.name(),
+                path: path.to_owned(),
+            });
+        }
+        partial
+            .persist(&target)
+            .map_err(|error| error.error)
+            .context(|| format!("writing {}", target.display()))?;
+        self.sync()
+    }
+
+    fn lock(&self) -> Result<Lock> {
+        let what = || format!("locking {}", self.root.display());
+        fs::create_dir_all(&self.root).context(what)?;
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.path(LOCK))
+            .context(what)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(PublishError::DestinationBusy(self.name())),
+            Err(TryLockError::Error(error)) => return Err(error).context(what),
+        }
+        self.remove_partials();
+        Ok(Lock::new(file))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::open_destination;
+    use super::*;
+
+    #[test]
+    fn immutable_files_do_not_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path().join("site"));
+        assert_eq!(folder.put_new("packs/a", b"one").unwrap(), Put::Written);
+        assert_eq!(
+            folder.put_new("packs/a", b"one").unwrap(),
+            Put::Present,
+            "the same again is nothing new"
+        );
+        for other in [b"two".as_slice(), b"longer", b""] {
+            assert!(
+                matches!(
+                    folder.put_new("packs/a", other),
+                    Err(PublishError::Immutable { .. })
+                ),
+                "other bytes are refused"
+            );
+        }
+        assert_eq!(
+            folder.read("packs/a", 3).unwrap().unwrap(),
+            b"one",
+            "and nothing was written"
+        );
+        assert_eq!(folder.size("packs/a").unwrap(), Some(3));
+        assert_eq!(folder.size("packs/b").unwrap(), None);
+        assert!(
+            matches!(folder.read("packs/a", 2), Err(PublishError::TooLong { .. })),
+            "reading is bounded"
+        );
+    }
+
+    #[test]
+    fn a_file_is_replaced_only_by_who_knows_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        folder.replace("head.json", b"1", None).unwrap();
+        let overtaken = |expected| {
+            matches!(
+                folder.replace("head.json", b"2", expected),
+                Err(PublishError::Overtaken { .. })
+            )
+        };
+        assert!(overtaken(None), "it is there by now");
+        assert!(overtaken(Some(Digest::of(b"0"))), "it is another one");
+        assert_eq!(folder.read("head.json", 9).unwrap().unwrap(), b"1");
+        folder
+            .replace("head.json", b"2", Some(Digest::of(b"1")))
+            .unwrap();
+        assert_eq!(folder.read("head.json", 9).unwrap().unwrap(), b"2");
+    }
+
+    #[test]
+    fn one_publisher_at_a_time_and_the_next_cleans_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        fs::create_dir(dir.path().join("packs")).unwrap();
+        let partial = dir.path().join("packs").join(format!("{PARTIAL}xyz"));
+        fs::write(&partial, b"half").unwrap();
+        let lock = folder.lock().unwrap();
+        assert!(!partial.exists(), "what a crash left goes away");
+        let other = Folder::new(dir.path());
+        assert!(matches!(other.lock(), Err(PublishError::DestinationBusy(_))));
+        drop(lock);
+        other.lock().expect("the lock was given back");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_web_server_can_read_what_is_published() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        folder.put_new("a", b"1").unwrap();
+        let plain = dir.path().join("plain");
+        fs::write(&plain, b"1").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(
+            mode(&dir.path().join("a")),
+            mode(&plain),
+            "as any other new file"
+        );
+    }
+
+    #[test]
+    fn folders_and_file_urls_are_destinations() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a b");
+        let url = url::Url::from_file_path(&path).unwrap();
+        assert_eq!(open_destination(url.as_str()).unwrap().root(), path);
+        assert_eq!(
+            open_destination(path.to_str().unwrap()).unwrap().root(),
+            path
+        );
+        for other in ["https://example.org/", "s3://bucket/x", "file://host/share", ""] {
+            if cfg!(windows) && other.starts_with("file") {
+                continue; // There it is a network share.
+            }
+            assert!(
+                matches!(open_destination(other), Err(PublishError::DestinationKind(_))),
+                "{other:?} is no folder"
+            );
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! What can stop a publication.
+
+use std::io;
+use std::path::PathBuf;
+
+use livepc_format::FormatError;
+
+/// The result of publishing.
+pub type Result<T, E = PublishError> = std::result::Result<T, E>;
+
+/// Why nothing was published. The release that the destination's head names before is untouched and valid.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// There is no disk image at the path.
+    #[error("there is no disk image at {}; check the path", .0.display())]
+    SourceMissing(PathBuf),
+    /// The path leads to a folder.
+    #[error("{} is a folder, not a disk image; name the raw image file itself", .0.display())]
+    SourceIsDirectory(PathBuf),
+    /// The path leads to a pipe, a socket or the like.
+    #[error("{} is neither a file nor a disk; name the raw image file itself", .0.display())]
+    SourceKind(PathBuf),
+    /// The disk image has no bytes.
+    #[error("{} is empty; a disk has at least one sector of 512 bytes", .0.display())]
+    SourceEmpty(PathBuf),
+    /// The disk image does not consist of whole sectors.
+    #[error(
+        "{} has {len} bytes, which is not a multiple of 512; it is cut off, or not a raw disk image (convert others with \
+         `qemu-img convert -O raw`)",
+        .path.display()
+    )]
+    SourceLength {
+        /// The image.
+        path: PathBuf,
+        /// Its bytes.
+        len: u64,
+    },
+    /// The disk image is larger than a disk may be.
+    #[error("{} has {len} bytes; a disk has at most 16 TiB", .path.display())]
+    SourceTooLarge {
+        /// The image.
+        path: PathBuf,
+        /// Its bytes.
+        len: u64,
+    },
+    /// Somebody wrote to the disk image while it was read.
+    #[error(
+        "{} changed while it was read; shut the machine that uses it down, then publish again",
+        .0.display()
+    )]
+    SourceChanged(PathBuf),
+
+    /// There is no project in the folder.
+    #[error("there is no {} here; make one with `livepc project init`", .0.display())]
+    ProjectMissing(PathBuf),
+    /// There is a project in the folder already.
+    #[error("{} exists already and is not overwritten; edit it, or choose another folder", .0.display())]
+    ProjectExists(PathBuf),
+    /// The project file cannot be used.
+    #[error("{} cannot be used{}: {why}", .path.display(), line_text(.line))]
+    Project {
+        /// The project file.
+        path: PathBuf,
+        /// The line, counted from 1, if one is to blame.
+        line: Option<usize>,
+        /// What is wrong and what would be right.
+        why: String,
+    },
+    /// No short name can be made of what a person calls the LivePC.
+    #[error(
+        "no short name can be made of {0:?}; give a name with at least one of the letters a–z or digits"
+    )]
+    Name(String),
+
+    /// The destination is of a kind that is not known.
+    #[error("{0:?} is not a place to publish to; name a folder, or a file:// URL of one")]
+    DestinationKind(String),
+    /// Another publisher is at work in the destination.
+    #[error("another publication to {0} is under way; wait until it has ended, then publish again")]
+    DestinationBusy(String),
+    /// A file that never changes would change.
+    #[error(
+        "{path} in {place} has other bytes than are to be published; files there never change: restore the folder from \
+         its server or a copy, or publish to an empty one"
+    )]
+    Immutable {
+        /// The destination.
+        place: String,
+        /// The file, relative to it.
+        path: String,
+    },
+    /// A file that only this publisher may change was changed by somebody else.
+    #[error("{path} in {place} was changed by somebody else meanwhile; publish again")]
+    Overtaken {
+        /// The destination.
+        place: String,
+        /// The file, relative to it.
+        path: String,
+    },
+    /// A file of an earlier release is not in the destination.
+    #[error("{path} of an earlier release is missing in {place}; restore it from its server or a copy")]
+    Lost {
+        /// The destination.
+        place: String,
+        /// The file, relative to it.
+        path: String,
+    },
+    /// A file in the destination is longer than it may be.
+    #[error("{path} in {place} is longer than {limit} bytes; restore it from its server or a copy")]
+    TooLong {
+        /// The destination.
+        place: String,
+        /// The file, relative to it.
+        path: String,
+        /// Bytes that such a file may have.
+        limit: u64,
+    },
+    /// There is no release with this number.
+    #[error("{place} has no release {sequence}; see its head for those that it has")]
+    NoRelease {
+        /// The destination.
+        place: String,
+        /// The number asked for.
+        sequence: u64,
+    },
+
+    /// The keys are not those of the LivePC in the destination.
+    #[error("{0}")]
+    Trust(String),
+    /// The first publication needs the root key.
+    #[error("the first publication of a LivePC needs its root key; unlock it, then publish again")]
+    RootKeyNeeded,
+    /// A key file exists already.
+    #[error("{} exists already and is not overwritten; a lost key cannot be made again", .0.display())]
+    KeyExists(PathBuf),
+    /// There is no key file.
+    #[error("there is no key at {}; make one with `livepc key new`, or copy yours there", .0.display())]
+    KeyMissing(PathBuf),
+    /// The key file has a password, and none was given.
+    #[error("{} has a password; enter it, or name a file with it in LIVEPC_KEY_PASSWORD_FILE", .0.display())]
+    PasswordNeeded(PathBuf),
+    /// The key file does not open.
+    #[error("{} does not open: the password is wrong, or the file is damaged", .0.display())]
+    PasswordWrong(PathBuf),
+
+    /// A catalog exists already.
+    #[error("{} exists already and is not overwritten", .0.display())]
+    CatalogExists(PathBuf),
+    /// There is no catalog.
+    #[error("there is no catalog at {}; make one with `livepc catalog init`", .0.display())]
+    CatalogMissing(PathBuf),
+    /// The catalog does not have this LivePC.
+    #[error("the catalog has no LivePC whose feed is {0}; `livepc catalog list` shows those that it has")]
+    NotInCatalog(String),
+
+    /// The boot trace does not fit the release.
+    #[error("the boot trace does not fit the release ({0}); record it again with this release")]
+    Trace(String),
+
+    /// The person who started it stopped it.
+    #[error("stopped; nothing was changed for subscribers")]
+    Cancelled,
+    /// Published data is damaged, forged, or for a later version.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The operating system refused something.
+    #[error("{what} failed: {error}{}", disk_full_text(.error))]
+    Io {
+        /// What was tried, with the path.
+        what: String,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl PublishError {
+    /// True if a disk was full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { error, .. } if is_full(error))
+    }
+
+    /// True if keys or signatures are the reason.
+    #[must_use]
+    pub fn is_trust(&self) -> bool {
+        match self {
+            Self::Trust(_) | Self::PasswordWrong(_) => true,
+            Self::Format(error) => matches!(
+                error,
+                FormatError::BadSignature { .. }
+                    | FormatError::Foreign { .. }
+                    | FormatError::WrongDigest { .. }
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// Says what was tried when an operation of the system fails.
+pub(crate) trait Context<T> {
+    fn context(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Context<T> for io::Result<T> {
+    fn context(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| PublishError::Io { what: what(), error })
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+fn disk_full_text(error: &io::Error) -> &'static str {
+    if is_full(error) {
+        "; free some space, then publish again: what is there already is not written twice"
+    } else {
+        ""
+    }
+}
+
+fn line_text(line: &Option<usize>) -> String {
+    line.map(|line| format!(" (line {line})")).unwrap_or_default()
+}

@@ -1,0 +1,135 @@
+//! What a destination has: keys, head and index of its releases, each checked with what names it.
+
+use livepc_format::head::ReleaseState;
+use livepc_format::index::{ChunkTable, DiskRoot, ObjectRef, PackList, Shard};
+use livepc_format::manifest::Content;
+use livepc_format::{Digest, Head, Keys, Manifest, PackId, Release, limits, paths};
+
+use crate::destination::{Destination, read_named};
+use crate::error::{PublishError, Result};
+
+/// What a publisher finds in a destination.
+pub struct Opened<'a> {
+    dest: &'a dyn Destination,
+    /// The keys.
+    pub keys: Keys,
+    /// The head; `None` if no release was published yet.
+    pub head: Option<Head>,
+    /// The digest of the bytes of `head.json`.
+    pub head_digest: Option<Digest>,
+}
+
+impl<'a> Opened<'a> {
+    /// Opens what is published in `dest`; `None` if nothing is.
+    ///
+    /// # Errors
+    /// If keys or head are damaged or not signed as they must be.
+    pub fn open(dest: &'a dyn Destination) -> Result<Option<Self>> {
+        let keys = dest.read(paths::KEYS, limits::KEYS_BYTES)?;
+        let head = dest.read(paths::HEAD, limits::HEAD_BYTES)?;
+        let Some(keys) = keys else {
+            return match head {
+                None => Ok(None),
+                Some(_) => Err(PublishError::Lost {
+                    place: dest.name(),
+                    path: paths::KEYS.into(),
+                }),
+            };
+        };
+        let keys = Keys::open(&keys)?;
+        let head_digest = head.as_deref().map(Digest::of);
+        let head = head.map(|bytes| Head::open(&bytes, &keys)).transpose()?;
+        Ok(Some(Self {
+            dest,
+            keys,
+            head,
+            head_digest,
+        }))
+    }
+
+    /// The releases whose files stay: all but withdrawn ones, newest first.
+    pub fn kept(&self) -> impl Iterator<Item = &Release> {
+        let releases = self.head.iter().flat_map(|head| &head.releases);
+        releases.filter(|release| release.state != ReleaseState::Withdrawn)
+    }
+
+    /// The kept releases with their manifests.
+    pub(crate) fn kept_manifests(&self) -> Result<Vec<Kept<'_>>> {
+        let with_manifest = |release| {
+            let manifest = self.manifest(release)?;
+            Ok(Kept { release, manifest })
+        };
+        self.kept().map(with_manifest).collect()
+    }
+
+    /// The manifest of a release.
+    ///
+    /// # Errors
+    /// If it is missing or not the one that the head names.
+    pub fn manifest(&self, release: &Release) -> Result<Manifest> {
+        let bytes = read_named(
+            self.dest,
+            &paths::manifest(&release.manifest),
+            limits::MANIFEST_BYTES,
+        )?;
+        Ok(Manifest::open(&bytes, self.keys.livepc(), release)?)
+    }
+
+    /// A release's list of packs.
+    ///
+    /// # Errors
+    /// If it is missing or not the one that the manifest names.
+    pub fn pack_list(&self, object: &ObjectRef) -> Result<PackList> {
+        Ok(PackList::decode(&self.object(object)?, object)?)
+    }
+
+    /// The root of a disk's index.
+    ///
+    /// # Errors
+    /// If it is missing or not the one that the manifest names.
+    pub fn disk_root(&self, object: &ObjectRef) -> Result<DiskRoot> {
+        Ok(DiskRoot::decode(&self.object(object)?, object)?)
+    }
+
+    /// An extent shard.
+    ///
+    /// # Errors
+    /// If it is missing or not the one that the disk root names.
+    pub fn shard(&self, object: &ObjectRef) -> Result<Shard> {
+        Ok(Shard::decode(&self.object(object)?, object)?)
+    }
+
+    /// The chunk table of a pack.
+    ///
+    /// # Errors
+    /// If it is missing or not that pack's.
+    pub fn table(&self, pack: PackId) -> Result<ChunkTable> {
+        read_table(self.dest, pack)
+    }
+
+    fn object(&self, object: &ObjectRef) -> Result<Vec<u8>> {
+        read_named(self.dest, &paths::object(&object.digest), object.stored)
+    }
+}
+
+/// A kept release and its manifest.
+pub(crate) struct Kept<'a> {
+    pub(crate) release: &'a Release,
+    pub(crate) manifest: Manifest,
+}
+
+impl Kept<'_> {
+    /// The roots of its published disks.
+    pub(crate) fn roots(&self) -> impl Iterator<Item = &ObjectRef> {
+        self.manifest.disks.iter().filter_map(|disk| match &disk.content {
+            Content::Published { index, .. } => Some(index),
+            Content::User { .. } => None,
+        })
+    }
+}
+
+/// Reads the chunk table of a pack.
+pub(crate) fn read_table(dest: &dyn Destination, pack: PackId) -> Result<ChunkTable> {
+    let bytes = read_named(dest, &paths::object(&pack.0), ChunkTable::MAX_BYTES)?;
+    Ok(ChunkTable::open(&bytes, pack)?)
+}

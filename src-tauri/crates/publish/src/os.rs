@@ -1,0 +1,9 @@
+//! What differs between operating systems: reading at a position, holes, and who may read a new file.
+
+#[cfg_attr(unix, path = "os/unix.rs")]
+#[cfg_attr(windows, path = "os/windows.rs")]
+mod system;
+
+pub(crate) use system::{
+    is_disk_device, next_data, next_hole, private_dir, private_file, public_file, read_at, sync_dir,
+};

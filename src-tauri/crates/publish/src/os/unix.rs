@@ -1,0 +1,65 @@
+//! Unix: `pread`, `SEEK_DATA` and `SEEK_HOLE`, permissions.
+
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::Path;
+
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+
+/// Fills `buffer` from byte `offset` on.
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    file.read_exact_at(buffer, offset)
+}
+
+/// The first byte at or after `offset` that is not in a hole; `None` if the rest of the file is one.
+pub(crate) fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
+    match seek(file, SeekFrom::Data(offset)) {
+        Ok(data) => Ok(Some(data)),
+        Err(Errno::NXIO) => Ok(None),
+        // What knows no holes has none.
+        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTTY) => Ok(Some(offset)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The first byte at or after `offset` that is in a hole; the end of the file counts as one.
+pub(crate) fn next_hole(file: &File, offset: u64) -> io::Result<u64> {
+    match seek(file, SeekFrom::Hole(offset)) {
+        Ok(hole) => Ok(hole),
+        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTTY | Errno::NXIO) => Ok(u64::MAX),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// True for a disk device, which is read as a raw image is.
+pub(crate) fn is_disk_device(metadata: &Metadata) -> bool {
+    metadata.file_type().is_block_device()
+}
+
+/// Makes a file that only this user may read; fails if it exists.
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Makes a folder that only this user may enter, and its parents.
+pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Lets a temporary file be made as any other file is: readable by a web server, unless the umask forbids it.
+pub(crate) fn public_file(builder: &mut tempfile::Builder<'_, '_>) {
+    builder.permissions(Permissions::from_mode(0o666));
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}

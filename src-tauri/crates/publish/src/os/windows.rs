@@ -1,0 +1,56 @@
+//! Windows: `ReadFile` at a position. Holes are not looked for: they are read as the zeros that they are. Who may read a
+//! new file follows from the folder that it lies in, which for keys is the user's own.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::windows::fs::FileExt as _;
+use std::path::Path;
+
+/// Fills `buffer` from byte `offset` on.
+pub(crate) fn read_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match file.seek_read(buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                buffer = &mut buffer[read..];
+                offset += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The first byte at or after `offset` that is not in a hole: every byte.
+pub(crate) fn next_data(_file: &File, offset: u64) -> io::Result<Option<u64>> {
+    Ok(Some(offset))
+}
+
+/// The first byte at or after `offset` that is in a hole: none.
+pub(crate) fn next_hole(_file: &File, _offset: u64) -> io::Result<u64> {
+    Ok(u64::MAX)
+}
+
+/// Disk devices have no entry in a folder on Windows.
+pub(crate) fn is_disk_device(_metadata: &Metadata) -> bool {
+    false
+}
+
+/// Makes a file; fails if it exists.
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).open(path)
+}
+
+/// Makes a folder and its parents.
+pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+/// Temporary files are made as any other file is.
+pub(crate) fn public_file(_builder: &mut tempfile::Builder<'_, '_>) {}
+
+/// NTFS journals names: there is nothing to do.
+pub(crate) fn sync_dir(_path: &Path) -> io::Result<()> {
+    Ok(())
+}

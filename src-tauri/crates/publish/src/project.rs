@@ -1,0 +1,106 @@
+//! A project: the folder with `livepc.toml`, which says what is published and under which name.
+
+mod file;
+mod init;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use livepc_format::machine::{Controller, Machine};
+use livepc_format::manifest::Licence;
+use url::Url;
+
+use crate::error::{Context as _, PublishError, Result};
+
+/// The file of a project.
+pub const PROJECT_FILE: &str = "livepc.toml";
+
+/// What is published.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Project {
+    /// The short name: with the root key it makes the LivePC's id, so it never changes.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// What it is: one line.
+    pub summary: String,
+    /// Who publishes it.
+    pub publisher: String,
+    /// Subjects, for people.
+    pub categories: Vec<String>,
+    /// Who its next release is for.
+    pub channel: String,
+    /// What subscribers may do with it.
+    pub licence: Option<Licence>,
+    /// The computer that it wants to be.
+    pub machine: Machine,
+    /// The disks; the first is the system disk.
+    pub disks: Vec<ProjectDisk>,
+    /// A picture: PNG, JPEG or WebP of at most 1 MiB.
+    pub logo: Option<PathBuf>,
+    /// More places where the same files lie.
+    pub mirrors: Vec<Url>,
+}
+
+/// A disk of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectDisk {
+    /// What it is for: `system`, `user`, or another name.
+    pub role: String,
+    /// What it is attached to.
+    pub controller: Controller,
+    /// What is on it.
+    pub content: ProjectContent,
+}
+
+/// What is on a disk of a project.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProjectContent {
+    /// What the raw image at this path has.
+    Source(PathBuf),
+    /// Nothing: each subscriber gets an empty disk.
+    User {
+        /// Bytes; a multiple of 512.
+        size: u64,
+        /// A label for its file system.
+        label: Option<String>,
+    },
+}
+
+impl Project {
+    /// Writes a `livepc.toml` into the folder `dir` (which is made if need be) that publishes the raw image `source`
+    /// under `name`: a short name, or a title that one is made of. The image is named, not copied. The file publishes
+    /// unedited.
+    ///
+    /// # Errors
+    /// If the image cannot be a disk, if there is a project already, or if no short name can be made of `name`.
+    pub fn init(source: &Path, name: &str, dir: &Path) -> Result<Self> {
+        init::init(source, name, dir)
+    }
+
+    /// Reads the `livepc.toml` in the folder `dir`. Relative paths in it count from that folder. Sources are not looked at.
+    ///
+    /// # Errors
+    /// [`PublishError::Project`] with the line and what would be right.
+    pub fn load(dir: &Path) -> Result<Self> {
+        let path = dir.join(PROJECT_FILE);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(PublishError::ProjectMissing(path));
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Err(PublishError::Project {
+                    path,
+                    line: None,
+                    why: "it is not text in UTF-8; save it as such".into(),
+                });
+            }
+            text => text.context(|| format!("reading {}", path.display()))?,
+        };
+        file::parse(&text, dir).map_err(|(line, why)| PublishError::Project { path, line, why })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,332 @@
+//! Reading `livepc.toml`.
+
+use std::path::{Path, PathBuf};
+
+use livepc_format::limits::{DISK_SIZE, DISKS, SECTOR};
+use livepc_format::machine::{
+    Architecture, Controller, Firmware, GuestOs, HypervisorKind, Machine, Network, Nic,
+};
+use livepc_format::manifest::Licence;
+use livepc_format::text;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+use url::Url;
+
+use super::{Project, ProjectContent, ProjectDisk};
+
+const MIB: u64 = 1 << 20;
+
+/// Reads the text of the file in the folder `dir`; an error has its line and what is wrong.
+pub(super) fn parse(text: &str, dir: &Path) -> Result<Project, (Option<usize>, String)> {
+    let line_of = |at: usize| text[..at.min(text.len())].matches('\n').count() + 1;
+    let file: File = toml::from_str(text).map_err(|error| {
+        let line = error.span().map(|span| line_of(span.start));
+        (line, error.message().replace('\n', "; "))
+    })?;
+    if file.disks.is_empty() || file.disks.len() > DISKS {
+        return Err((
+            None,
+            format!("a machine has 1 to {DISKS} disks; each is a [[disks]] section"),
+        ));
+    }
+    let mut disks: Vec<ProjectDisk> = Vec::with_capacity(file.disks.len());
+    for (number, disk) in file.disks.into_iter().enumerate() {
+        let line = Some(line_of(disk.span().start));
+        let disk = disk.into_inner().read(dir).map_err(|why| (line, why))?;
+        let user = matches!(disk.content, ProjectContent::User { .. });
+        if number == 0 && (disk.role != "system" || user) {
+            let why = "the first disk must have role = \"system\" and a source";
+            return Err((line, why.into()));
+        }
+        if disks.iter().any(|other| other.role == disk.role) {
+            return Err((line, format!("there is another disk with role = {:?}", disk.role)));
+        }
+        disks.push(disk);
+    }
+    Ok(Project {
+        title: file.title.unwrap_or_else(|| file.name.clone()),
+        name: file.name,
+        summary: file.summary,
+        publisher: file.publisher,
+        categories: file.categories,
+        channel: file.channel,
+        licence: file.licence.map(LicenceFile::read),
+        machine: file.machine.read(),
+        disks,
+        logo: file.logo.map(|path| dir.join(path)),
+        mirrors: file.mirrors,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct File {
+    #[serde(deserialize_with = "short_name")]
+    name: String,
+    #[serde(default, deserialize_with = "title")]
+    title: Option<String>,
+    #[serde(default, deserialize_with = "one_line::<_, 500>")]
+    summary: String,
+    #[serde(default, deserialize_with = "one_line::<_, 120>")]
+    publisher: String,
+    #[serde(default)]
+    categories: Vec<String>,
+    #[serde(default = "stable", deserialize_with = "short_name")]
+    channel: String,
+    #[serde(default)]
+    logo: Option<PathBuf>,
+    #[serde(default, deserialize_with = "mirrors")]
+    mirrors: Vec<Url>,
+    #[serde(default)]
+    licence: Option<LicenceFile>,
+    #[serde(default)]
+    machine: MachineFile,
+    #[serde(default)]
+    disks: Vec<Spanned<DiskFile>>,
+}
+
+fn stable() -> String {
+    "stable".into()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct LicenceFile {
+    spdx: Option<String>,
+    text: Option<String>,
+    #[serde(default)]
+    redistributable: bool,
+}
+
+impl LicenceFile {
+    fn read(self) -> Licence {
+        Licence {
+            spdx: self.spdx,
+            text: self.text,
+            redistributable: self.redistributable,
+        }
+    }
+}
+
+/// [`Machine`] as a person writes it: a wrong name is an error, and memory may have a unit.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct MachineFile {
+    guest_os: GuestOs,
+    #[serde(deserialize_with = "one_line::<_, 80>")]
+    guest_os_name: String,
+    architecture: Architecture,
+    #[serde(deserialize_with = "cpus")]
+    cpus: u32,
+    #[serde(deserialize_with = "memory")]
+    memory: u64,
+    firmware: Firmware,
+    network: Network,
+    nic: Nic,
+    sound: bool,
+    usb: bool,
+    hypervisors: Vec<HypervisorKind>,
+}
+
+impl Default for MachineFile {
+    fn default() -> Self {
+        let Machine {
+            guest_os,
+            guest_os_name,
+            architecture,
+            cpus,
+            memory,
+            firmware,
+            network,
+            nic,
+            sound,
+            usb,
+            hypervisors,
+            ..
+        } = Machine::default();
+        Self {
+            guest_os,
+            guest_os_name,
+            architecture,
+            cpus,
+            memory,
+            firmware,
+            network,
+            nic,
+            sound,
+            usb,
+            hypervisors,
+        }
+    }
+}
+
+impl MachineFile {
+    fn read(self) -> Machine {
+        Machine {
+            guest_os: self.guest_os,
+            guest_os_name: self.guest_os_name,
+            architecture: self.architecture,
+            cpus: self.cpus,
+            memory: self.memory,
+            firmware: self.firmware,
+            network: self.network,
+            nic: self.nic,
+            sound: self.sound,
+            usb: self.usb,
+            hypervisors: self.hypervisors,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct DiskFile {
+    #[serde(deserialize_with = "short_name")]
+    role: String,
+    source: Option<PathBuf>,
+    #[serde(default, deserialize_with = "disk_size")]
+    size: Option<u64>,
+    label: Option<String>,
+    #[serde(default)]
+    controller: Controller,
+}
+
+impl DiskFile {
+    fn read(self, dir: &Path) -> Result<ProjectDisk, String> {
+        let content = match (self.source, self.size) {
+            (Some(source), None) if self.label.is_none() => ProjectContent::Source(dir.join(source)),
+            (None, Some(size)) => ProjectContent::User {
+                size,
+                label: self.label,
+            },
+            _ => {
+                return Err(
+                    "a disk has either a source (a raw image, which is published) or a size (an empty disk, which may \
+                     have a label)"
+                        .into(),
+                );
+            }
+        };
+        Ok(ProjectDisk {
+            role: self.role,
+            controller: self.controller,
+            content,
+        })
+    }
+}
+
+fn short_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    match text::check_name("livepc.toml", "name", &name) {
+        Ok(()) => Ok(name),
+        Err(_) => Err(D::Error::custom(format!(
+            "{name:?} must be 1 to 63 of a–z, 0–9 and single hyphens, as in \"net-lab\""
+        ))),
+    }
+}
+
+fn one_line<'de, D: Deserializer<'de>, const MAX: usize>(deserializer: D) -> Result<String, D::Error> {
+    let line = String::deserialize(deserializer)?;
+    if text::line(&line, MAX) == line {
+        return Ok(line);
+    }
+    Err(D::Error::custom(format!(
+        "it must be one line of at most {MAX} characters, without control characters or spaces at its ends"
+    )))
+}
+
+fn title<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let title = one_line::<D, 120>(deserializer)?;
+    if title.is_empty() {
+        return Err(D::Error::custom(
+            "a title cannot be empty; leave it out to use the name",
+        ));
+    }
+    Ok(Some(title))
+}
+
+fn mirrors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Url>, D::Error> {
+    let mirrors = Vec::<Url>::deserialize(deserializer)?;
+    let good = |url: &Url| matches!(url.scheme(), "http" | "https") && url.path().ends_with('/');
+    if mirrors.len() > 64 || !mirrors.iter().all(good) {
+        return Err(D::Error::custom(
+            "mirrors are at most 64 http(s) URLs of folders, which end in “/”",
+        ));
+    }
+    Ok(mirrors)
+}
+
+fn cpus<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    match u32::deserialize(deserializer)? {
+        cpus @ 1..=64 => Ok(cpus),
+        cpus => Err(D::Error::custom(format!(
+            "a machine has 1 to 64 CPUs, not {cpus}"
+        ))),
+    }
+}
+
+fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let memory = size(deserializer)?;
+    if (16 * MIB..=1 << 40).contains(&memory) && memory.is_multiple_of(MIB) {
+        return Ok(memory);
+    }
+    Err(D::Error::custom(
+        "memory is 16 MiB to 1 TiB in whole MiB, as in \"512 MiB\"",
+    ))
+}
+
+fn disk_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let size = size(deserializer)?;
+    if (SECTOR..=DISK_SIZE).contains(&size) && size.is_multiple_of(SECTOR) {
+        return Ok(Some(size));
+    }
+    Err(D::Error::custom(
+        "a disk has up to 16 TiB in whole sectors of 512 bytes, as in \"10 GiB\"",
+    ))
+}
+
+/// A number of bytes, or a text like `512 MiB`.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a number of bytes, or a text like \"512 MiB\"")]
+    enum Size {
+        Bytes(u64),
+        Text(String),
+    }
+    match Size::deserialize(deserializer)? {
+        Size::Bytes(bytes) => Ok(bytes),
+        Size::Text(text) => read_size(&text).ok_or_else(|| {
+            D::Error::custom(format!(
+                "{text:?} is no size; write \"512 MiB\", with KiB, MiB, GiB or TiB"
+            ))
+        }),
+    }
+}
+
+fn read_size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_start() {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_binary_units() {
+        assert_eq!(read_size("512 MiB"), Some(512 << 20));
+        assert_eq!(read_size("1GiB"), Some(1 << 30));
+        for wrong in ["512", "MiB", "1 GB", "-1 GiB", "1.5 GiB", "99999999999 TiB", ""] {
+            assert_eq!(read_size(wrong), None, "{wrong:?}");
+        }
+    }
+}

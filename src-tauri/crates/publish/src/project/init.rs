@@ -1,0 +1,145 @@
+//! Writing a new `livepc.toml`.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use livepc_format::text;
+
+use super::{PROJECT_FILE, Project};
+use crate::error::{Context as _, PublishError, Result};
+use crate::regions;
+use crate::source::Source;
+
+pub(super) fn init(source: &Path, name: &str, dir: &Path) -> Result<Project> {
+    let title = text::line(name, 120);
+    let short = short_name(&title).ok_or_else(|| PublishError::Name(name.to_owned()))?;
+    let path = dir.join(PROJECT_FILE);
+    if path.exists() {
+        return Err(PublishError::ProjectExists(path));
+    }
+    let disk = Source::open(source)?;
+    let read = |offset, buffer: &mut [u8]| disk.read_at(buffer, offset);
+    let firmware = if regions::needs_uefi(disk.len(), &read)? {
+        "uefi"
+    } else {
+        "bios"
+    };
+    fs::create_dir_all(dir).context(|| format!("making the folder {}", dir.display()))?;
+    let source = as_seen_from(source, dir)?;
+    let Some(source) = source.to_str() else {
+        return Err(PublishError::Project {
+            path,
+            line: None,
+            why: format!(
+                "the path {} is not UTF-8; rename the image, or a folder above it",
+                source.display()
+            ),
+        });
+    };
+    let text = template(&short, &title, firmware, source);
+    let mut file = match fs::File::create_new(&path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(PublishError::ProjectExists(path));
+        }
+        file => file.context(|| format!("making {}", path.display()))?,
+    };
+    file.write_all(text.as_bytes())
+        .context(|| format!("writing {}", path.display()))?;
+    Project::load(dir)
+}
+
+/// The path of the image for the project in `dir`: relative if it lies in there, so that the folder can be moved.
+fn as_seen_from(source: &Path, dir: &Path) -> Result<PathBuf> {
+    let absolute =
+        |path: &Path| std::path::absolute(path).context(|| format!("finding out where {} lies", path.display()));
+    let (source, dir) = (absolute(source)?, absolute(dir)?);
+    Ok(source
+        .strip_prefix(&dir)
+        .map_or_else(|_| source.clone(), Path::to_path_buf))
+}
+
+/// The short name of what a person calls something: `Net Lab` → `net-lab`.
+fn short_name(title: &str) -> Option<String> {
+    let mut short = String::new();
+    for c in title.chars() {
+        if c.is_ascii_alphanumeric() {
+            short.push(c.to_ascii_lowercase());
+        } else if !short.is_empty() && !short.ends_with('-') {
+            short.push('-');
+        }
+    }
+    short.truncate(63);
+    let short = short.trim_end_matches('-');
+    (!short.is_empty()).then(|| short.to_owned())
+}
+
+fn template(name: &str, title: &str, firmware: &str, source: &str) -> String {
+    let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let (name, title, source) = (quote(name), quote(title), quote(source));
+    format!(
+        r#"# A LivePC, and what `livepc publish` makes of it. Every line may be changed between releases, but for the name.
+
+# The short name. With your root key it makes the LivePC's identity: it stays when the title changes.
+name = {name}
+title = {title}
+# One line that says what it is, and who publishes it.
+summary = ""
+publisher = ""
+categories = []
+# Who the next release is for; subscribers follow "stable" unless they choose another channel.
+channel = "stable"
+# A picture: PNG, JPEG or WebP, at most 1 MiB.
+# logo = "logo.png"
+# More web servers that carry the same files.
+# mirrors = ["https://mirror.example.org/{folder}/"]
+
+# What subscribers may do with it: an SPDX expression, or a text.
+# [licence]
+# spdx = "GPL-3.0-or-later"
+# redistributable = true
+
+[machine]
+guest-os = "linux"            # linux, windows, bsd or other
+guest-os-name = ""            # its name and version, for people: "Debian 12"
+architecture = "x86_64"       # x86_64 or aarch64
+cpus = 1
+memory = "1 GiB"
+firmware = "{firmware}"             # bios or uefi
+network = "nat"               # nat (the guest reaches the host's networks) or none
+nic = "virtio"                # virtio, e1000, e1000e, vmxnet3 or rtl8139
+sound = false
+usb = false
+
+# The system disk: a raw image, read where it lies. Subscribers get it clean at each cold start.
+[[disks]]
+role = "system"
+source = {source}
+controller = "virtio"         # virtio, sata, ide, scsi or nvme
+
+# An empty disk for the subscriber's own data, which survives updates.
+# [[disks]]
+# role = "user"
+# size = "10 GiB"
+"#,
+        folder = name.trim_matches('"'),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_made_of_titles() {
+        assert_eq!(short_name("Net Lab").as_deref(), Some("net-lab"));
+        assert_eq!(short_name("net-lab").as_deref(), Some("net-lab"));
+        assert_eq!(
+            short_name("  C++ & Rust: 2026.11! ").as_deref(),
+            Some("c-rust-2026-11")
+        );
+        assert_eq!(short_name("…"), None);
+        let long = short_name(&"ab ".repeat(40)).unwrap();
+        text::check_name("x", "name", &long).expect("long titles are cut to a valid name");
+    }
+}

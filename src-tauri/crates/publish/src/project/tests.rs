@@ -1,0 +1,126 @@
+use livepc_format::machine::{Firmware, Network};
+
+use super::*;
+
+fn image(dir: &Path) -> PathBuf {
+    let path = dir.join("disk.raw");
+    fs::write(&path, [7; 1024]).unwrap();
+    path
+}
+
+#[test]
+fn a_new_project_names_its_source_and_loads() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = image(dir.path());
+    let folder = dir.path().join("a/b");
+    let made = Project::init(&source, "Net \"Lab\"", &folder).unwrap();
+    assert_eq!((made.name.as_str(), made.title.as_str()), ("net-lab", "Net \"Lab\""));
+    assert_eq!(
+        made.disks[0].content,
+        ProjectContent::Source(source.clone()),
+        "the source is named, not copied"
+    );
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "only livepc.toml is made");
+    assert_eq!(Project::load(&folder).unwrap(), made);
+    let before = fs::read(folder.join(PROJECT_FILE)).unwrap();
+    assert!(
+        matches!(
+            Project::init(&source, "other", &folder),
+            Err(PublishError::ProjectExists(_))
+        ),
+        "a project is not overwritten"
+    );
+    assert_eq!(fs::read(folder.join(PROJECT_FILE)).unwrap(), before);
+
+    let beside = Project::init(&source, "beside", dir.path()).unwrap();
+    assert_eq!(beside.disks[0].content, ProjectContent::Source(source));
+    let text = fs::read_to_string(dir.path().join(PROJECT_FILE)).unwrap();
+    assert!(
+        text.contains("source = \"disk.raw\""),
+        "a source in the folder is named relative to it:\n{text}"
+    );
+}
+
+#[test]
+fn a_bad_source_makes_no_project() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("p");
+    let missing = Project::init(&dir.path().join("none"), "x", &folder);
+    assert!(matches!(missing, Err(PublishError::SourceMissing(_))));
+    let source = image(dir.path());
+    assert!(matches!(
+        Project::init(&source, "!!", &folder),
+        Err(PublishError::Name(_))
+    ));
+    assert!(!folder.exists(), "nothing was made");
+    assert!(matches!(
+        Project::load(&folder),
+        Err(PublishError::ProjectMissing(_))
+    ));
+    Project::init(&source, "x", &folder).expect("a good one makes it");
+}
+
+const GOOD: &str = r#"
+name = "lab"
+[machine]
+cpus = 2
+memory = "256 MiB"
+firmware = "uefi"
+network = "none"
+[[disks]]
+role = "system"
+source = "disk.raw"
+[[disks]]
+role = "user"
+size = "2 GiB"
+label = "data"
+"#;
+
+#[test]
+fn what_a_person_writes_is_read() {
+    let project = file::parse(GOOD, Path::new("/p")).unwrap();
+    assert_eq!(project.title, "lab", "the name serves as title");
+    assert_eq!(
+        (project.machine.cpus, project.machine.memory),
+        (2, 256 << 20)
+    );
+    assert_eq!(
+        (project.machine.firmware, project.machine.network),
+        (Firmware::Uefi, Network::None)
+    );
+    assert_eq!(
+        project.disks[0].content,
+        ProjectContent::Source(Path::new("/p").join("disk.raw"))
+    );
+    assert_eq!(
+        project.disks[1].content,
+        ProjectContent::User {
+            size: 2 << 30,
+            label: Some("data".into())
+        }
+    );
+}
+
+#[test]
+fn mistakes_are_told_with_their_line() {
+    for (from, to, line, hint) in [
+        ("name = \"lab\"", "name = \"My Lab\"", Some(2), "net-lab"),
+        ("name = \"lab\"", "nmae = \"lab\"", Some(2), "expected one of"),
+        ("cpus = 2", "cpus = 0", Some(4), "1 to 64"),
+        ("\"256 MiB\"", "\"256 MB\"", Some(5), "512 MiB"),
+        ("\"256 MiB\"", "1000", Some(5), "16 MiB"),
+        ("\"uefi\"", "\"efi\"", Some(6), "`bios`"),
+        ("role = \"system\"", "role = \"sys\"", Some(8), "system"),
+        ("source = \"disk.raw\"", "size = \"1 GiB\"", Some(8), "source"),
+        ("role = \"user\"", "role = \"system\"", Some(11), "another"),
+        ("size = \"2 GiB\"", "", Some(11), "either"),
+        ("size = \"2 GiB\"", "size = 1000", Some(13), "512"),
+        ("[[disks]]", "[[disk]]", Some(8), "disks"),
+        ("name = \"lab\"", "name = ", Some(2), ""),
+    ] {
+        assert!(GOOD.contains(from));
+        let (found, why) = file::parse(&GOOD.replacen(from, to, 1), Path::new("/p")).unwrap_err();
+        assert_eq!(found, line, "{to}: {why}");
+        assert!(why.contains(hint), "{to}: {why}");
+    }
+}
