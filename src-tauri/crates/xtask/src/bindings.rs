@@ -72,12 +72,14 @@ fn folder(workspace: &Workspace) -> PathBuf {
 /// Runs the export tests that ts-rs derives, into a new folder.
 fn export(workspace: &Workspace) -> Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
-    process::run(
-        workspace
-            .cargo()
-            .env("TS_RS_EXPORT_DIR", folder.path())
-            .args(["test", "--quiet", "--package", "livepc-protocol", "--lib", "export_bindings"]),
-    )?;
+    process::run(workspace.cargo().env("TS_RS_EXPORT_DIR", folder.path()).args([
+        "test",
+        "--quiet",
+        "--package",
+        "livepc-protocol",
+        "--lib",
+        "export_bindings",
+    ]))?;
     Ok(folder)
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     process::run(
         Command::new(tool)
             .current_dir(&workspace.root)
-            .args(["--workspace", "check", "--config", RULES])
+            .args(["--config", RULES, "--workspace", "check"])
             .args(checks),
     )
 }
