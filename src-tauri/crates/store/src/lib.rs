@@ -44,6 +44,8 @@
 
 mod database;
 mod error;
+#[cfg(test)]
+mod faults;
 mod folder;
 mod layout;
 mod lease;

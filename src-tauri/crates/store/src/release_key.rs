@@ -1,6 +1,7 @@
 //! The name under which a store knows a release.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::error::{Result, StoreError};
 
@@ -29,6 +30,14 @@ impl ReleaseKey {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl FromStr for ReleaseKey {
+    type Err = StoreError;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::new(name)
     }
 }
 

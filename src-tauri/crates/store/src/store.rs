@@ -103,6 +103,12 @@ impl Store {
         })
     }
 
+    /// The store's folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// A reader of this store. All of them share their open files.
     #[must_use]
     pub fn reader(&self) -> Reader {
