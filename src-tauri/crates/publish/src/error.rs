@@ -73,6 +73,18 @@ pub enum PublishError {
     )]
     Name(String),
 
+    /// The label of the release cannot be used.
+    #[error("the label {0:?} cannot be used; write one line of 1 to 64 characters")]
+    Label(String),
+    /// The logo cannot be used.
+    #[error("the logo {} cannot be used: {why}; it must be PNG, JPEG or WebP of at most 1 MiB", .path.display())]
+    Logo {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+
     /// The destination is of a kind that is not known.
     #[error("{0:?} is not a place to publish to; name a folder, or a file:// URL of one")]
     DestinationKind(String),

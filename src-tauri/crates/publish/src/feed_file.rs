@@ -2,21 +2,20 @@
 
 use livepc_format::feed::{Feed, FeedEntry, write_feed};
 use livepc_format::head::ReleaseState;
-use livepc_format::{FormatError, Head, paths};
+use livepc_format::{FormatError, Head, Manifest, Release, paths};
 use url::Url;
 
 use crate::error::Result;
-use crate::opened::Kept;
 use crate::project::Project;
 
 /// Entries that a feed has at the most: it tells news, the head tells all.
 const ENTRIES: usize = 50;
 
-/// The bytes of the feed that announces what `head` lists. `logo` is the logo's path.
-pub(crate) fn feed(
+/// The bytes of the feed that announces `releases`, newest first, which `head` lists. `logo` is the logo's path.
+pub(crate) fn feed<'a>(
     project: &Project,
     head: &Head,
-    kept: &[Kept<'_>],
+    releases: impl Iterator<Item = (&'a Release, &'a Manifest)>,
     logo: Option<&str>,
 ) -> Result<Vec<u8>> {
     // The folder can lie anywhere: all addresses in it are written relative to this one.
@@ -28,9 +27,8 @@ pub(crate) fn feed(
                 why: error.to_string(),
             })
     };
-    let current = kept
-        .iter()
-        .filter(|kept| kept.release.state == ReleaseState::Current)
+    let current = releases
+        .filter(|(release, _)| release.state == ReleaseState::Current)
         .take(ENTRIES);
     let feed = Feed {
         title: project.title.clone(),
@@ -41,11 +39,11 @@ pub(crate) fn feed(
         categories: project.categories.clone(),
         head: base(paths::HEAD)?,
         entries: current
-            .map(|kept| FeedEntry {
-                id: format!("urn:livepc:{}:{}", head.livepc, kept.release.sequence),
-                label: kept.release.label.clone(),
-                updated: Some(kept.release.created),
-                changelog: kept.manifest.changelog.clone(),
+            .map(|(release, manifest)| FeedEntry {
+                id: format!("urn:livepc:{}:{}", head.livepc, release.sequence),
+                label: release.label.clone(),
+                updated: Some(release.created),
+                changelog: manifest.changelog.clone(),
             })
             .collect(),
     };

@@ -1,29 +1,23 @@
 //! Making a release.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use livepc_format::head::{FetchBytes, ReleaseState};
-use livepc_format::index::{ObjectRef, PackList};
-use livepc_format::manifest::{Content, Disk};
-use livepc_format::{Digest, Head, LivePcId, Manifest, PublicKey, Release, limits, paths, text};
+use livepc_format::manifest::{self, Disk};
+use livepc_format::{Digest, Head, Keys, LivePcId, Manifest, PublicKey, Release, SecretKey, limits, paths, text};
 
-use crate::authority::{Authority, PublishKeys, authority};
-use crate::cost::{Cost, Costs, User};
+use crate::authority::{PublishKeys, authority};
+use crate::content::{Content, Workshop};
 use crate::destination::Destination;
 use crate::error::{PublishError, Result};
-use crate::extents::write_index;
 use crate::feed_file::feed;
-use crate::known::{Packs, known};
 use crate::layout::Layout;
 use crate::logo;
 use crate::opened::{Kept, Opened};
 use crate::output::Output;
-use crate::pack::{Packed, pack};
 use crate::progress::Progress;
-use crate::project::{Project, ProjectContent};
-use crate::resolve::{Resolved, resolve};
-use crate::scan::scan;
+use crate::project::{Project, ProjectContent, ProjectDisk};
 use crate::source::Source;
 
 /// zstd's level for chunks: each one is compressed once and fetched often.
@@ -155,29 +149,46 @@ pub fn publish(
         None => Vec::new(),
     };
     let layout = Layout::new(sources)?;
-    let publication = Publication {
-        project,
+    let output = Output::new(dest, options.dry_run);
+    let content = Workshop {
         dest,
-        options,
         opened: opened.as_ref(),
         kept: &kept,
-        authority: &authority,
-        output: Output::new(dest, options.dry_run),
-    };
-    let written = publication.write_content(&layout, progress)?;
+        output: &output,
+        level: options.level,
+        scratch: options.scratch.clone().unwrap_or_else(std::env::temp_dir),
+        progress,
+    }
+    .write(&layout)?;
     for disk in &layout.disks {
         disk.source.check_unchanged()?;
     }
-    let release = publication.release(&layout, &written)?;
-    if let Some((path, bytes)) = &logo {
-        publication.output.put(path, bytes)?;
+    let publication = Publication {
+        project,
+        dest,
+        keys: &authority.keys,
+        options,
+        opened: opened.as_ref(),
+        kept: &kept,
+        output: &output,
+    };
+    let new = publication.release(&layout, &content)?;
+    let (path, bytes) = logo.unzip();
+    if let (Some(path), Some(bytes)) = (&path, &bytes) {
+        output.put(path, bytes)?;
+    }
+    if let Some((_, bytes)) = &new.manifest {
+        output.put(&paths::manifest(&new.release.manifest), bytes)?;
     }
     if !options.dry_run {
-        let logo = logo.as_ref().map(|(path, _)| path.as_str());
-        publication.announce(&release, keys, logo)?;
+        if let Some(first) = &authority.first {
+            dest.replace(paths::KEYS, first, None)?;
+        }
+        let head = publication.announce(&new, &keys.signing)?;
+        publication.write_feed(&head, &new, path.as_deref())?;
     }
     drop(lock);
-    Ok(publication.published(&layout, &written, &release))
+    Ok(publication.published(&layout, &content, new))
 }
 
 fn sources(project: &Project) -> Result<Vec<Source>> {
@@ -188,30 +199,193 @@ fn sources(project: &Project) -> Result<Vec<Source>> {
     paths.map(|path| Source::open(path)).collect()
 }
 
+/// A publication whose packs and index are written.
 struct Publication<'a> {
     project: &'a Project,
     dest: &'a dyn Destination,
+    keys: &'a Keys,
     options: &'a PublishOptions,
     opened: Option<&'a Opened<'a>>,
     /// The kept releases, newest first.
     kept: &'a [Kept<'a>],
-    authority: &'a Authority,
-    output: Output<'a>,
+    output: &'a Output<'a>,
 }
 
-/// The packs and the index of a release.
-struct Content2 {
-    roots: Vec<ObjectRef>,
-    packs: ObjectRef,
-    costs: Costs,
-    found: u64,
-    resolved: Resolved,
-    packed: Packed,
-}
-
-/// The release that the head will list.
+/// The release that subscribers get.
 struct NewRelease {
-    changed: bool,
     release: Release,
-    manifest: Manifest,
+    /// Its manifest, and the bytes of that; `None` if the release was there before.
+    manifest: Option<(Manifest, Vec<u8>)>,
+}
+
+impl Publication<'_> {
+    fn old_head(&self) -> Option<&Head> {
+        self.opened.and_then(|opened| opened.head.as_ref())
+    }
+
+    /// Describes the release: a new one, or the newest one if that is the same.
+    fn release(&self, layout: &Layout, content: &Content) -> Result<NewRelease> {
+        let last = self.old_head().and_then(|head| head.releases.first());
+        let sequence = last.map_or(1, |last| last.sequence + 1);
+        let label = self.options.label.clone();
+        let manifest = Manifest {
+            version: 1,
+            requires: Vec::new(),
+            livepc: self.keys.livepc(),
+            sequence,
+            label: label.unwrap_or_else(|| sequence.to_string()),
+            title: self.project.title.clone(),
+            created: self.options.now,
+            previous: last.map(|last| last.manifest),
+            changelog: self.options.changelog.clone(),
+            licence: self.project.licence.clone(),
+            machine: self.project.machine.clone(),
+            disks: self.disks(layout, content),
+            packs: content.packs,
+        };
+        if let Some(same) = self.same_as(&manifest) {
+            return Ok(NewRelease {
+                release: same.clone(),
+                manifest: None,
+            });
+        }
+        let (bytes, digest) = manifest.to_bytes()?;
+        let release = Release {
+            sequence,
+            label: manifest.label.clone(),
+            created: manifest.created,
+            manifest: digest,
+            manifest_bytes: bytes.len() as u64,
+            channel: self.project.channel.clone(),
+            state: ReleaseState::Current,
+            gone_after: None,
+            boot_map: None,
+            bytes: content.costs.fetch.clone(),
+            patches: Vec::new(),
+        };
+        Ok(NewRelease {
+            release,
+            manifest: Some((manifest, bytes)),
+        })
+    }
+
+    fn disks(&self, layout: &Layout, content: &Content) -> Vec<Disk> {
+        let mut published = layout
+            .disks
+            .iter()
+            .zip(content.roots.iter().zip(&content.costs.disks));
+        let disk = |disk: &ProjectDisk| {
+            let (size, content) = match &disk.content {
+                ProjectContent::Source(_) => {
+                    let (laid, (index, stored)) = published.next()?;
+                    let content = manifest::Content::Published {
+                        regions: laid.regions.clone(),
+                        index: *index,
+                        stored: *stored,
+                    };
+                    (laid.source.len(), content)
+                }
+                ProjectContent::User { size, label } => {
+                    (*size, manifest::Content::User { label: label.clone() })
+                }
+            };
+            Some(Disk {
+                role: disk.role.clone(),
+                size,
+                controller: disk.controller,
+                content,
+            })
+        };
+        self.project.disks.iter().filter_map(disk).collect()
+    }
+
+    /// The channel's newest release, if `new` says nothing else than it, and nobody wants a new one.
+    fn same_as(&self, new: &Manifest) -> Option<&Release> {
+        let newest = self.old_head()?.newest(&self.project.channel)?;
+        let old = &self
+            .kept
+            .iter()
+            .find(|kept| kept.release.sequence == newest.sequence)?
+            .manifest;
+        let relabelled = self
+            .options
+            .label
+            .as_ref()
+            .is_some_and(|label| *label != old.label);
+        let same = old.title == new.title
+            && old.licence == new.licence
+            && old.machine == new.machine
+            && old.disks == new.disks
+            && old.packs == new.packs;
+        (same && !relabelled && !self.options.force).then_some(newest)
+    }
+
+    /// Replaces the head, if it has something new to say; gives the one that is valid then.
+    fn announce(&self, new: &NewRelease, signing: &SecretKey) -> Result<Head> {
+        let old = self.old_head();
+        let mut releases = old.map(|head| head.releases.clone()).unwrap_or_default();
+        if new.manifest.is_some() {
+            releases.insert(0, new.release.clone());
+        }
+        let expires = match (&new.manifest, old) {
+            (None, Some(old)) => self.options.expires.or(old.expires),
+            _ => self.options.expires,
+        };
+        let head = Head {
+            version: 1,
+            requires: Vec::new(),
+            livepc: self.keys.livepc(),
+            epoch: self.keys.epoch(),
+            revision: old.map_or(1, |head| head.revision + 1),
+            issued: self.options.now,
+            expires,
+            mirrors: self.project.mirrors.clone(),
+            releases,
+        };
+        if let Some(old) = old
+            && (&old.releases, &old.mirrors, old.expires) == (&head.releases, &head.mirrors, head.expires)
+        {
+            return Ok(old.clone());
+        }
+        let expected = self.opened.and_then(|opened| opened.head_digest);
+        self.dest.replace(paths::HEAD, &head.seal(signing)?, expected)?;
+        Ok(head)
+    }
+
+    /// Replaces the feed, if it has something new to say. A publication that was stopped before this is made good here.
+    fn write_feed(&self, head: &Head, new: &NewRelease, logo: Option<&str>) -> Result<()> {
+        let added = new.manifest.as_ref().map(|(manifest, _)| (&new.release, manifest));
+        let kept = self.kept.iter().map(|kept| (kept.release, &kept.manifest));
+        let bytes = feed(self.project, head, added.into_iter().chain(kept), logo)?;
+        let old = self.dest.read(paths::FEED, limits::FEED_BYTES)?;
+        if old.as_deref() == Some(&bytes) {
+            return Ok(());
+        }
+        self.dest
+            .replace(paths::FEED, &bytes, old.as_deref().map(Digest::of))
+    }
+
+    fn published(&self, layout: &Layout, content: &Content, new: NewRelease) -> Published {
+        Published {
+            livepc: self.keys.livepc(),
+            name: self.project.name.clone(),
+            root: self.keys.root.clone(),
+            changed: new.manifest.is_some(),
+            dry_run: self.options.dry_run,
+            sequence: new.release.sequence,
+            label: new.release.label,
+            manifest: new.release.manifest,
+            fetch: new.release.bytes,
+            disk_bytes: layout.bytes(),
+            pages: content.pages_new + content.pages_known + content.pages_repeated,
+            pages_new: content.pages_new,
+            pages_known: content.pages_known,
+            pages_repeated: content.pages_repeated,
+            chunks: content.chunks,
+            packs: content.packs_new,
+            pack_bytes: content.pack_bytes,
+            bytes_written: self.output.written(),
+            bytes_present: self.output.present(),
+        }
+    }
 }

@@ -1,0 +1,264 @@
+//! A publisher's keys on disk: `root.key` and `signing.key`, minisign secret key files, with their public halves beside
+//! them.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use livepc_format::{PublicKey, SecretKey};
+
+use crate::authority::PublishKeys;
+use crate::error::{Context as _, PublishError, Result};
+use crate::os;
+
+/// A folder with a publisher's keys. Nobody but the user may read the secret ones.
+#[derive(Clone, Debug)]
+pub struct KeyFolder {
+    dir: PathBuf,
+}
+
+/// The public halves of a publisher's keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicKeys {
+    /// The root key: its fingerprint is what subscribers confirm.
+    pub root: PublicKey,
+    /// The signing key.
+    pub signing: PublicKey,
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Root,
+    Signing,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Signing => "signing",
+        }
+    }
+}
+
+impl KeyFolder {
+    /// The keys in the folder `dir`, which need not exist yet.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// Where the root key lies. It should be moved to a safe place after the first publication.
+    #[must_use]
+    pub fn root_path(&self) -> PathBuf {
+        self.secret(Kind::Root)
+    }
+
+    /// Where the signing key lies.
+    #[must_use]
+    pub fn signing_path(&self) -> PathBuf {
+        self.secret(Kind::Signing)
+    }
+
+    /// True if there is a signing key.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.signing_path().exists()
+    }
+
+    /// Makes a root key and a signing key, both under `password` (scrypt: it takes a few seconds).
+    ///
+    /// # Errors
+    /// [`PublishError::KeyExists`] if one of the files exists; no file is overwritten.
+    pub fn create(&self, password: Option<&str>) -> Result<PublicKeys> {
+        for kind in [Kind::Root, Kind::Signing] {
+            for path in [self.secret(kind), self.public_path(kind)] {
+                if path.exists() {
+                    return Err(PublishError::KeyExists(path));
+                }
+            }
+        }
+        os::private_dir(&self.dir).context(|| format!("making the folder {}", self.dir.display()))?;
+        // Made before the first is written: a key without the other is of no use.
+        let make = |kind: Kind| {
+            SecretKey::generate_file(
+                password.map(str::to_owned),
+                &format!("livepc {} key", kind.name()),
+            )
+        };
+        let (root, signing) = (make(Kind::Root)?, make(Kind::Signing)?);
+        for (kind, (public, secret)) in [(Kind::Root, &root), (Kind::Signing, &signing)] {
+            write(&self.secret(kind), secret)?;
+            write(&self.public_path(kind), &format!("{public}\n"))?;
+        }
+        Ok(PublicKeys {
+            root: root.0,
+            signing: signing.0,
+        })
+    }
+
+    /// The public halves; no password is needed.
+    ///
+    /// # Errors
+    /// [`PublishError::KeyMissing`] if there are none.
+    pub fn public(&self) -> Result<PublicKeys> {
+        Ok(PublicKeys {
+            root: self.public_key(Kind::Root)?,
+            signing: self.public_key(Kind::Signing)?,
+        })
+    }
+
+    /// True if the signing key does not open without a password.
+    ///
+    /// # Errors
+    /// [`PublishError::KeyMissing`] if there is none.
+    pub fn needs_password(&self) -> Result<bool> {
+        let text = read(&self.signing_path())?;
+        Ok(SecretKey::from_file_text(&text, None).is_err())
+    }
+
+    /// Opens the signing key.
+    ///
+    /// # Errors
+    /// [`PublishError::PasswordNeeded`], [`PublishError::PasswordWrong`], [`PublishError::KeyMissing`].
+    pub fn signing(&self, password: Option<&str>) -> Result<SecretKey> {
+        self.open(Kind::Signing, password)
+    }
+
+    /// Opens the root key.
+    ///
+    /// # Errors
+    /// As [`KeyFolder::signing`].
+    pub fn root(&self, password: Option<&str>) -> Result<SecretKey> {
+        self.open(Kind::Root, password)
+    }
+
+    /// Opens what a publication needs: the signing key, and the root key if it is there (it may be in a safe place by now;
+    /// only the first publication needs it).
+    ///
+    /// # Errors
+    /// As [`KeyFolder::signing`].
+    pub fn publish_keys(&self, password: Option<&str>, with_root: bool) -> Result<PublishKeys> {
+        let root = if with_root && self.root_path().exists() {
+            Some(self.root(password)?)
+        } else {
+            None
+        };
+        Ok(PublishKeys {
+            root_public: self.public_key(Kind::Root)?,
+            root,
+            signing: self.signing(password)?,
+        })
+    }
+
+    fn open(&self, kind: Kind, password: Option<&str>) -> Result<SecretKey> {
+        let path = self.secret(kind);
+        let text = read(&path)?;
+        if let Ok(key) = SecretKey::from_file_text(&text, None) {
+            return Ok(key);
+        }
+        let Some(password) = password else {
+            return Err(PublishError::PasswordNeeded(path));
+        };
+        SecretKey::from_file_text(&text, Some(password.to_owned()))
+            .map_err(|_| PublishError::PasswordWrong(path))
+    }
+
+    fn public_key(&self, kind: Kind) -> Result<PublicKey> {
+        Ok(PublicKey::parse(read(&self.public_path(kind))?.trim())?)
+    }
+
+    fn secret(&self, kind: Kind) -> PathBuf {
+        self.dir.join(format!("{}.key", kind.name()))
+    }
+
+    fn public_path(&self, kind: Kind) -> PathBuf {
+        self.dir.join(format!("{}.pub", kind.name()))
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let what = || format!("writing {}", path.display());
+    let mut file = match os::private_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(PublishError::KeyExists(path.to_owned()));
+        }
+        file => file.context(what)?,
+    };
+    file.write_all(text.as_bytes()).context(what)?;
+    file.sync_all().context(what)
+}
+
+fn read(path: &Path) -> Result<String> {
+    match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(PublishError::KeyMissing(path.to_owned()))
+        }
+        text => text.context(|| format!("reading {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_made_once_and_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = KeyFolder::new(dir.path().join("keys"));
+        assert!(matches!(folder.public(), Err(PublishError::KeyMissing(_))));
+        let made = folder.create(None).unwrap();
+        assert!(folder.exists() && !folder.needs_password().unwrap());
+        assert_eq!(folder.public().unwrap(), made);
+        let keys = folder.publish_keys(None, true).unwrap();
+        assert_eq!(keys.signing.public_key().unwrap(), made.signing);
+        assert_eq!(keys.root.unwrap().public_key().unwrap(), made.root);
+        assert!(
+            matches!(folder.create(None), Err(PublishError::KeyExists(_))),
+            "keys are not overwritten"
+        );
+        assert_eq!(folder.public().unwrap(), made);
+
+        fs::remove_file(folder.root_path()).unwrap();
+        let keys = folder.publish_keys(None, true).unwrap();
+        assert!(
+            keys.root.is_none() && keys.root_public == made.root,
+            "the root key may be away"
+        );
+    }
+
+    #[test]
+    fn a_password_keeps_the_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = KeyFolder::new(dir.path());
+        let made = folder.create(Some("secret")).unwrap();
+        assert!(folder.needs_password().unwrap());
+        assert!(matches!(
+            folder.signing(None),
+            Err(PublishError::PasswordNeeded(_))
+        ));
+        assert!(matches!(
+            folder.signing(Some("wrong")),
+            Err(PublishError::PasswordWrong(_))
+        ));
+        let key = folder.signing(Some("secret")).unwrap();
+        assert_eq!(key.public_key().unwrap(), made.signing);
+        assert_eq!(folder.public().unwrap(), made, "the public halves are not secret");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_user_can_read_keys() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = KeyFolder::new(dir.path().join("keys"));
+        folder.create(None).unwrap();
+        for (path, mode) in [
+            (folder.root_path(), 0o600),
+            (folder.signing_path(), 0o600),
+            (dir.path().join("keys"), 0o700),
+        ] {
+            let found = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(found, mode, "{}", path.display());
+        }
+    }
+}
