@@ -319,7 +319,7 @@ start=${root_start_mib}MiB, size=${root_mib}MiB, type=83
 LAYOUT
     dd if="$mbr" of="$1" bs=440 count=1 conv=notrunc status=none
     dd if=fat.img of="$1" bs=64K seek=$((fat_start_mib * 16)) conv=notrunc,sparse status=none
-    mke2fs -q -F -t ext4 -b 4096 -m 1 -L livepc-root -U "$root_uuid" -J size=8 \
+    mke2fs -q -F -t ext4 -b 4096 -N 16384 -m 1 -L livepc-root -U "$root_uuid" -J size=8 \
         -E "offset=$((root_start_mib << 20)),hash_seed=$root_uuid,lazy_itable_init=0,lazy_journal_init=0" \
         "$1" "${root_mib}M"
     change_commands empty tree | run_debugfs "$(root_of "$1")"
