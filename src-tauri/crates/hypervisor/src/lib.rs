@@ -1,1 +1,31 @@
-//! LivePC hypervisor.
+//! Hypervisors behind one trait.
+//!
+//! # Overview
+//!
+//! A driver turns a [`MachineSpec`] — data about a machine — into a configuration of its own, out of a closed set of
+//! settings: nothing that a publisher writes is ever part of an option or a path. [`Qemu`] is the driver that every
+//! system has; each kind of hypervisor ([`HypervisorKind`](livepc_format::machine::HypervisorKind)) is one type that
+//! implements [`Hypervisor`].
+//!
+//! What runs is a [`Running`]: a stream of [`MachineEvent`]s, and a [`Control`] to ask it for things. A guest never sees
+//! an I/O error: when its disk fails, it is stopped and [`MachineEvent::Stalled`] tells so; [`Control::resume`] tries
+//! again, and the guest goes on as if nothing had been.
+//!
+//! # Lifetime
+//!
+//! A machine must not outlive the process that serves its disks. On Windows the system ends both together; elsewhere a
+//! hypervisor that was left holds a lock in its run-time folder, by which [`Hypervisor::reap`] finds and ends it before
+//! the next start.
+
+mod error;
+mod hypervisor;
+mod os;
+pub mod qemu;
+mod running;
+mod spec;
+
+pub use error::{HypervisorError, Rejected, Result};
+pub use hypervisor::{Accelerator, BoxFuture, Hypervisor, Installation};
+pub use qemu::{Qemu, Search};
+pub use running::{Control, End, Ended, MachineEvent, Running, Stall, StallCause, Status};
+pub use spec::{Base, DiskSpec, Display, MachineSpec, Overlay, Serial};

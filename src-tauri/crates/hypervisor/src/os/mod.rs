@@ -1,0 +1,35 @@
+//! What differs between operating systems: private folders, the monitor's connection, and how a hypervisor is kept from
+//! outliving the process that serves its disks.
+//!
+//! Each system's module has the same items:
+//! - `make_private(dir)` makes a folder that is only for the user;
+//! - `detach(command)` keeps a terminal's signals and windows away from a child;
+//! - `Leash` ends a child with this process, where the system can;
+//! - `reap(run_dir, grace)` ends what a dead process left, where the system could not;
+//! - `Monitor` is where QEMU's monitor is connected;
+//! - `serial_backend(console)` is QEMU's option for a serial port that one can type into.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(unix)]
+pub(crate) use unix::{Leash, Monitor, detach, make_private, reap, serial_backend};
+#[cfg(windows)]
+pub(crate) use windows::{Leash, Monitor, detach, make_private, reap, serial_backend};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A connection to a monitor.
+pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// The file that QEMU keeps locked in its run-time folder while it lives, with its process id.
+pub(crate) const LOCK_FILE: &str = "qemu.pid";
+
+/// Escapes a path for QEMU's `key=value,…` options, where a comma ends a value and two stand for one.
+pub(crate) fn escape_commas(path: &str) -> String {
+    path.replace(',', ",,")
+}

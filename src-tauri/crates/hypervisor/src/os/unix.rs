@@ -1,0 +1,184 @@
+//! Linux, macOS and their kin.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::FileType;
+use rustix::process::{Flock, FlockType, Pid, Signal, fcntl_getlk, kill_process};
+use tokio::net::UnixListener;
+use tokio::process::{Child, Command};
+
+use super::{Connection, LOCK_FILE, escape_commas};
+use crate::HypervisorError;
+
+/// The monitor's socket in the run-time folder. QEMU is started inside that folder, so that it never sees its path.
+const SOCKET: &str = "monitor.sock";
+
+pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    std::fs::set_permissions(dir, Permissions::from_mode(0o700))
+}
+
+/// A terminal's Ctrl-C is for the runner, which shuts the guest down in order.
+pub(crate) fn detach(command: &mut Command) {
+    command.process_group(0);
+}
+
+/// Nothing here ends a child with its parent on every system and for every way to die: [`reap`] does it afterwards.
+#[derive(Debug)]
+pub(crate) struct Leash;
+
+impl Leash {
+    #[allow(clippy::unnecessary_wraps)] // Its twin can fail.
+    pub(crate) fn on(_child: &Child) -> io::Result<Self> {
+        Ok(Self)
+    }
+}
+
+/// Ends the QEMU that holds the lock in `run_dir`, if there is one: politely first, and by force after `grace`.
+///
+/// A process id in a file may belong to anybody by now. The holder of a lock on a file in a private folder is who made
+/// the lock.
+pub(crate) async fn reap(run_dir: &Path, grace: Duration) -> Result<bool, HypervisorError> {
+    let path = run_dir.join(LOCK_FILE);
+    let file = match OpenOptions::new().read(true).write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(HypervisorError::file("opening", &path)(error)),
+    };
+    let looking = |error: rustix::io::Errno| HypervisorError::file("looking who uses", &path)(error.into());
+    let Some(pid) = holder(&file).map_err(looking)? else {
+        clear(run_dir);
+        return Ok(false);
+    };
+    tracing::warn!(pid = pid.as_raw_nonzero(), dir = %run_dir.display(), "ending a QEMU that was left running");
+    for signal in [Signal::TERM, Signal::KILL] {
+        // It fails if the process has just ended by itself.
+        let _ = kill_process(pid, signal);
+        let deadline = Instant::now() + grace;
+        while holder(&file).map_err(looking)? == Some(pid) {
+            if Instant::now() > deadline {
+                break;
+            }
+            // The end of a process that is not our child makes no event that every Unix has.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if holder(&file).map_err(looking)? != Some(pid) {
+            clear(run_dir);
+            return Ok(true);
+        }
+    }
+    Err(HypervisorError::Stray {
+        pid: pid.as_raw_nonzero().get().unsigned_abs(),
+    })
+}
+
+fn holder(file: &File) -> rustix::io::Result<Option<Pid>> {
+    let whole_file = Flock::from(FlockType::WriteLock);
+    Ok(fcntl_getlk(file, &whole_file)?.and_then(|lock| lock.pid))
+}
+
+/// Removes what a QEMU that was killed could not.
+fn clear(run_dir: &Path) {
+    for name in [LOCK_FILE, SOCKET] {
+        let _ = std::fs::remove_file(run_dir.join(name));
+    }
+}
+
+/// A socket that QEMU connects to. It is gone once QEMU has: nobody else finds the monitor.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Monitor {
+    pub(crate) fn listen(run_dir: &Path) -> Result<Self, HypervisorError> {
+        let path = run_dir.join(SOCKET);
+        if std::fs::symlink_metadata(&path)
+            .is_ok_and(|found| FileType::from_raw_mode(mode(&found)) == FileType::Socket)
+        {
+            std::fs::remove_file(&path).map_err(HypervisorError::file("removing", &path))?;
+        }
+        let listener = UnixListener::bind(&path).map_err(HypervisorError::file("creating", &path))?;
+        Ok(Self { listener, path })
+    }
+
+    /// The value of QEMU's `-chardev`, without its id.
+    pub(crate) fn backend(&self) -> String {
+        format!("socket,path={SOCKET},server=off")
+    }
+
+    pub(crate) async fn accept(self) -> io::Result<Box<dyn Connection>> {
+        let (stream, _) = self.listener.accept().await?;
+        Ok(Box::new(stream))
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn mode(found: &std::fs::Metadata) -> rustix::fs::RawMode {
+    use std::os::unix::fs::MetadataExt;
+    // Narrower on macOS, where the type's bits are the same.
+    found.mode() as rustix::fs::RawMode
+}
+
+pub(crate) fn serial_backend(console: &str) -> String {
+    format!("socket,path={},server=on,wait=off", escape_commas(console))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_private_folder_is_private_even_if_it_was_not() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join("a/b");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+        make_private(&dir).unwrap();
+        assert_eq!(dir.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_reaped_where_nobody_holds_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let grace = Duration::from_secs(1);
+        assert!(!reap(dir.path(), grace).await.unwrap(), "an empty folder");
+        // This process's own id: it must not be believed.
+        std::fs::write(dir.path().join(LOCK_FILE), std::process::id().to_string()).unwrap();
+        assert!(
+            !reap(dir.path(), grace).await.unwrap(),
+            "a file that nobody has locked"
+        );
+        assert!(
+            !dir.path().join(LOCK_FILE).exists(),
+            "what is left over is removed"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_made_anew_and_a_path_that_is_too_long_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        std::mem::forget(Monitor::listen(dir.path()).unwrap());
+        let monitor = Monitor::listen(dir.path()).expect("the socket of a dead runner is in the way");
+        drop(monitor);
+        assert!(
+            !dir.path().join(SOCKET).exists(),
+            "it is removed with the monitor"
+        );
+
+        let deep = dir.path().join("x".repeat(120));
+        std::fs::create_dir(&deep).unwrap();
+        let error = Monitor::listen(&deep).unwrap_err().to_string();
+        assert!(error.contains("monitor.sock"), "{error}");
+    }
+}

@@ -1,0 +1,112 @@
+//! Starting the program, up to the point where its monitor answers.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::messages::Messages;
+use super::qmp::{Event, Qmp, QmpError};
+use crate::HypervisorError;
+use crate::os::{self, Leash, Monitor};
+
+/// Events that wait for who reads them.
+const EVENTS: usize = 64;
+
+/// A QEMU whose monitor answers. It is killed when this is dropped.
+#[derive(Debug)]
+pub(super) struct Launched {
+    pub(super) child: Child,
+    pub(super) leash: Leash,
+    pub(super) qmp: Qmp,
+    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) messages: Messages,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It ended; the last lines that it said.
+    Exited(Vec<String>),
+    /// It did not answer in time; the last lines that it said.
+    Silent(Vec<String>),
+    /// Something around it failed.
+    Other(HypervisorError),
+}
+
+impl From<HypervisorError> for Failure {
+    fn from(error: HypervisorError) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Starts `program` inside `run_dir`, with the arguments that `arguments` makes for a monitor's backend, and connects to
+/// that monitor. Its messages go to `log`. It has `time` to answer.
+pub(super) async fn launch(
+    program: &Path,
+    run_dir: &Path,
+    log: Option<&Path>,
+    time: Duration,
+    arguments: impl FnOnce(String) -> Result<Vec<String>, HypervisorError>,
+) -> Result<Launched, Failure> {
+    let monitor = Monitor::listen(run_dir)?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments(monitor.backend())?)
+        .current_dir(run_dir)
+        .kill_on_drop(true);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    os::detach(&mut command);
+    let mut child = command
+        .spawn()
+        .map_err(HypervisorError::file("starting", program))?;
+    let leash = Leash::on(&child).map_err(HypervisorError::file("guarding", program))?;
+    let said = child.stderr.take().ok_or_else(|| no_pipe(program))?;
+    let messages = Messages::read(said, log)?;
+
+    let (sender, events) = mpsc::channel(EVENTS);
+    let connect = async {
+        let connection = monitor.accept().await?;
+        Qmp::connect(connection, sender).await
+    };
+    let connected = tokio::select! {
+        connected = timeout(time, connect) => connected,
+        _ = child.wait() => return Err(Failure::Exited(messages.at_end().await)),
+    };
+    match connected {
+        Ok(Ok(qmp)) => Ok(Launched {
+            child,
+            leash,
+            qmp,
+            events,
+            messages,
+        }),
+        // It ends: what for, it says on its standard error.
+        Ok(Err(error)) => {
+            if timeout(Duration::from_secs(5), child.wait()).await.is_err() {
+                tracing::warn!(%error, "QEMU does not end though its monitor has");
+                let _ = child.start_kill();
+            }
+            let mut lines = messages.at_end().await;
+            if lines.is_empty() && !matches!(error, QmpError::Closed) {
+                lines.push(error.to_string());
+            }
+            Err(Failure::Exited(lines))
+        }
+        Err(_) => {
+            let _ = child.kill().await;
+            Err(Failure::Silent(messages.at_end().await))
+        }
+    }
+}
+
+/// Impossible: the command asks for the pipe.
+fn no_pipe(program: &Path) -> HypervisorError {
+    HypervisorError::file("reading from", program)(std::io::ErrorKind::BrokenPipe.into())
+}

@@ -1,0 +1,58 @@
+//! Making overlays.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use crate::{HypervisorError, Result, os};
+
+/// Writing an empty overlay takes milliseconds; a disk that is busy may take longer.
+const TIME: Duration = Duration::from_secs(60);
+
+/// With extended L2 entries a small write copies nothing from the base, which may be far away.
+const OPTIONS: &str = "extended_l2=on,cluster_size=128k";
+
+/// Has `img` make an empty qcow2 for a disk of `size` bytes at `path`, without a base.
+pub(super) async fn create(img: &Path, path: &Path, size: u64) -> Result<()> {
+    if !path.is_absolute() {
+        return Err(HypervisorError::BadSpec {
+            why: format!("{} is not an absolute path", path.display()),
+        });
+    }
+    // qemu-img would write over what is there.
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(HypervisorError::OverlayExists { path: path.into() });
+        }
+        Err(error) => return Err(HypervisorError::file("creating", path)(error)),
+    }
+    let mut command = Command::new(img);
+    command
+        .args(["create", "-q", "-f", "qcow2", "-o", OPTIONS])
+        .arg(path)
+        .arg(size.to_string());
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    os::detach(&mut command);
+    let why = match timeout(TIME, command.output()).await {
+        Ok(Ok(output)) if output.status.success() => return Ok(()),
+        Ok(Ok(output)) => String::from_utf8_lossy(&output.stderr)
+            .trim()
+            .chars()
+            .take(500)
+            .collect(),
+        Ok(Err(error)) => format!("{} cannot be started ({error})", img.display()),
+        Err(_) => format!("qemu-img did not end within {} s", TIME.as_secs()),
+    };
+    // It is ours and empty. If it stays, the next attempt says so.
+    let _ = std::fs::remove_file(path);
+    Err(HypervisorError::NoOverlay {
+        path: path.into(),
+        why,
+    })
+}

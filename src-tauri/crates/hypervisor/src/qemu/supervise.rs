@@ -1,0 +1,247 @@
+//! A running QEMU: its events become the machine's, and the machine's requests its commands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::timeout;
+
+use super::disks::node;
+use super::launch::Launched;
+use super::qmp::{Event, Qmp, QmpError};
+use crate::running::Driver;
+use crate::{
+    BoxFuture, End, Ended, HypervisorError, MachineEvent, Result, Running, Stall, StallCause, Status,
+};
+
+/// How long QEMU has for a command. While it stops it answers nothing until all reads have ended, which takes as long as
+/// its disks wait for the network.
+const ANSWER: Duration = Duration::from_secs(60);
+/// How long QEMU has to end when asked, before it is killed.
+const QUIT: Duration = Duration::from_secs(5);
+/// How long the rest of the events may take when QEMU has ended.
+const REST: Duration = Duration::from_secs(1);
+
+/// Lets the guest execute, and watches over it from then on. `roles` are those of its disks, in order.
+pub(super) async fn supervise(launched: Launched, roles: Vec<String>) -> Result<Running> {
+    ask(&launched.qmp, "cont").await?;
+    // Each event follows a request of ours or a stall, and a stall lasts until our next request: no reader can be
+    // flooded by a guest, and none can hold up the end of a machine.
+    let (events, receiver) = mpsc::unbounded_channel();
+    let (status, watched) = watch::channel(Status::Running);
+    let (halted, is_halted) = watch::channel(false);
+    let kill = Arc::new(Notify::new());
+    let driver = Arc::new(Handle {
+        qmp: launched.qmp.clone(),
+        halted: is_halted,
+        status: watched.clone(),
+        kill: kill.clone(),
+    });
+    let _ = events.send(MachineEvent::Started);
+    let supervisor = Supervisor {
+        roles,
+        events,
+        status,
+        halted,
+        end: None,
+    };
+    tokio::spawn(supervisor.run(launched, kill));
+    Ok(Running::new(driver, receiver, watched))
+}
+
+struct Supervisor {
+    roles: Vec<String>,
+    events: mpsc::UnboundedSender<MachineEvent>,
+    status: watch::Sender<Status>,
+    /// Whether QEMU has stopped the guest; a stall begins a moment before.
+    halted: watch::Sender<bool>,
+    /// What ended the machine, as far as QEMU has told.
+    end: Option<End>,
+}
+
+impl Supervisor {
+    async fn run(mut self, launched: Launched, kill: Arc<Notify>) {
+        let Launched {
+            mut child,
+            leash: _leash,
+            qmp,
+            events: mut told,
+            messages,
+        } = launched;
+        let exit = loop {
+            tokio::select! {
+                Some(event) = told.recv() => self.hear(&event, &qmp, &kill),
+                exit = child.wait() => break exit,
+                () = kill.notified() => {
+                    self.end.get_or_insert(End::Quit);
+                    let _ = child.start_kill();
+                }
+            }
+        };
+        let rest = async {
+            while let Some(event) = told.recv().await {
+                self.hear(&event, &qmp, &kill);
+            }
+        };
+        let _ = timeout(REST, rest).await;
+        let exit_code = exit.as_ref().ok().and_then(std::process::ExitStatus::code);
+        let end = match self.end {
+            Some(End::Guest) if exit_code != Some(0) => End::Crashed,
+            Some(end) => end,
+            None => End::Crashed,
+        };
+        let ended = Ended {
+            end,
+            exit_code,
+            last_lines: messages.at_end().await,
+        };
+        tracing::info!(?ended, "QEMU has ended");
+        self.tell(MachineEvent::Ended(ended.clone()), Status::Ended(ended));
+    }
+
+    /// Takes in what QEMU tells.
+    fn hear(&mut self, event: &Event, qmp: &Qmp, kill: &Arc<Notify>) {
+        let data = &event.data;
+        match event.name.as_str() {
+            "BLOCK_IO_ERROR" => self.hear_io_error(data),
+            "STOP" => {
+                let _ = self.halted.send(true);
+                if matches!(*self.status.borrow(), Status::Running) {
+                    self.tell(MachineEvent::Paused, Status::Paused);
+                    tokio::spawn(kill_if_broken(qmp.clone(), Arc::clone(kill)));
+                }
+            }
+            "RESUME" => {
+                let _ = self.halted.send(false);
+                if !matches!(*self.status.borrow(), Status::Running) {
+                    self.tell(MachineEvent::Resumed, Status::Running);
+                }
+            }
+            "POWERDOWN" => {
+                let _ = self.events.send(MachineEvent::PowerdownRequested);
+            }
+            "SHUTDOWN" => {
+                self.end = Some(match data["reason"].as_str() {
+                    Some("guest-shutdown") => End::Guest,
+                    Some("host-qmp-quit" | "host-signal" | "host-ui") => End::Quit,
+                    _ => End::Crashed,
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn hear_io_error(&self, data: &Value) {
+        if data["action"] != "stop" {
+            tracing::warn!(%data, "the guest sees an I/O error");
+        } else if !matches!(*self.status.borrow(), Status::Stalled(_)) {
+            // Every request that was on its way fails; the first tells it all.
+            let stall = self.stall(data);
+            self.tell(MachineEvent::Stalled(stall.clone()), Status::Stalled(stall));
+        }
+    }
+
+    fn stall(&self, data: &Value) -> Stall {
+        let is_of = |number: &usize| data["node-name"].as_str() == Some(node(*number).as_str());
+        let number = (0..self.roles.len()).find(is_of);
+        let cause = if data["nospace"] == true {
+            StallCause::NoSpace
+        } else if data["operation"] == "read" {
+            StallCause::Read
+        } else {
+            StallCause::Write
+        };
+        Stall {
+            role: number.map_or_else(String::new, |number| self.roles[number].clone()),
+            cause,
+            message: data["reason"].as_str().unwrap_or("I/O error").into(),
+        }
+    }
+
+    fn tell(&self, event: MachineEvent, status: Status) {
+        self.status.send_replace(status);
+        let _ = self.events.send(event);
+    }
+}
+
+/// A guest that was stopped for another reason than a disk may be past help: its accelerator has failed.
+async fn kill_if_broken(qmp: Qmp, kill: Arc<Notify>) {
+    if let Ok(Ok(state)) = timeout(ANSWER, qmp.execute("query-status", Value::Null)).await
+        && matches!(
+            state["status"].as_str(),
+            Some("internal-error" | "guest-panicked")
+        )
+    {
+        tracing::error!(%state, "the guest cannot go on");
+        kill.notify_one();
+    }
+}
+
+/// What a [`Control`](crate::Control) reaches.
+#[derive(Debug)]
+struct Handle {
+    qmp: Qmp,
+    halted: watch::Receiver<bool>,
+    status: watch::Receiver<Status>,
+    kill: Arc<Notify>,
+}
+
+impl Driver for Handle {
+    fn powerdown(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(ask(&self.qmp, "system_powerdown"))
+    }
+
+    fn resume(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            match *self.status.borrow() {
+                Status::Running => return Ok(()),
+                Status::Ended(_) => return Err(HypervisorError::Ended),
+                Status::Stalled(_) | Status::Paused => {}
+            }
+            // A `cont` between the failure and the stop would cancel the stop, and the failed request would be lost.
+            let mut halted = self.halted.clone();
+            let stopped = async { halted.wait_for(|halted| *halted).await.map(drop) };
+            match timeout(ANSWER, stopped).await {
+                Ok(Ok(())) => ask(&self.qmp, "cont").await,
+                Ok(Err(_)) => Err(HypervisorError::Ended),
+                Err(_) => Err(no_answer("cont")),
+            }
+        })
+    }
+
+    fn quit(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            let mut status = self.status.clone();
+            let asked = async {
+                // It may be gone before it answers.
+                let _ = self.qmp.execute("quit", Value::Null).await;
+                let _ = status.wait_for(|status| matches!(status, Status::Ended(_))).await;
+            };
+            if timeout(QUIT, asked).await.is_err() {
+                tracing::warn!("QEMU does not end when asked: it is killed");
+                self.kill.notify_one();
+            }
+            Ok(())
+        })
+    }
+}
+
+async fn ask(qmp: &Qmp, command: &'static str) -> Result<()> {
+    match timeout(ANSWER, qmp.execute(command, Value::Null)).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(QmpError::Closed)) => Err(HypervisorError::Ended),
+        Ok(Err(error)) => Err(HypervisorError::Refused {
+            asked: command,
+            why: error.to_string(),
+        }),
+        Err(_) => Err(no_answer(command)),
+    }
+}
+
+fn no_answer(asked: &'static str) -> HypervisorError {
+    HypervisorError::NoAnswer {
+        asked,
+        seconds: ANSWER.as_secs(),
+    }
+}
