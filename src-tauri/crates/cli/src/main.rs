@@ -1,2 +1,128 @@
-//! The `livepc` binary.
-fn main() {}
+//! The `livepc` program: every verb of the command line, and the roles of agent and runner.
+//!
+//! Verbs are clients of the agent; what they print for people may change, what they print with `--json` and their exit
+//! codes may not. `args` is the whole command line, `output` how anything is said, and `verbs` has a file per subject.
+
+mod args;
+mod output;
+mod session;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use livepc_protocol::{Code, Problem};
+
+use crate::args::{Args, Verb};
+use crate::output::Output;
+use crate::session::Session;
+
+/// The exit code for a problem; the list is part of the contract with scripts.
+fn exit_code(code: Code) -> u8 {
+    match code {
+        Code::Usage => 2,
+        Code::NotFound => 3,
+        Code::Trust => 4,
+        Code::Network => 5,
+        Code::DiskFull => 6,
+        Code::Hypervisor => 7,
+        Code::Cancelled => 130,
+        Code::UpdateLivepc | Code::Busy | Code::AgentGone | Code::Failed => 1,
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Verb::Completions { shell } = args.verb {
+        clap_complete::generate(shell, &mut Args::command(), "livepc", &mut std::io::stdout());
+        return ExitCode::SUCCESS;
+    }
+    let output = Output::new(args.json, args.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&output, &Problem::io("LivePC cannot start", &error)),
+    };
+    let done = runtime.block_on(async {
+        tokio::select! {
+            done = run(args, &output) => done,
+            interrupted = tokio::signal::ctrl_c() => Err(match interrupted {
+                Ok(()) => Problem::new(Code::Cancelled, "Interrupted.", "The same command goes on where it was."),
+                Err(error) => Problem::io("Ctrl-C cannot be noticed", &error),
+            }),
+        }
+    });
+    // Tasks that still wait for something have nobody to tell any more.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => fail(&output, &problem),
+    }
+}
+
+fn fail(output: &Output, problem: &Problem) -> ExitCode {
+    output.problem(problem);
+    ExitCode::from(exit_code(problem.code))
+}
+
+async fn run(args: Args, output: &Output) -> Result<(), Problem> {
+    let session = Session::open(args.home.as_deref(), output)?;
+    match args.verb {
+        Verb::Key { verb } => verbs::key::run(&session, verb).await,
+        Verb::Project { verb } => verbs::publish::project(&session, verb),
+        Verb::Publish(publish) => verbs::publish::publish(&session, publish).await,
+        Verb::Catalog { verb } => verbs::catalog::run(&session, verb).await,
+        Verb::Source { verb } => verbs::library::source(&session, verb).await,
+        Verb::Search { text } => verbs::library::search(&session, text.unwrap_or_default()).await,
+        Verb::Subscribe {
+            feed_url,
+            yes,
+            fingerprint,
+        } => verbs::subscribe::subscribe(&session, feed_url, yes, fingerprint).await,
+        Verb::Unsubscribe {
+            id,
+            keep_data,
+            delete_data,
+        } => verbs::subscribe::unsubscribe(&session, id, keep_data, delete_data).await,
+        Verb::List => verbs::list::list(&session).await,
+        Verb::Show { id } => verbs::list::show(&session, id).await,
+        Verb::Status { id } => verbs::list::status(&session, id).await,
+        Verb::Download { id, until, release } => {
+            verbs::download::download(&session, id, until, release).await
+        }
+        Verb::Update { id, check } => verbs::download::update(&session, id, check).await,
+        Verb::Verify { id } => verbs::download::verify(&session, id).await,
+        Verb::Start {
+            id,
+            display,
+            serial,
+            no_fill,
+        } => verbs::machine::start(&session, id, display, serial, !no_fill).await,
+        Verb::Stop { id, force, timeout } => verbs::machine::stop(&session, id, force, timeout).await,
+        Verb::Serve {
+            id,
+            nbd,
+            fill,
+            release,
+            disk,
+        } => verbs::serve::serve(&session, &id, &nbd, fill, release, &disk).await,
+        Verb::Export {
+            id,
+            format: args::ExportFormat::Raw,
+            file,
+            release,
+            disk,
+            force,
+        } => verbs::serve::export(&session, &id, &file, release, &disk, force).await,
+        Verb::Doctor => verbs::doctor::doctor(&session).await,
+        Verb::Logs { id } => verbs::doctor::logs(&session, id.as_deref()),
+        Verb::Config { verb } => verbs::config::run(&session, verb).await,
+        Verb::Agent { verb } => verbs::roles::agent(&session, verb).await,
+        Verb::Runner {
+            id,
+            release,
+            display,
+            serial,
+        } => verbs::roles::runner(&session, id, release, display, serial).await,
+        Verb::Completions { .. } => Ok(()),
+    }
+}

@@ -1,1 +1,40 @@
-//! LivePC engine.
+//! The product without a face: subscriptions, the Library, downloads, machines, and what runs them.
+//!
+//! # Terms
+//! The *agent* ([`agent`]) is the one process of a home that asks servers and writes; a *runner* ([`runner`]) is the
+//! process of one running machine: it serves the machine's disks and watches its hypervisor. Both are roles of the
+//! `livepc` program. Clients speak to the agent through `livepc-protocol`, and never touch the home themselves.
+//!
+//! Every file of this crate that is not one of the two is a subject: `trust` decides what is accepted after what,
+//! `published` what a server says, `library` and `subscription` what is kept of it, `serve` and `export` what a
+//! release's disks can be used for without a machine.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), livepc_protocol::Problem> {
+//! use livepc_engine::agent::{self, AgentOptions};
+//! use livepc_protocol::{Home, Launcher};
+//!
+//! let (home, launcher) = (Home::default_for_user()?, Launcher::for_this_program()?);
+//! agent::run(AgentOptions { home, launcher, clock: jiff::Timestamp::now }, || println!("ready")).await
+//! # }
+//! ```
+
+pub mod agent;
+mod backend;
+pub mod catalog_entry;
+pub mod config;
+mod database;
+pub mod doctor;
+pub mod export;
+mod folder_bytes;
+mod library;
+pub mod logs;
+mod problems;
+mod published;
+pub mod record;
+pub mod runner;
+pub mod serve;
+mod server;
+mod subscription;
+mod trust;
+mod words;

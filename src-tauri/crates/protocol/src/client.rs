@@ -152,6 +152,12 @@ impl Client {
         self.call(Request::Watch).await?;
         Ok(self.shared.snapshots.clone())
     }
+
+    /// Waits until the connection has ended.
+    pub async fn closed(&self) {
+        let mut snapshots = self.shared.snapshots.clone();
+        while snapshots.changed().await.is_ok() {}
+    }
 }
 
 impl Shared {

@@ -203,8 +203,10 @@ pub struct Job {
     pub title: String,
     /// What it does.
     pub kind: JobKind,
-    /// The release.
+    /// The release; the newest one of those that are checked.
     pub release: u64,
+    /// How far a release is fetched.
+    pub until: Option<crate::Until>,
     /// What it is doing.
     pub phase: JobPhase,
     /// How it stands.

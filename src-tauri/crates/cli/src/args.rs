@@ -1,0 +1,393 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Subscribe to virtual machines, start them while they stream in, and publish your own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "livepc",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "Examples:
+  livepc source add https://example.org/catalog.xml
+  livepc search debian
+  livepc subscribe https://example.org/lab/feed.xml
+  livepc start lab
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused for trust, 5 network, 6 disk full,
+7 hypervisor missing or failed, 130 interrupted.")]
+pub(crate) struct Args {
+    /// The folder that has everything of LivePC's [default: the user's folder for application data]
+    #[arg(long, global = true, env = "LIVEPC_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print one JSON object; progress and errors are JSON lines on stderr
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Say more about what happens
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Make and show the keys that sign what you publish
+    Key {
+        #[command(subcommand)]
+        verb: KeyVerb,
+    },
+    /// Describe a machine that you want to publish
+    Project {
+        #[command(subcommand)]
+        verb: ProjectVerb,
+    },
+    /// Pack a project's disks and publish them as a release
+    Publish(Publish),
+    /// Edit a catalog: a feed that lists LivePCs
+    Catalog {
+        #[command(subcommand)]
+        verb: CatalogVerb,
+    },
+    /// Choose which catalogs and feeds the Library shows
+    Source {
+        #[command(subcommand)]
+        verb: SourceVerb,
+    },
+    /// Search the Library
+    Search {
+        /// Words that must be there; nothing lists all
+        text: Option<String>,
+    },
+    /// Subscribe to a LivePC, after you confirmed its publisher's key
+    #[command(after_help = "Example:
+  livepc subscribe https://example.org/lab/feed.xml --fingerprint \"1a2b 3c4d …\"")]
+    Subscribe {
+        /// The address of its feed
+        feed_url: String,
+        /// Trust the key that the server shows, without asking
+        #[arg(long, conflicts_with = "fingerprint")]
+        yes: bool,
+        /// Go on only if the publisher's key has this fingerprint
+        #[arg(long, value_name = "FP")]
+        fingerprint: Option<String>,
+    },
+    /// End a subscription
+    Unsubscribe {
+        /// The LivePC
+        id: String,
+        /// Keep the machine's own disks
+        #[arg(long, conflicts_with = "delete_data")]
+        keep_data: bool,
+        /// Delete the machine's own disks too
+        #[arg(long)]
+        delete_data: bool,
+    },
+    /// List the subscriptions
+    List,
+    /// Show a subscription and its releases
+    Show {
+        /// The LivePC
+        id: String,
+    },
+    /// Show what runs
+    Status {
+        /// The LivePC; all if not given
+        id: Option<String>,
+    },
+    /// Fetch a release
+    Download {
+        /// The LivePC
+        id: String,
+        /// How far
+        #[arg(long, default_value = "complete")]
+        until: Until,
+        /// The release [default: the newest accepted one]
+        #[arg(long, value_name = "N")]
+        release: Option<u64>,
+    },
+    /// Look for new releases, and fetch them as far as the current one is here
+    Update {
+        /// The LivePC; all if not given
+        id: Option<String>,
+        /// Only look
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check all that is here against what was published
+    Verify {
+        /// The LivePC; all if not given
+        id: Option<String>,
+    },
+    /// Start a machine; returns when its guest executes
+    Start {
+        /// The LivePC
+        id: String,
+        /// Whether it gets a window
+        #[arg(long, default_value = "window")]
+        display: Display,
+        /// Write what the guest says on its first serial port to this file
+        #[arg(long, value_name = "FILE")]
+        serial: Option<PathBuf>,
+        /// Do not fetch the rest in the background
+        #[arg(long)]
+        no_fill: bool,
+    },
+    /// Shut a machine down; returns when it has ended
+    Stop {
+        /// The LivePC
+        id: String,
+        /// Switch it off without asking the guest
+        #[arg(long)]
+        force: bool,
+        /// Seconds that the guest may take
+        #[arg(long, value_name = "S", default_value_t = 60)]
+        timeout: u64,
+    },
+    /// Serve a release's disk over NBD, fetching what is read; prints "ready SOCKET" once it listens
+    #[command(after_help = "Example:
+  livepc serve lab --nbd /tmp/lab.sock &
+  qemu-img info 'nbd+unix:///?socket=/tmp/lab.sock'")]
+    Serve {
+        /// The LivePC
+        id: String,
+        /// The socket to listen on
+        #[arg(long, value_name = "SOCKET")]
+        nbd: PathBuf,
+        /// Fetch the rest in the background
+        #[arg(long)]
+        fill: bool,
+        /// The release [default: the newest accepted one]
+        #[arg(long, value_name = "N")]
+        release: Option<u64>,
+        /// Which disk
+        #[arg(long, value_name = "ROLE", default_value = "system")]
+        disk: String,
+    },
+    /// Write a release's disk to a file
+    Export {
+        /// The LivePC
+        id: String,
+        /// The format of the file
+        #[arg(long, default_value = "raw")]
+        format: ExportFormat,
+        /// The file
+        file: PathBuf,
+        /// The release [default: the newest accepted one]
+        #[arg(long, value_name = "N")]
+        release: Option<u64>,
+        /// Which disk
+        #[arg(long, value_name = "ROLE", default_value = "system")]
+        disk: String,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show what works here and what does not
+    Doctor,
+    /// Show the logs
+    Logs {
+        /// Those of a LivePC's machine; the agent's if not given
+        id: Option<String>,
+    },
+    /// Read and change settings
+    Config {
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// The background process; started when it is needed
+    #[command(hide = true)]
+    Agent {
+        #[command(subcommand)]
+        verb: Option<AgentVerb>,
+    },
+    /// The process of a running machine; started by the agent
+    #[command(hide = true)]
+    Runner {
+        id: String,
+        #[arg(long)]
+        release: u64,
+        #[arg(long, default_value = "window")]
+        display: Display,
+        #[arg(long)]
+        serial: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyVerb {
+    /// Make a root key, to be kept offline, and a signing key
+    New {
+        /// Do not protect them with a password
+        #[arg(long)]
+        no_password: bool,
+    },
+    /// Show the public keys and the fingerprint that subscribers see
+    Show,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProjectVerb {
+    /// Write a livepc.toml for a disk; the disk itself stays where it is
+    #[command(after_help = "Example:
+  livepc project init disk.raw --name \"Net Lab\" --dir net-lab
+  livepc publish net-lab --to /srv/www/net-lab")]
+    Init {
+        /// The disk: a raw image
+        source: PathBuf,
+        /// What it is called
+        #[arg(long)]
+        name: String,
+        /// The project's folder
+        #[arg(long, value_name = "P")]
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  livepc publish net-lab --to /srv/www/net-lab --label 2026.11 --record-boot --boot-until 'login:'")]
+pub(crate) struct Publish {
+    /// The project's folder
+    pub(crate) project: PathBuf,
+    /// Where to: a folder, or a file:// URL
+    #[arg(long, value_name = "DEST")]
+    pub(crate) to: String,
+    /// What the release is called [default: its number]
+    #[arg(long)]
+    pub(crate) label: Option<String>,
+    /// What has changed
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) changelog: String,
+    /// Say what would be published, and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Boot the release once, and publish which pages a start reads
+    #[arg(long)]
+    pub(crate) record_boot: bool,
+    /// The start is over when the serial port says this, a regular expression
+    #[arg(long, value_name = "REGEX", requires = "record_boot")]
+    pub(crate) boot_until: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogVerb {
+    /// Begin a catalog
+    Init(CatalogArgs),
+    /// Add a LivePC, or bring its entry up to date
+    Add(CatalogArgs),
+    /// Remove a LivePC
+    Remove(CatalogArgs),
+    /// List the LivePCs
+    List(CatalogArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CatalogArgs {
+    /// The catalog's file
+    pub(crate) catalog: PathBuf,
+    /// The address of a LivePC's feed
+    #[arg(long, value_name = "URL")]
+    pub(crate) feed: Option<String>,
+    /// What the catalog is called
+    #[arg(long)]
+    pub(crate) title: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SourceVerb {
+    /// Add a catalog or a feed
+    Add {
+        /// Its address
+        url: String,
+    },
+    /// List them
+    List,
+    /// Remove one
+    Remove {
+        /// Its address
+        url: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigVerb {
+    /// Print a setting, or all
+    Get {
+        /// Its name
+        name: Option<String>,
+    },
+    /// Change a setting
+    Set {
+        /// Its name
+        name: String,
+        /// Its value
+        value: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AgentVerb {
+    /// End it, if it has neither work nor machines
+    Stop,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Until {
+    /// All that a start reads
+    BootReady,
+    /// All
+    Complete,
+}
+
+impl From<Until> for livepc_protocol::Until {
+    fn from(until: Until) -> Self {
+        match until {
+            Until::BootReady => Self::BootReady,
+            Until::Complete => Self::Complete,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Display {
+    /// A window of the hypervisor's
+    Window,
+    /// None
+    None,
+}
+
+impl From<Display> for livepc_protocol::Display {
+    fn from(display: Display) -> Self {
+        match display {
+            Display::Window => Self::Window,
+            Display::None => Self::None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// The disk's bytes
+    Raw,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Args::command().debug_assert();
+    }
+}

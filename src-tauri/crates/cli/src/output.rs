@@ -1,0 +1,123 @@
+//! How anything is said: for people, or as JSON for programs.
+//!
+//! With `--json` stdout has one object, and stderr one object a line: `{"type":"progress",…}` and
+//! `{"type":"error","code","message","hint"}`. Sizes are bytes, times RFC 3339.
+
+use std::cell::RefCell;
+use std::io::{IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use livepc_protocol::Problem;
+use serde_json::{Value, json};
+
+/// Where and how a verb speaks.
+pub(crate) struct Output {
+    json: bool,
+    verbose: bool,
+    bar: RefCell<Option<ProgressBar>>,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool, verbose: bool) -> Self {
+        Self {
+            json,
+            verbose,
+            bar: RefCell::new(None),
+        }
+    }
+
+    /// True if somebody could answer a question.
+    pub(crate) fn can_ask(&self) -> bool {
+        !self.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+    }
+
+    /// A verb's result: `object` for programs, or what `human` prints for people.
+    pub(crate) fn result(&self, object: &Value, human: impl FnOnce() -> String) {
+        self.end_progress();
+        let text = if self.json { object.to_string() } else { human() };
+        if !text.is_empty() {
+            // Whoever reads may have gone, as `head` does.
+            let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+        }
+    }
+
+    /// Something on the way that is worth a line for people.
+    pub(crate) fn note(&self, text: &str) {
+        if self.json {
+            return;
+        }
+        match &*self.bar.borrow() {
+            Some(bar) => bar.println(text),
+            None => drop(writeln!(std::io::stderr(), "{text}")),
+        }
+    }
+
+    /// Something that only `--verbose` tells.
+    pub(crate) fn detail(&self, text: &str) {
+        if self.verbose {
+            self.note(text);
+        }
+    }
+
+    /// How far something is, in bytes.
+    pub(crate) fn progress(&self, phase: &str, done: u64, total: u64, more: Value) {
+        if self.json {
+            let mut line =
+                json!({"type": "progress", "phase": phase, "bytes_done": done, "bytes_total": total});
+            if let (Some(line), Value::Object(more)) = (line.as_object_mut(), more) {
+                line.extend(more);
+            }
+            drop(writeln!(std::io::stderr(), "{line}"));
+            return;
+        }
+        let mut bar = self.bar.borrow_mut();
+        let bar = bar.get_or_insert_with(|| {
+            let template =
+                "{msg:12} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
+            let bar = ProgressBar::new(total);
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
+            bar
+        });
+        if bar.message() != phase {
+            bar.set_message(phase.to_owned());
+        }
+        bar.set_length(total);
+        bar.set_position(done);
+    }
+
+    fn end_progress(&self) {
+        if let Some(bar) = self.bar.borrow_mut().take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    /// Why a verb failed.
+    pub(crate) fn problem(&self, problem: &Problem) {
+        self.end_progress();
+        let mut err = std::io::stderr();
+        if self.json {
+            let Problem { code, message, hint } = problem;
+            let line = json!({"type": "error", "code": code, "message": message, "hint": hint});
+            drop(writeln!(err, "{line}"));
+            return;
+        }
+        drop(writeln!(err, "livepc: {}", problem.message));
+        if !problem.hint.is_empty() {
+            drop(writeln!(err, "{}", problem.hint));
+        }
+    }
+
+    /// Asks a question that is answered with yes or no.
+    pub(crate) fn ask(&self, question: &str) -> bool {
+        drop(write!(std::io::stderr(), "{question} [y/N] "));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    }
+}
+
+/// Bytes for people: `41.3 MB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    indicatif::DecimalBytes(bytes).to_string()
+}

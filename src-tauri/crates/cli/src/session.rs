@@ -1,0 +1,57 @@
+//! What every verb has: the home, the way to its agent, and a voice.
+
+use std::path::Path;
+
+use livepc_protocol::{Answer, Client, Code, Home, Launcher, Problem, Request};
+
+use crate::output::Output;
+
+pub(crate) struct Session<'a> {
+    pub(crate) home: Home,
+    pub(crate) output: &'a Output,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn open(home: Option<&Path>, output: &'a Output) -> Result<Self, Problem> {
+        let home = match home {
+            Some(folder) => Home::open(folder)?,
+            None => Home::default_for_user()?,
+        };
+        Ok(Self { home, output })
+    }
+
+    pub(crate) fn launcher(&self) -> Result<Launcher, Problem> {
+        let program = std::env::current_exe()
+            .map_err(|e| Problem::io("This program's own file cannot be found", &e))?;
+        Launcher::new(program)
+    }
+
+    /// The home's agent, started if it does not run.
+    pub(crate) async fn client(&self) -> Result<Client, Problem> {
+        let client = Client::connect_or_start(
+            &self.home,
+            &self.launcher()?,
+            concat!("cli ", env!("CARGO_PKG_VERSION")),
+        )
+        .await?;
+        self.output.detail(&format!(
+            "Connected to the agent of {}.",
+            self.home.root().display()
+        ));
+        Ok(client)
+    }
+
+    /// Asks the agent once.
+    pub(crate) async fn ask(&self, request: Request) -> Result<Answer, Problem> {
+        self.client().await?.call(request).await
+    }
+}
+
+/// The problem of an answer that does not fit its request.
+pub(crate) fn unexpected() -> Problem {
+    Problem::new(
+        Code::UpdateLivepc,
+        "The agent answered something else than was asked.",
+        "Two versions of LivePC may be mixed: run “livepc agent stop”, then try again.",
+    )
+}

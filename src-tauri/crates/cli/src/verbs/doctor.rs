@@ -1,0 +1,75 @@
+//! `doctor` and `logs`.
+
+use livepc_engine::doctor::{Health, examine};
+use livepc_engine::logs as engine_logs;
+use livepc_protocol::{Code, Problem};
+use serde_json::json;
+
+use crate::session::Session;
+
+/// Lines of a log that are shown.
+const LINES: usize = 200;
+
+pub(crate) async fn doctor(session: &Session<'_>) -> Result<(), Problem> {
+    let findings = examine(&session.home).await;
+    session.output.result(&json!({"findings": findings}), || {
+        let lines = findings.iter().map(|finding| {
+            let mark = match finding.health {
+                Health::Good => "ok ",
+                Health::Limited => "!  ",
+                Health::Bad => "bad",
+            };
+            let hint = if finding.hint.is_empty() {
+                String::new()
+            } else {
+                format!("\n      {}", finding.hint)
+            };
+            format!("{mark} {}: {}{hint}", finding.subject, finding.found)
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    });
+    match findings.iter().find(|finding| finding.health == Health::Bad) {
+        Some(finding) if finding.subject == "qemu" => Err(Problem::new(
+            Code::Hypervisor,
+            "No hypervisor can be used.",
+            finding.hint.clone(),
+        )),
+        Some(finding) => Err(Problem::new(
+            Code::Failed,
+            finding.found.clone(),
+            finding.hint.clone(),
+        )),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn logs(session: &Session<'_>, id: Option<&str>) -> Result<(), Problem> {
+    let wanted = id.map_or("agent".to_owned(), |id| format!("runner-{id}"));
+    let files: Vec<_> = engine_logs::files(&session.home)
+        .into_iter()
+        .filter(|file| {
+            file.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with(&wanted))
+        })
+        .collect();
+    let Some(newest) = files.first() else {
+        return Err(Problem::new(
+            Code::NotFound,
+            format!("There is no log of that in {}.", session.home.logs().display()),
+            "It is made when the machine starts.",
+        ));
+    };
+    let mut lines = engine_logs::tail(newest, LINES);
+    if let Some(id) = id {
+        lines.extend(engine_logs::tail(
+            &session.home.machine(id).join("qemu.log"),
+            LINES,
+        ));
+    }
+    session
+        .output
+        .result(&json!({"files": files, "lines": lines}), || {
+            format!("{}\n{}", newest.display(), lines.join("\n"))
+        });
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! `download`, `update` and `verify`: verbs that wait for jobs.
+
+use livepc_protocol::{Answer, Client, Code, Job, JobAction, JobPhase, JobStatus, Problem, Request};
+use serde_json::json;
+
+use crate::args::Until;
+use crate::output::bytes;
+use crate::session::{Session, unexpected};
+
+/// Follows a job to its end.
+pub(crate) async fn follow(session: &Session<'_>, client: &Client, job: u64) -> Result<Job, Problem> {
+    let mut snapshots = client.watch().await?;
+    loop {
+        let found = snapshots
+            .borrow_and_update()
+            .as_ref()
+            .and_then(|snapshot| snapshot.jobs.iter().find(|found| found.job == job).cloned());
+        if let Some(found) = found {
+            match found.status {
+                JobStatus::Done => return Ok(found),
+                JobStatus::Failed => {
+                    return Err(found
+                        .problem
+                        .unwrap_or_else(|| Problem::new(Code::Failed, "It failed.", "")));
+                }
+                JobStatus::Cancelled => {
+                    return Err(Problem::new(Code::Cancelled, "Somebody cancelled it.", ""));
+                }
+                JobStatus::Paused => {
+                    return Err(Problem::new(
+                        Code::Cancelled,
+                        "Somebody paused it.",
+                        "The same command goes on where it was.",
+                    ));
+                }
+                JobStatus::Queued | JobStatus::Running | JobStatus::Waiting => {}
+            }
+            let phase = match found.phase {
+                JobPhase::Metadata => "metadata",
+                JobPhase::BootReady => "boot-ready",
+                JobPhase::Complete => "complete",
+                JobPhase::Checking => "checking",
+            };
+            if found.bytes_total > 0 {
+                let more = json!({
+                    "id": found.id,
+                    "bytes_reused": found.bytes_reused,
+                    "bytes_per_second": found.bytes_per_second,
+                });
+                session
+                    .output
+                    .progress(phase, found.bytes_done, found.bytes_total, more);
+            }
+        }
+        if snapshots.changed().await.is_err() {
+            return Err(Problem::new(
+                Code::AgentGone,
+                "LivePC's agent has ended.",
+                "The same command goes on where it was.",
+            ));
+        }
+    }
+}
+
+/// Follows a download; when this process is interrupted, so is the job.
+async fn follow_own(session: &Session<'_>, client: &Client, job: u64) -> Result<Job, Problem> {
+    tokio::select! {
+        done = follow(session, client, job) => done,
+        _ = tokio::signal::ctrl_c() => {
+            client.call(Request::JobControl { job, action: JobAction::Pause }).await?;
+            Err(Problem::new(Code::Cancelled, "Interrupted.", "The same command goes on where it was."))
+        }
+    }
+}
+
+pub(crate) async fn download(
+    session: &Session<'_>,
+    id: String,
+    until: Until,
+    release: Option<u64>,
+) -> Result<(), Problem> {
+    let client = session.client().await?;
+    let request = Request::Download {
+        id,
+        until: until.into(),
+        release,
+    };
+    let Answer::Job { job } = client.call(request).await? else {
+        return Err(unexpected());
+    };
+    let job = follow_own(session, &client, job.job).await?;
+    session.output.result(&json!(job), || {
+        format!(
+            "{} is here: {}, of which {} were before.",
+            job.title,
+            bytes(job.bytes_done),
+            bytes(job.bytes_reused)
+        )
+    });
+    Ok(())
+}
+
+pub(crate) async fn update(session: &Session<'_>, id: Option<String>, check: bool) -> Result<(), Problem> {
+    let client = session.client().await?;
+    let single = id.is_some();
+    let Answer::Updates { updates } = client.call(Request::Update { id, check }).await? else {
+        return Err(unexpected());
+    };
+    let mut first_problem = None;
+    for update in &updates {
+        if let Some(problem) = &update.problem {
+            first_problem.get_or_insert_with(|| problem.clone());
+            if !single {
+                session
+                    .output
+                    .note(&format!("{}: {}", update.id, problem.message));
+            }
+        }
+        if let Some(job) = update.job {
+            follow_own(session, &client, job).await?;
+        }
+    }
+    session.output.result(&json!({"updates": updates}), || {
+        let lines = updates
+            .iter()
+            .filter(|update| update.problem.is_none())
+            .map(|update| match (update.from, update.to) {
+                (from, Some(to)) if from != Some(to) => {
+                    format!(
+                        "{}: release {to} ({}). {}",
+                        update.id,
+                        bytes(update.bytes_to_fetch),
+                        update.changelog
+                    )
+                }
+                _ => format!("{}: nothing new", update.id),
+            });
+        lines.collect::<Vec<_>>().join("\n")
+    });
+    first_problem.map_or(Ok(()), Err)
+}
+
+pub(crate) async fn verify(session: &Session<'_>, id: Option<String>) -> Result<(), Problem> {
+    let client = session.client().await?;
+    let ids: Vec<String> = match id {
+        Some(id) => vec![id],
+        None => match client.call(Request::List).await? {
+            Answer::List { livepcs } => livepcs.into_iter().map(|livepc| livepc.id).collect(),
+            _ => return Err(unexpected()),
+        },
+    };
+    let mut checked = Vec::new();
+    for id in ids {
+        let Answer::Job { job } = client.call(Request::Verify { id: Some(id) }).await? else {
+            return Err(unexpected());
+        };
+        checked.push(follow(session, &client, job.job).await?);
+    }
+    let total: u64 = checked.iter().map(|job| job.bytes_done).sum();
+    session
+        .output
+        .result(&json!({"verified": checked, "bytes": total}), || {
+            format!("All {} that are here are what was published.", bytes(total))
+        });
+    Ok(())
+}

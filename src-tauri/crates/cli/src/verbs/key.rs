@@ -1,0 +1,98 @@
+//! `key`: the publisher's keys, and their password.
+
+use livepc_protocol::{Code, Problem};
+use livepc_publish::KeyFolder;
+use serde_json::json;
+
+use crate::args::KeyVerb;
+use crate::session::Session;
+use crate::verbs::publish::of_publish;
+
+pub(crate) async fn run(session: &Session<'_>, verb: KeyVerb) -> Result<(), Problem> {
+    let keys = KeyFolder::new(session.home.keys());
+    let public = match verb {
+        KeyVerb::New { no_password } => {
+            let password = if no_password {
+                None
+            } else {
+                Some(new_password(session)?)
+            };
+            keys.create(password.as_deref()).map_err(|e| of_publish(&e))?
+        }
+        KeyVerb::Show => keys.public().map_err(|e| of_publish(&e))?,
+    };
+    let object = json!({
+        "root_key": public.root,
+        "fingerprint": public.root.fingerprint().to_string(),
+        "signing_key": public.signing,
+        "folder": session.home.keys(),
+    });
+    session.output.result(&object, || {
+        format!(
+            "fingerprint  {}\nroot key     {}\nsigning key  {}\nThe keys are in {}. Keep the root key offline: it is \
+             needed for the first release of a LivePC, and to replace a signing key.",
+            public.root.fingerprint(),
+            public.root,
+            public.signing,
+            session.home.keys().display()
+        )
+    });
+    Ok(())
+}
+
+/// The password that opens the keys, if they have one.
+pub(crate) fn password(session: &Session<'_>, keys: &KeyFolder) -> Result<Option<String>, Problem> {
+    if !keys.needs_password().map_err(|e| of_publish(&e))? {
+        return Ok(None);
+    }
+    if let Some(password) = from_file()? {
+        return Ok(Some(password));
+    }
+    ask(session, "Password of your keys: ").map(Some)
+}
+
+fn new_password(session: &Session<'_>) -> Result<String, Problem> {
+    if let Some(password) = from_file()? {
+        return Ok(password);
+    }
+    let password = ask(session, "A password for your keys: ")?;
+    if password.is_empty() {
+        return Err(Problem::new(
+            Code::Usage,
+            "The password is empty.",
+            "For keys without one, add --no-password.",
+        ));
+    }
+    if ask(session, "The same again: ")? != password {
+        return Err(Problem::new(
+            Code::Usage,
+            "The two passwords differ.",
+            "Nothing was made; try again.",
+        ));
+    }
+    Ok(password)
+}
+
+fn from_file() -> Result<Option<String>, Problem> {
+    let Some(file) = std::env::var_os("LIVEPC_KEY_PASSWORD_FILE").filter(|file| !file.is_empty()) else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(&file).map_err(|e| {
+        Problem::io(
+            &format!("The password cannot be read from {}", file.to_string_lossy()),
+            &e,
+        )
+    })?;
+    Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+fn ask(session: &Session<'_>, prompt: &str) -> Result<String, Problem> {
+    if !session.output.can_ask() {
+        return Err(Problem::new(
+            Code::Usage,
+            "The keys' password is needed, and nobody can be asked.",
+            "Put it into a file that only you can read, and name that in LIVEPC_KEY_PASSWORD_FILE; or use --no-password.",
+        ));
+    }
+    rpassword::prompt_password(prompt).map_err(|e| Problem::io("The password cannot be read", &e))
+}

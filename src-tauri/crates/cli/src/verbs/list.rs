@@ -1,0 +1,148 @@
+//! `list`, `show` and `status`.
+
+use livepc_protocol::{Answer, LivePc, MachineState, Problem, Request};
+use serde_json::{Value, json};
+
+use crate::output::bytes;
+use crate::session::{Session, unexpected};
+
+/// A subscription as `list` tells it; the fields are part of the contract with scripts.
+fn listed(livepc: &LivePc) -> Value {
+    json!({
+        "id": livepc.id,
+        "title": livepc.title,
+        "feed_url": livepc.feed_url,
+        "publisher_key": livepc.publisher_key,
+        "release_in_use": livepc.release_in_use,
+        "release_available": livepc.release_available,
+        "boot_ready": livepc.boot_ready,
+        "complete": livepc.complete,
+        "bytes_local": livepc.bytes_local,
+        "bytes_total": livepc.bytes_total,
+        "state": livepc.state,
+    })
+}
+
+fn word(state: MachineState) -> &'static str {
+    state.into()
+}
+
+fn line(livepc: &LivePc) -> String {
+    let here = if livepc.complete {
+        "complete".to_owned()
+    } else {
+        format!("{} of {}", bytes(livepc.bytes_local), bytes(livepc.bytes_total))
+    };
+    let update = match (&livepc.label_available, livepc.update_bytes) {
+        (Some(label), Some(size)) => format!("  update {label} ({})", bytes(size)),
+        _ => String::new(),
+    };
+    format!(
+        "{:20} {:10} {here:24} {}{update}",
+        livepc.id,
+        word(livepc.state),
+        livepc.title
+    )
+}
+
+pub(crate) async fn list(session: &Session<'_>) -> Result<(), Problem> {
+    let Answer::List { livepcs } = session.ask(Request::List).await? else {
+        return Err(unexpected());
+    };
+    let all: Vec<Value> = livepcs.iter().map(listed).collect();
+    session.output.result(&json!({"livepcs": all}), || {
+        if livepcs.is_empty() {
+            return "No subscriptions yet: “livepc subscribe FEED_URL” makes one.".into();
+        }
+        livepcs.iter().map(line).collect::<Vec<_>>().join("\n")
+    });
+    Ok(())
+}
+
+pub(crate) async fn show(session: &Session<'_>, id: String) -> Result<(), Problem> {
+    let Answer::Shown { livepc, releases } = session.ask(Request::Show { id }).await? else {
+        return Err(unexpected());
+    };
+    session
+        .output
+        .result(&json!({"livepc": livepc, "releases": releases}), || {
+            let mut text = format!(
+                "{} ({})\n  {}\n  published by {}\n  feed  {}\n  key   {}\n  state {}\n",
+                livepc.title,
+                livepc.id,
+                livepc.summary,
+                livepc.publisher,
+                livepc.feed_url,
+                livepc.fingerprint,
+                word(livepc.state)
+            );
+            if livepc.expired {
+                text.push_str("  The publisher's list of releases is older than it should be.\n");
+            }
+            if let Some(problem) = &livepc.problem {
+                text.push_str(&format!("  {}\n  {}\n", problem.message, problem.hint));
+            }
+            for release in &releases {
+                let used = if Some(release.sequence) == livepc.release_in_use {
+                    ", in use"
+                } else {
+                    ""
+                };
+                text.push_str(&format!(
+                    "  release {} “{}”, {}, {} to fetch{used}\n",
+                    release.sequence,
+                    release.label,
+                    release.created,
+                    bytes(release.bytes_to_fetch)
+                ));
+            }
+            text
+        });
+    Ok(())
+}
+
+pub(crate) async fn status(session: &Session<'_>, id: Option<String>) -> Result<(), Problem> {
+    let Answer::Snapshot { snapshot } = session.ask(Request::Snapshot).await? else {
+        return Err(unexpected());
+    };
+    let chosen = match id {
+        None => None,
+        Some(id) => {
+            let Answer::Shown { livepc, .. } = session.ask(Request::Show { id }).await? else {
+                return Err(unexpected());
+            };
+            Some(livepc.id)
+        }
+    };
+    let wanted = |id: &str| chosen.as_deref().is_none_or(|chosen| chosen == id);
+    let machines: Vec<&LivePc> = snapshot
+        .livepcs
+        .iter()
+        .filter(|livepc| wanted(&livepc.id))
+        .collect();
+    let jobs: Vec<_> = snapshot
+        .jobs
+        .iter()
+        .filter(|job| wanted(&job.id) && !job.status.has_ended())
+        .collect();
+    let object = json!({
+        "machines": machines.iter().map(|livepc| json!({
+            "id": livepc.id, "state": livepc.state, "release": livepc.release_in_use, "problem": livepc.problem,
+        })).collect::<Vec<_>>(),
+        "jobs": jobs,
+        "paused": snapshot.paused,
+    });
+    session.output.result(&object, || {
+        let mut lines: Vec<String> = machines.iter().map(|livepc| line(livepc)).collect();
+        lines.extend(jobs.iter().map(|job| {
+            format!(
+                "  job {}: {} of {}",
+                job.job,
+                bytes(job.bytes_done),
+                bytes(job.bytes_total)
+            )
+        }));
+        lines.join("\n")
+    });
+    Ok(())
+}

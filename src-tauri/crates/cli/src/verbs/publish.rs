@@ -1,0 +1,233 @@
+//! `project` and `publish`.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use livepc_engine::record::{RecordOptions, record};
+use livepc_protocol::{Code, Problem};
+use livepc_publish::{
+    AddedBootMap, Folder, KeyFolder, Phase, Progress, Project, PublishError, PublishKeys, PublishOptions,
+    Published, add_boot_map, open_destination,
+};
+use serde_json::{Value, json};
+
+use crate::args::{ProjectVerb, Publish};
+use crate::output::{Output, bytes};
+use crate::session::Session;
+use crate::verbs::key;
+
+/// How long a start that is recorded may take.
+const START: Duration = Duration::from_secs(600);
+
+/// What went wrong with a publication.
+pub(crate) fn of_publish(error: &PublishError) -> Problem {
+    let message = format!("{error}.");
+    let (code, hint) = match error {
+        _ if error.is_disk_full() => (Code::DiskFull, "Free some space, then try again."),
+        _ if error.is_trust() => (Code::Trust, "Nothing was changed for subscribers."),
+        PublishError::SourceMissing(_)
+        | PublishError::ProjectMissing(_)
+        | PublishError::KeyMissing(_)
+        | PublishError::CatalogMissing(_)
+        | PublishError::NotInCatalog(_)
+        | PublishError::NoRelease { .. } => (Code::NotFound, ""),
+        PublishError::DestinationBusy(_) => (Code::Busy, ""),
+        PublishError::Cancelled => (Code::Cancelled, ""),
+        PublishError::Io { .. } | PublishError::SourceChanged(_) | PublishError::Overtaken { .. } => {
+            (Code::Failed, "Nothing was changed for subscribers.")
+        }
+        PublishError::Immutable { .. } | PublishError::Lost { .. } | PublishError::TooLong { .. } => {
+            (Code::Failed, "Nothing was changed for subscribers.")
+        }
+        PublishError::Format(livepc_format::FormatError::Newer { .. }) => (Code::UpdateLivepc, ""),
+        PublishError::Format(_) => (Code::Failed, ""),
+        _ => (Code::Usage, ""),
+    };
+    Problem::new(code, message, hint)
+}
+
+pub(crate) fn project(session: &Session<'_>, verb: ProjectVerb) -> Result<(), Problem> {
+    let ProjectVerb::Init { source, name, dir } = verb;
+    let project = Project::init(&source, &name, &dir).map_err(|e| of_publish(&e))?;
+    let file = dir.join(livepc_publish::PROJECT_FILE);
+    session.output.result(
+        &json!({"name": project.name, "title": project.title, "file": file}),
+        || {
+            format!(
+                "Wrote {}. Look it over, then: livepc publish {} --to FOLDER",
+                file.display(),
+                dir.display()
+            )
+        },
+    );
+    Ok(())
+}
+
+pub(crate) async fn publish(session: &Session<'_>, args: Publish) -> Result<(), Problem> {
+    let project = Project::load(&args.project).map_err(|e| of_publish(&e))?;
+    let folder = open_destination(&args.to).map_err(|e| of_publish(&e))?;
+    let keys = KeyFolder::new(session.home.keys());
+    let password = key::password(session, &keys)?;
+    let keys = keys
+        .publish_keys(password.as_deref(), true)
+        .map_err(|e| of_publish(&e))?;
+    let mut options = PublishOptions::new(jiff::Timestamp::now());
+    options.label.clone_from(&args.label);
+    options.changelog.clone_from(&args.changelog);
+    options.dry_run = args.dry_run;
+    let published = pack(session.output, &project, &folder, &keys, &options).await?;
+    let mut boot = None;
+    if args.record_boot && !args.dry_run {
+        session
+            .output
+            .note("Booting the release once, to see what a start reads…");
+        let options = RecordOptions {
+            folder: livepc_engine::catalog_entry::feed_address(&folder.root().to_string_lossy())?,
+            sequence: published.sequence,
+            until: args.boot_until,
+            limit: START,
+            qemu: None,
+        };
+        let trace = record(&options).await?;
+        let now = jiff::Timestamp::now();
+        let added =
+            add_boot_map(&folder, &keys, published.sequence, &trace, now).map_err(|e| of_publish(&e))?;
+        boot = Some(added);
+    }
+    session.output.result(&object(&published, boot.as_ref()), || {
+        describe(&published, boot.as_ref(), &args.to)
+    });
+    Ok(())
+}
+
+/// Publishes on a thread of its own, and shows how far it is; Ctrl-C stops it in order.
+async fn pack(
+    output: &Output,
+    project: &Project,
+    folder: &Folder,
+    keys: &PublishKeys,
+    options: &PublishOptions,
+) -> Result<Published, Problem> {
+    let meter = Meter::default();
+    let done = std::thread::scope(|scope| {
+        let work = scope.spawn(|| livepc_publish::publish(project, folder, keys, options, &meter));
+        let handle = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| {
+            handle.block_on(async {
+                let mut tick = tokio::time::interval(Duration::from_millis(200));
+                let interrupted = tokio::signal::ctrl_c();
+                tokio::pin!(interrupted);
+                while !work.is_finished() {
+                    tokio::select! {
+                        _ = tick.tick() => meter.show(output),
+                        _ = &mut interrupted, if !meter.stop.load(Ordering::Relaxed) => {
+                            meter.stop.store(true, Ordering::Relaxed);
+                        }
+                    }
+                }
+            });
+        });
+        work.join()
+    });
+    match done {
+        Ok(done) => done.map_err(|e| of_publish(&e)),
+        Err(_) => Err(Problem::new(
+            Code::Failed,
+            "Publishing failed.",
+            "This is a mistake of LivePC: please report it.",
+        )),
+    }
+}
+
+/// How far a publication is.
+#[derive(Default)]
+struct Meter {
+    now: Mutex<Option<(Phase, u64, u64)>>,
+    stop: AtomicBool,
+}
+
+impl Meter {
+    fn show(&self, output: &Output) {
+        let now = *self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some((phase, done, total)) = now else { return };
+        let name = match phase {
+            Phase::Known => "known pages",
+            Phase::Scan => "reading",
+            Phase::Pack => "packing",
+            Phase::Index => "index",
+            Phase::Reckon => "sizes",
+        };
+        if matches!(phase, Phase::Scan | Phase::Pack) && total > 0 {
+            output.progress(name, done, total, Value::Null);
+        }
+    }
+}
+
+impl Progress for Meter {
+    fn report(&self, phase: Phase, done: u64, total: u64) {
+        *self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((phase, done, total));
+    }
+
+    fn cancelled(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+fn object(published: &Published, boot: Option<&AddedBootMap>) -> Value {
+    json!({
+        "livepc": published.livepc,
+        "name": published.name,
+        "changed": published.changed,
+        "dry_run": published.dry_run,
+        "release": published.sequence,
+        "label": published.label,
+        "fingerprint": published.root.fingerprint().to_string(),
+        "disk_bytes": published.disk_bytes,
+        "pages": published.pages,
+        "pages_new": published.pages_new,
+        "pages_known": published.pages_known,
+        "chunks": published.chunks,
+        "packs": published.packs,
+        "bytes_written": published.bytes_written,
+        "bytes_new_subscriber": published.fetch.new,
+        "bytes_boot_ready": boot.map_or(published.fetch.boot_ready, |boot| boot.boot_ready),
+        "bytes_from": published.fetch.from,
+    })
+}
+
+fn describe(published: &Published, boot: Option<&AddedBootMap>, to: &str) -> String {
+    if !published.changed {
+        return format!(
+            "Nothing has changed since release {} “{}”.",
+            published.sequence, published.label
+        );
+    }
+    let verb = if published.dry_run {
+        "Would publish"
+    } else {
+        "Published"
+    };
+    let mut text = format!(
+        "{verb} release {} “{}” to {to}\n  {} of {} pages are new: {} in {} chunks\n  a new subscriber fetches {}",
+        published.sequence,
+        published.label,
+        published.pages_new,
+        published.pages,
+        bytes(published.pack_bytes),
+        published.chunks,
+        bytes(published.fetch.new)
+    );
+    for (from, size) in published.fetch.from.iter().rev().take(3) {
+        text.push_str(&format!("\n  from release {from}: {}", bytes(*size)));
+    }
+    if let Some(boot) = boot {
+        text.push_str(&format!(
+            "\n  boot-ready after {} in {} chunks",
+            bytes(boot.boot_ready),
+            boot.chunks
+        ));
+    }
+    text.push_str(&format!("\n  fingerprint {}", published.root.fingerprint()));
+    text
+}

@@ -1,0 +1,121 @@
+//! `subscribe` and `unsubscribe`.
+
+use livepc_protocol::{Answer, Code, Preview, Problem, Request};
+use serde_json::json;
+
+use crate::output::bytes;
+use crate::session::{Session, unexpected};
+
+pub(crate) async fn subscribe(
+    session: &Session<'_>,
+    feed_url: String,
+    yes: bool,
+    fingerprint: Option<String>,
+) -> Result<(), Problem> {
+    let client = session.client().await?;
+    let confirmed = match fingerprint {
+        Some(fingerprint) => fingerprint,
+        None => {
+            let request = Request::Preview {
+                feed_url: feed_url.clone(),
+            };
+            let Answer::Preview { preview } = client.call(request).await? else {
+                return Err(unexpected());
+            };
+            if preview.subscribed.is_none() && !yes {
+                confirm(session, &preview)?;
+            }
+            preview.fingerprint
+        }
+    };
+    let request = Request::Subscribe {
+        feed_url,
+        fingerprint: confirmed,
+        download: false,
+    };
+    let Answer::LivePc { livepc } = client.call(request).await? else {
+        return Err(unexpected());
+    };
+    session.output.result(&json!(livepc), || {
+        format!(
+            "Subscribed to “{}” as {}.\nStart it with “livepc start {}”: what a start reads is {} of {}.",
+            livepc.title,
+            livepc.id,
+            livepc.id,
+            bytes(livepc.boot_bytes_total),
+            bytes(livepc.bytes_total)
+        )
+    });
+    Ok(())
+}
+
+fn confirm(session: &Session<'_>, preview: &Preview) -> Result<(), Problem> {
+    if !session.output.can_ask() {
+        return Err(Problem::new(
+            Code::Usage,
+            format!(
+                "The publisher's key has to be confirmed; its fingerprint is {}.",
+                preview.fingerprint
+            ),
+            format!(
+                "Compare it with what the publisher says elsewhere, then add --fingerprint \"{}\".",
+                preview.fingerprint
+            ),
+        ));
+    }
+    let host = if preview.host.is_empty() {
+        "this computer"
+    } else {
+        &preview.host
+    };
+    session.output.note(&format!(
+        "“{}”, published by {} on {host}\n  {}\n  {} to start, {} in all; {} free here\n  key {}\n\
+         The key is remembered: later releases must be signed under it. Compare it with what the publisher says elsewhere.",
+        preview.title,
+        preview.publisher,
+        preview.summary,
+        bytes(preview.boot_ready_bytes),
+        bytes(preview.full_bytes),
+        bytes(preview.free),
+        preview.fingerprint
+    ));
+    if session.output.ask("Subscribe?") {
+        Ok(())
+    } else {
+        Err(Problem::new(Code::Cancelled, "Not subscribed.", ""))
+    }
+}
+
+pub(crate) async fn unsubscribe(
+    session: &Session<'_>,
+    id: String,
+    keep_data: bool,
+    delete_data: bool,
+) -> Result<(), Problem> {
+    let client = session.client().await?;
+    let Answer::Shown { livepc, .. } = client.call(Request::Show { id }).await? else {
+        return Err(unexpected());
+    };
+    if !keep_data && !delete_data {
+        return Err(Problem::new(
+            Code::Usage,
+            format!(
+                "The machine of “{}” has {} of its own.",
+                livepc.title,
+                bytes(livepc.machine_bytes)
+            ),
+            "Add --keep-data or --delete-data.",
+        ));
+    }
+    client
+        .call(Request::Unsubscribe {
+            id: livepc.id.clone(),
+            delete_data,
+        })
+        .await?;
+    session.output.result(
+        &json!({"id": livepc.id, "unsubscribed": true, "data_deleted": delete_data}),
+        || format!("No longer subscribed to “{}”.", livepc.title),
+    );
+    Ok(())
+}

@@ -1,0 +1,395 @@
+//! Which part of the agent answers which request.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use livepc_format::{Fingerprint, PackId};
+use livepc_protocol::{Answer, Code, Preview, Problem, Request, Snapshot, Trust, Until, UpdateReport};
+use livepc_transfer::Priority;
+use tokio::sync::watch;
+
+use super::core::Core;
+use super::machines::Start;
+use crate::problems::{of_format, of_transfer};
+use crate::server::{Answers, misplaced};
+use crate::{config, library, published, subscription};
+
+impl Answers for Core {
+    async fn answer(self: Arc<Self>, request: Request) -> Result<Answer, Problem> {
+        match request {
+            Request::SourceAdd { .. }
+            | Request::SourceRemove { .. }
+            | Request::SourceList
+            | Request::SourceRefresh
+            | Request::Search { .. } => self.answer_library(request).await,
+            Request::Preview { feed_url } => self
+                .preview(&feed_url)
+                .await
+                .map(|preview| Answer::Preview { preview }),
+            Request::Subscribe {
+                feed_url,
+                fingerprint,
+                download,
+            } => self.subscribe(&feed_url, &fingerprint, download).await,
+            Request::List => {
+                let livepcs = self.snapshot().await?.livepcs;
+                Ok(Answer::List { livepcs })
+            }
+            Request::Show { id } => {
+                let subscription = subscription::find(&self.database, &id)?;
+                let livepc = self.show(&subscription);
+                Ok(Answer::Shown {
+                    livepc,
+                    releases: self.releases_of(&subscription),
+                })
+            }
+            Request::Download { id, until, release } => {
+                let subscription = subscription::find(&self.database, &id)?;
+                let sequence = subscription.release(release)?.sequence;
+                Ok(Answer::Job {
+                    job: self.queue_download(&subscription, sequence, until)?,
+                })
+            }
+            Request::Update { id, check } => self.answer_update(id, check).await,
+            Request::Unsubscribe { id, delete_data } => self.unsubscribe(&id, delete_data).await,
+            Request::Start {
+                id,
+                display,
+                serial,
+                fill,
+            } => {
+                let subscription = subscription::find(&self.database, &id)?;
+                self.start_machine(
+                    &subscription,
+                    Start {
+                        display,
+                        serial,
+                        fill,
+                    },
+                )
+                .await?;
+                self.livepc(&subscription.id)
+            }
+            Request::Stop { id, force, timeout } => {
+                let id = subscription::find(&self.database, &id)?.id;
+                self.stop_machine(&id, force, timeout).await?;
+                self.livepc(&id)
+            }
+            Request::Retry { id } => {
+                let id = subscription::find(&self.database, &id)?.id;
+                self.retry_machine(&id).await.map(|()| Answer::Done)
+            }
+            Request::JobControl { job, action } => self.control_job(job, action).map(|()| Answer::Done),
+            Request::PauseAll { paused } => {
+                self.paused.store(paused, Ordering::SeqCst);
+                self.fetcher.pause(paused);
+                self.touch();
+                Ok(Answer::Done)
+            }
+            Request::Verify { id } => self.answer_verify(id),
+            Request::ConfigGet { name } => {
+                let value = config::get(&self.database, &name)?;
+                Ok(Answer::Setting { name, value })
+            }
+            Request::ConfigSet { name, value } => {
+                let value = config::set(&self.database, &name, &value)?;
+                self.apply_settings()?;
+                Ok(Answer::Setting { name, value })
+            }
+            Request::Snapshot => Ok(Answer::Snapshot {
+                snapshot: self.snapshot().await?,
+            }),
+            Request::OpenRelease { .. } | Request::Fetch { .. } | Request::Object { .. } => {
+                self.answer_reader(request).await
+            }
+            Request::RunnerReport { state } => {
+                self.runner_reported(state);
+                Ok(Answer::Done)
+            }
+            Request::AgentStop => self.stop_if_idle().map(|()| Answer::Done),
+            // Answered by the connection itself.
+            Request::Watch => Ok(Answer::Done),
+            Request::RunnerStatus | Request::RunnerStop { .. } | Request::RunnerRetry => Err(misplaced()),
+        }
+    }
+
+    fn snapshots(&self) -> Option<watch::Receiver<Snapshot>> {
+        self.touch();
+        Some(self.snapshots.subscribe())
+    }
+}
+
+impl Core {
+    async fn answer_library(self: &Arc<Self>, request: Request) -> Result<Answer, Problem> {
+        match request {
+            Request::SourceAdd { url } => {
+                library::add(&self.database, &self.client, &url, (self.now)()).await?;
+                self.library_changed();
+            }
+            Request::SourceRemove { url } => {
+                library::remove(&self.database, &url)?;
+                self.library_changed();
+            }
+            Request::SourceRefresh => {
+                if library::refresh(&self.database, &self.client, (self.now)()).await? {
+                    self.library_changed();
+                }
+            }
+            Request::Search { text } => {
+                let (entries, total) = library::search(&self.database, &text)?;
+                return Ok(Answer::Library {
+                    entries,
+                    total,
+                    sources: library::sources(&self.database)?,
+                });
+            }
+            _ => {}
+        }
+        Ok(Answer::Sources {
+            sources: library::sources(&self.database)?,
+        })
+    }
+
+    /// What a person decides on. Nothing but feed, head and keys is asked for.
+    async fn preview(self: &Arc<Self>, feed_url: &str) -> Result<Preview, Problem> {
+        let url = published::address(feed_url)?;
+        let published = published::look(&self.client, &url, None).await?;
+        let Some((published, feed)) = published.and_then(|p| p.feed.clone().map(|feed| (p, feed))) else {
+            return Err(Problem::new(
+                Code::Network,
+                "The server gave no feed.",
+                "Try again.",
+            ));
+        };
+        let livepc = published.keys.livepc();
+        let existing = subscription::all(&self.database)?
+            .into_iter()
+            .find(|s| s.livepc == livepc);
+        let release = published.head.newest(subscription::CHANNEL).ok_or_else(|| {
+            crate::problems::not_found("It has no release that may be used.", "Ask its publisher.")
+        })?;
+        Ok(Preview {
+            feed_url: url.to_string(),
+            host: url.host_str().unwrap_or_default().to_owned(),
+            title: feed.title,
+            summary: feed.summary,
+            publisher: feed.publisher,
+            publisher_key: published.keys.root.to_string(),
+            fingerprint: published.keys.root.fingerprint().to_string(),
+            trust: if existing.is_some() {
+                Trust::Verified
+            } else {
+                Trust::FirstSeen
+            },
+            release: release.sequence,
+            label: release.label.clone(),
+            boot_ready_bytes: release.bytes.boot_ready,
+            full_bytes: release.bytes.new,
+            free: self.free_space().await,
+            expired: published
+                .head
+                .expires
+                .is_some_and(|expires| expires < (self.now)()),
+            subscribed: existing.map(|s| s.id),
+        })
+    }
+
+    async fn subscribe(
+        self: &Arc<Self>,
+        feed_url: &str,
+        fingerprint: &str,
+        download: bool,
+    ) -> Result<Answer, Problem> {
+        let url = published::address(feed_url)?;
+        let fingerprint = Fingerprint::parse(fingerprint).map_err(|e| Problem {
+            code: Code::Usage,
+            ..of_format(&e)
+        })?;
+        let looked = published::look(&self.client, &url, None).await?;
+        let Some(published) = looked else {
+            return Err(Problem::new(
+                Code::Network,
+                "The server gave no feed.",
+                "Try again.",
+            ));
+        };
+        let id = subscription::add(&self.database, &url, &published, &fingerprint, (self.now)())?;
+        self.library_changed();
+        let subscription = subscription::find(&self.database, &id)?;
+        if let Some(sequence) = subscription.newest().map(|release| release.sequence) {
+            self.open_release(&subscription, Some(sequence)).await?;
+            if download {
+                self.queue_download(&subscription, sequence, Until::Complete)?;
+            }
+        }
+        self.livepc(&id)
+    }
+
+    async fn unsubscribe(self: &Arc<Self>, id: &str, delete_data: bool) -> Result<Answer, Problem> {
+        let subscription = subscription::find(&self.database, id)?;
+        if self
+            .machines
+            .state(&subscription.id)
+            .is_some_and(|state| state.state.is_live())
+        {
+            return Err(Problem::new(
+                Code::Busy,
+                format!("“{}” is running.", subscription.title),
+                format!("Stop it first: “livepc stop {}”.", subscription.id),
+            ));
+        }
+        self.cancel_jobs_of(&subscription.id);
+        let keys: Vec<String> = subscription
+            .head
+            .releases
+            .iter()
+            .map(|release| subscription.key(release.sequence))
+            .collect();
+        subscription::remove(&self.database, &subscription.id)?;
+        self.machines.forget(&subscription.id);
+        for key in keys {
+            super::core::lock(&self.releases).remove(&key);
+            self.with_store(move |store| store.forget(&livepc_store::ReleaseKey::new(key)?))
+                .await?;
+        }
+        self.with_store(|store| store.prune(false)).await?;
+        if delete_data {
+            let folder = self.home.machine(&subscription.id);
+            let removed = Self::blocking(move || std::fs::remove_dir_all(folder)).await?;
+            if let Err(error) = removed
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(Problem::io("The machine's data cannot be deleted", &error));
+            }
+        }
+        self.library_changed();
+        Ok(Answer::Done)
+    }
+
+    async fn answer_update(self: &Arc<Self>, id: Option<String>, check: bool) -> Result<Answer, Problem> {
+        if let Some(id) = id {
+            let subscription = subscription::find(&self.database, &id)?;
+            return Ok(Answer::Updates {
+                updates: vec![self.update(&subscription, check).await?],
+            });
+        }
+        let mut updates = Vec::new();
+        for subscription in subscription::all(&self.database)? {
+            let failed = |problem| UpdateReport {
+                id: subscription.id.clone(),
+                from: subscription.in_use,
+                to: None,
+                bytes_to_fetch: 0,
+                changelog: String::new(),
+                job: None,
+                problem: Some(problem),
+            };
+            updates.push(self.update(&subscription, check).await.unwrap_or_else(failed));
+        }
+        Ok(Answer::Updates { updates })
+    }
+
+    fn answer_verify(self: &Arc<Self>, id: Option<String>) -> Result<Answer, Problem> {
+        let subscriptions = match id {
+            Some(id) => vec![subscription::find(&self.database, &id)?],
+            None => subscription::all(&self.database)?,
+        };
+        let mut last = None;
+        for subscription in &subscriptions {
+            last = Some(self.queue_verify(subscription)?);
+        }
+        match last {
+            Some(job) => Ok(Answer::Job { job }),
+            None => Ok(Answer::Done),
+        }
+    }
+
+    async fn answer_reader(self: &Arc<Self>, request: Request) -> Result<Answer, Problem> {
+        match request {
+            Request::OpenRelease { id, release } => {
+                let subscription = subscription::find(&self.database, &id)?;
+                let opened = self.open_release(&subscription, release).await?;
+                let complete = self.local_of(&opened).complete;
+                // So that what is read on demand can be counted; reading does not wait for it.
+                let (core, planned) = (self.clone(), opened.clone());
+                tokio::spawn(async move {
+                    if planned.plan(&core).await.is_ok() {
+                        core.touch();
+                    }
+                });
+                Ok(Answer::Opened {
+                    release: opened.describe(complete),
+                })
+            }
+            Request::Fetch {
+                key,
+                pack,
+                first_page,
+                pages,
+                ahead,
+            } => {
+                let opened = self.release_by_key(&key).await?;
+                let pack = PackId(pack.parse().map_err(|e| of_format(&e))?);
+                let table = opened.table(self, pack).await?;
+                let chunks = table.covering(first_page, pages);
+                if chunks
+                    .iter()
+                    .all(|c| self.reader.has(pack, c.first_page, c.entry.pages))
+                {
+                    // The asker saw a damaged page, or another's fetch was faster. In doubt it is dropped and fetched.
+                    self.check_pages(&table, chunks).await?;
+                }
+                let priority = if ahead {
+                    Priority::BootMap
+                } else {
+                    Priority::Demand
+                };
+                self.fetcher
+                    .fetch(&opened.origin, pack, chunks, priority)
+                    .await
+                    .map_err(|e| of_transfer(&e))?;
+                Ok(Answer::Done)
+            }
+            Request::Object { key, object } => {
+                let opened = self.release_by_key(&key).await?;
+                let digest = object.digest.parse().map_err(|e| of_format(&e))?;
+                let object = livepc_format::index::ObjectRef {
+                    digest,
+                    stored: object.stored,
+                    size: object.size,
+                };
+                self.object(&opened.origin, &object).await.map(|_| Answer::Done)
+            }
+            _ => Err(misplaced()),
+        }
+    }
+
+    /// Drops those of the chunks whose pages cannot be read back.
+    async fn check_pages(
+        &self,
+        table: &livepc_format::index::ChunkTable,
+        chunks: &[livepc_format::index::Chunk],
+    ) -> Result<(), Problem> {
+        let (pack, chunks, reader) = (table.id(), chunks.to_vec(), self.reader.clone());
+        self.with_store(move |store| {
+            for chunk in chunks {
+                let mut pages = vec![0; chunk.entry.pages as usize * livepc_format::limits::PAGE as usize];
+                let outcome = reader.read(pack, chunk.first_page, &mut pages)?;
+                if matches!(outcome, livepc_store::ReadOutcome::Damaged { .. }) {
+                    tracing::warn!(%pack, page = chunk.first_page, "a damaged chunk is fetched again");
+                    store.drop_pages(pack, chunk.first_page, chunk.entry.pages)?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    fn livepc(&self, id: &str) -> Result<Answer, Problem> {
+        let subscription = subscription::find(&self.database, id)?;
+        self.touch();
+        Ok(Answer::LivePc {
+            livepc: self.show(&subscription),
+        })
+    }
+}

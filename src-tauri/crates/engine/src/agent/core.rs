@@ -1,0 +1,135 @@
+//! What all parts of the agent share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use livepc_format::PackId;
+use livepc_format::index::Chunk;
+use livepc_protocol::{Code, Home, Launcher, Problem, Snapshot};
+use livepc_store::{NewChunk, Reader, Store, StoreError};
+use livepc_transfer::{ChunkSink, Client, Fetcher, VerifiedChunk};
+use tokio::sync::{Notify, watch};
+
+use super::jobs::Jobs;
+use super::machines::Machines;
+use super::progress::Counted;
+use super::release::Opened;
+use crate::database::Database;
+use crate::problems::of_store;
+
+/// Tells the time; tests hand in their own.
+pub type Clock = fn() -> Timestamp;
+
+pub(crate) struct Core {
+    pub(super) home: Home,
+    pub(super) launcher: Launcher,
+    pub(super) now: Clock,
+    pub(super) database: Database,
+    pub(super) store: Arc<Store>,
+    pub(super) reader: Reader,
+    pub(super) client: Client,
+    pub(super) fetcher: Fetcher,
+    pub(super) releases: Mutex<HashMap<String, Arc<Opened>>>,
+    pub(super) counted: Mutex<HashMap<String, Counted>>,
+    pub(super) jobs: Jobs,
+    pub(super) machines: Machines,
+    pub(super) paused: AtomicBool,
+    pub(super) asked_to_stop: AtomicBool,
+    pub(super) library_revision: AtomicU64,
+    /// Counts the writes to the store, so that what was counted once is counted again only after a change.
+    pub(super) writes: Arc<AtomicU64>,
+    pub(super) changed: Notify,
+    pub(super) snapshots: watch::Sender<Snapshot>,
+}
+
+impl Core {
+    /// Says that a client may see something new.
+    pub(super) fn touch(&self) {
+        self.changed.notify_one();
+    }
+
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn library_changed(&self) {
+        self.library_revision.fetch_add(1, Ordering::SeqCst);
+        self.touch();
+    }
+
+    /// Runs what blocks on the file system.
+    pub(super) async fn blocking<T: Send + 'static>(
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        tokio::task::spawn_blocking(work).await.map_err(|e| {
+            Problem::new(
+                Code::Failed,
+                format!("A part of the agent failed: {e}."),
+                "Try again.",
+            )
+        })
+    }
+
+    /// Works on the store, off the asynchronous threads.
+    pub(super) async fn with_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> livepc_store::Result<T> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let store = self.store.clone();
+        Self::blocking(move || work(&store))
+            .await?
+            .map_err(|e| of_store(&e))
+    }
+}
+
+/// A lock whose holder never panics halfway through a change.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Puts fetched chunks into the store, and counts the writes.
+struct StoreSink {
+    store: Arc<Store>,
+    reader: Reader,
+    writes: Arc<AtomicU64>,
+}
+
+/// What fetched chunks go into.
+pub(crate) fn sink(store: &Arc<Store>) -> Arc<dyn ChunkSink> {
+    counting_sink(store, &Arc::default())
+}
+
+/// What fetched chunks go into; `writes` rises with each batch.
+pub(super) fn counting_sink(store: &Arc<Store>, writes: &Arc<AtomicU64>) -> Arc<dyn ChunkSink> {
+    Arc::new(StoreSink {
+        store: store.clone(),
+        reader: store.reader(),
+        writes: writes.clone(),
+    })
+}
+
+impl ChunkSink for StoreSink {
+    fn has(&self, pack: &PackId, chunk: &Chunk) -> bool {
+        self.reader.has(*pack, chunk.first_page, chunk.entry.pages)
+    }
+
+    fn put(&self, chunks: Vec<VerifiedChunk>) -> std::io::Result<()> {
+        let chunks = chunks
+            .into_iter()
+            .map(|VerifiedChunk { pack, chunk, pages }| NewChunk {
+                pack,
+                first_page: chunk.first_page,
+                content_digest: chunk.entry.content_digest,
+                pages,
+            })
+            .collect();
+        let written = self.store.write_chunks(chunks).map_err(|error| match error {
+            StoreError::DiskFull { .. } => std::io::Error::new(std::io::ErrorKind::StorageFull, error),
+            other => std::io::Error::other(other),
+        });
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        written
+    }
+}

@@ -1,0 +1,199 @@
+//! Fetching a release: metadata, then what a start reads, then the rest; what another LivePC brought is copied.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use livepc_format::limits::PAGE;
+use livepc_protocol::{Code, JobPhase, Problem, Until};
+use livepc_transfer::Priority;
+use tokio::task::JoinSet;
+
+use super::core::Core;
+use super::jobs::Active;
+use super::progress::Local;
+use super::release::{OfPack, Opened};
+use crate::problems::of_transfer;
+use crate::subscription;
+
+/// Packs whose chunks are asked for at the same time; the fetcher decides what is really in flight.
+const PACKS: usize = 4;
+
+impl Core {
+    /// Fetches a release as far as the job says.
+    pub(super) async fn download(self: &Arc<Self>, active: &Arc<Active>) -> Result<(), Problem> {
+        let job = active.show();
+        let until = job.until.unwrap_or(Until::Complete);
+        let subscription = subscription::find(&self.database, &job.id)?;
+        let opened = self.open_release(&subscription, Some(job.release)).await?;
+        let everything = until == Until::Complete || opened.boot_map.is_none();
+        let before = self.local_of(&opened);
+        active.update(|job| show(job, before, everything));
+
+        let boot = opened.boot_chunks(self).await?;
+        let mut plan = None;
+        if everything {
+            plan = Some(opened.plan(self).await?);
+        }
+        let goal = plan.as_ref().map_or(&boot, |plan| &plan.packs);
+        self.check_space(goal).await?;
+        let reused = self.reuse(goal).await?;
+        let before = self.local_of(&opened);
+        active.update(|job| {
+            show(job, before, everything);
+            job.bytes_reused = if job.bytes_reused == 0 {
+                job.bytes_done
+            } else {
+                job.bytes_reused + reused
+            };
+        });
+
+        let meter = self.meter(active, &opened, everything);
+        let work = async {
+            if !boot.is_empty() {
+                self.set_phase(active, JobPhase::BootReady);
+                self.fetch_all(&opened, &boot, Priority::BootMap).await?;
+            }
+            if let Some(plan) = &plan {
+                self.set_phase(active, JobPhase::Complete);
+                self.fetch_all(&opened, &plan.packs, Priority::Fill).await?;
+            }
+            Ok(())
+        };
+        let done = tokio::select! {
+            done = work => done,
+            never = meter => match never {},
+        };
+        let local = self.local_of(&opened);
+        active.update(|job| show(job, local, everything));
+        done
+    }
+
+    /// Fetches those of the chunks that are not here.
+    async fn fetch_all(
+        self: &Arc<Self>,
+        opened: &Arc<Opened>,
+        packs: &[OfPack],
+        priority: Priority,
+    ) -> Result<(), Problem> {
+        let mut waiting = packs.iter();
+        let mut fetches = JoinSet::new();
+        loop {
+            while fetches.len() < PACKS
+                && let Some((pack, chunks)) = waiting.next()
+            {
+                let missing: Vec<_> = chunks
+                    .iter()
+                    .filter(|chunk| !self.reader.has(*pack, chunk.first_page, chunk.entry.pages))
+                    .copied()
+                    .collect();
+                if missing.is_empty() {
+                    continue;
+                }
+                let (core, origin, pack) = (self.clone(), opened.origin.clone(), *pack);
+                fetches.spawn(async move {
+                    core.fetcher
+                        .fetch(&origin, pack, &missing, priority)
+                        .await
+                        .map(drop)
+                });
+            }
+            match fetches.join_next().await {
+                Some(Ok(done)) => done.map_err(|e| of_transfer(&e))?,
+                Some(Err(error)) => return Err(Problem::new(Code::Failed, error.to_string(), "Try again.")),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Copies chunks that are here under other packs; gives the stored bytes that need not be fetched.
+    async fn reuse(self: &Arc<Self>, packs: &[OfPack]) -> Result<u64, Problem> {
+        let mut reused = 0;
+        for (pack, chunks) in packs {
+            let missing: Vec<_> = chunks
+                .iter()
+                .filter(|chunk| !self.reader.has(*pack, chunk.first_page, chunk.entry.pages))
+                .copied()
+                .collect();
+            if missing.is_empty() {
+                continue;
+            }
+            let pack = *pack;
+            let adopted = self
+                .with_store(move |store| store.adopt_chunks(pack, &missing))
+                .await?;
+            if !adopted.is_empty() {
+                self.writes.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+            reused += adopted
+                .iter()
+                .map(|chunk| u64::from(chunk.entry.stored))
+                .sum::<u64>();
+        }
+        Ok(reused)
+    }
+
+    /// Refuses to begin what cannot end for lack of space.
+    async fn check_space(self: &Arc<Self>, packs: &[OfPack]) -> Result<(), Problem> {
+        let pages: u64 = packs
+            .iter()
+            .flat_map(|(pack, chunks)| chunks.iter().map(move |chunk| (pack, chunk)))
+            .filter(|(pack, chunk)| !self.reader.has(**pack, chunk.first_page, chunk.entry.pages))
+            .map(|(_, chunk)| u64::from(chunk.entry.pages))
+            .sum();
+        let (needed, free) = (pages * PAGE, self.free_space().await);
+        if needed > free {
+            return Err(Problem::new(
+                Code::DiskFull,
+                format!("It needs {needed} bytes on this disk, and only {free} are free."),
+                "Free some space, then try again: what is already here is kept.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Bytes free where the store is; all there could be, if the system does not say.
+    pub(super) async fn free_space(&self) -> u64 {
+        let folder = self.home.store();
+        Self::blocking(move || fs4::available_space(folder).unwrap_or(u64::MAX))
+            .await
+            .unwrap_or(u64::MAX)
+    }
+
+    /// Keeps a job's figures up to date until it is dropped.
+    async fn meter(
+        self: &Arc<Self>,
+        active: &Arc<Active>,
+        opened: &Arc<Opened>,
+        everything: bool,
+    ) -> std::convert::Infallible {
+        let mut tick = tokio::time::interval(Duration::from_millis(250));
+        let mut past: std::collections::VecDeque<(Instant, u64)> = std::collections::VecDeque::new();
+        loop {
+            tick.tick().await;
+            let local = self.local_of(opened);
+            active.update(|job| {
+                show(job, local, everything);
+                let now = Instant::now();
+                past.push_back((now, job.bytes_done));
+                while past
+                    .front()
+                    .is_some_and(|(then, _)| now.duration_since(*then) > Duration::from_secs(3))
+                {
+                    past.pop_front();
+                }
+                job.bytes_per_second = past.front().map_or(0, |(then, bytes)| {
+                    let ms = now.duration_since(*then).as_millis().max(1);
+                    u64::try_from(u128::from(job.bytes_done.saturating_sub(*bytes)) * 1000 / ms).unwrap_or(0)
+                });
+            });
+        }
+    }
+}
+
+fn show(job: &mut livepc_protocol::Job, local: Local, everything: bool) {
+    (job.bytes_done, job.bytes_total) = if everything {
+        (local.bytes, local.total)
+    } else {
+        (local.boot_bytes, local.boot_total)
+    };
+}

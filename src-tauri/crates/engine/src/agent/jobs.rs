@@ -1,0 +1,347 @@
+//! Jobs: work that is persisted, shown as whole snapshots, and gone on with after the agent was killed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use livepc_protocol::{Job, JobAction, JobKind, JobPhase, JobStatus, Problem, Until};
+use rusqlite::params;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::core::{Core, lock};
+use crate::problems::not_found;
+use crate::subscription::{self, Subscription};
+
+/// Jobs that are at work at the same time; more would only share the same link.
+const AT_WORK: usize = 3;
+/// Ended jobs that are remembered.
+const HISTORY: usize = 100;
+
+/// The jobs that have not ended.
+pub(super) struct Jobs {
+    active: Mutex<BTreeMap<u64, Arc<Active>>>,
+    places: Semaphore,
+}
+
+/// A job that has not ended.
+pub(super) struct Active {
+    job: Mutex<Job>,
+    stop: Mutex<CancellationToken>,
+}
+
+impl Jobs {
+    pub(super) fn new() -> Self {
+        Self {
+            active: Mutex::default(),
+            places: Semaphore::new(AT_WORK),
+        }
+    }
+
+    /// True if a job would go on by itself.
+    pub(super) fn at_work(&self) -> bool {
+        lock(&self.active).values().any(|active| {
+            matches!(
+                active.show().status,
+                JobStatus::Queued | JobStatus::Running | JobStatus::Waiting
+            )
+        })
+    }
+
+    /// The jobs that have not ended, newest first.
+    pub(super) fn active(&self) -> Vec<Job> {
+        lock(&self.active)
+            .values()
+            .rev()
+            .map(|active| active.show())
+            .collect()
+    }
+
+    /// True while a release is being fetched.
+    pub(super) fn downloading(&self, id: &str) -> bool {
+        self.active().iter().any(|job| {
+            job.id == id
+                && job.kind == JobKind::Download
+                && !job.status.has_ended()
+                && job.status != JobStatus::Paused
+        })
+    }
+}
+
+impl Active {
+    pub(super) fn show(&self) -> Job {
+        lock(&self.job).clone()
+    }
+
+    /// Changes what is shown.
+    pub(super) fn update(&self, change: impl FnOnce(&mut Job)) {
+        change(&mut lock(&self.job));
+    }
+}
+
+impl Core {
+    /// Queues the download of a release, or finds the job that does it already.
+    pub(super) fn queue_download(
+        self: &Arc<Self>,
+        subscription: &Subscription,
+        sequence: u64,
+        until: Until,
+    ) -> Result<Job, Problem> {
+        let same = |job: &Job| {
+            job.kind == JobKind::Download
+                && job.id == subscription.id
+                && job.release == sequence
+                && job.until.is_some_and(|other| other >= until)
+        };
+        let found = lock(&self.jobs.active)
+            .values()
+            .find(|active| same(&active.show()))
+            .cloned();
+        if let Some(active) = found {
+            if matches!(active.show().status, JobStatus::Paused) {
+                self.spawn_job(&active);
+            }
+            return Ok(active.show());
+        }
+        self.queue(subscription, JobKind::Download, sequence, Some(until))
+    }
+
+    /// Queues a check of what is here of a subscription's releases.
+    pub(super) fn queue_verify(self: &Arc<Self>, subscription: &Subscription) -> Result<Job, Problem> {
+        let newest = subscription.newest().map_or(0, |release| release.sequence);
+        self.queue(subscription, JobKind::Verify, newest, None)
+    }
+
+    fn queue(
+        self: &Arc<Self>,
+        subscription: &Subscription,
+        kind: JobKind,
+        release: u64,
+        until: Option<Until>,
+    ) -> Result<Job, Problem> {
+        let mut job = Job {
+            job: 0,
+            id: subscription.id.clone(),
+            title: subscription.title.clone(),
+            kind,
+            release,
+            until,
+            phase: if kind == JobKind::Verify {
+                JobPhase::Checking
+            } else {
+                JobPhase::Metadata
+            },
+            status: JobStatus::Queued,
+            bytes_done: 0,
+            bytes_total: 0,
+            bytes_reused: 0,
+            bytes_per_second: 0,
+            started: (self.now)(),
+            ended: None,
+            problem: None,
+        };
+        job.job = self.database.change(|t| {
+            t.execute("INSERT INTO job (active, data) VALUES (1, '')", [])?;
+            Ok(t.last_insert_rowid().unsigned_abs())
+        })?;
+        let active = self.add_job(job);
+        self.spawn_job(&active);
+        Ok(active.show())
+    }
+
+    fn add_job(self: &Arc<Self>, job: Job) -> Arc<Active> {
+        let number = job.job;
+        let active = Arc::new(Active {
+            job: Mutex::new(job),
+            stop: Mutex::new(CancellationToken::new()),
+        });
+        self.save_job(&active);
+        lock(&self.jobs.active).insert(number, active.clone());
+        active
+    }
+
+    /// Goes on with what the last agent did not finish.
+    pub(super) fn resume_jobs(self: &Arc<Self>) -> Result<(), Problem> {
+        let rows = self
+            .database
+            .all("SELECT data FROM job WHERE active = 1", [], |row| {
+                row.get::<_, String>(0)
+            })?;
+        for data in rows {
+            let Ok(mut job) = serde_json::from_str::<Job>(&data) else {
+                continue;
+            };
+            let paused = job.status == JobStatus::Paused;
+            if !paused {
+                job.status = JobStatus::Queued;
+            }
+            let active = self.add_job(job);
+            if !paused {
+                self.spawn_job(&active);
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn_job(self: &Arc<Self>, active: &Arc<Active>) {
+        let stop = CancellationToken::new();
+        *lock(&active.stop) = stop.clone();
+        active.update(|job| {
+            job.status = JobStatus::Queued;
+            job.problem = None;
+        });
+        self.touch();
+        let (core, active) = (self.clone(), active.clone());
+        tokio::spawn(async move {
+            let work = async {
+                let _place = core.jobs.places.acquire().await;
+                core.set_status(&active, JobStatus::Running);
+                core.work(&active).await
+            };
+            tokio::select! {
+                // What stopped it says how it stands.
+                () = stop.cancelled() => {}
+                done = work => core.end_job(&active, done),
+            }
+        });
+    }
+
+    async fn work(self: &Arc<Self>, active: &Arc<Active>) -> Result<(), Problem> {
+        let kind = active.show().kind;
+        let ticks = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(250));
+            loop {
+                tick.tick().await;
+                self.touch();
+            }
+        };
+        tokio::select! {
+            () = ticks => Ok(()),
+            done = async {
+                match kind {
+                    JobKind::Download => self.download(active).await,
+                    JobKind::Verify => self.verify(active).await,
+                }
+            } => done,
+        }
+    }
+
+    fn end_job(self: &Arc<Self>, active: &Arc<Active>, done: Result<(), Problem>) {
+        let now = (self.now)();
+        active.update(|job| {
+            job.ended = Some(now);
+            job.bytes_per_second = 0;
+            match done {
+                Ok(()) => job.status = JobStatus::Done,
+                Err(problem) => {
+                    tracing::warn!(job = job.job, id = job.id, code = ?problem.code, "{}", problem.message);
+                    job.status = JobStatus::Failed;
+                    job.problem = Some(problem);
+                }
+            }
+        });
+        self.finish(active);
+    }
+
+    fn finish(self: &Arc<Self>, active: &Arc<Active>) {
+        self.save_job(active);
+        lock(&self.jobs.active).remove(&active.show().job);
+        let old = "DELETE FROM job WHERE active = 0 AND job <= (SELECT MAX(job) FROM job) - ?1";
+        if let Err(problem) = self.database.run(old, params![HISTORY]) {
+            tracing::warn!("{problem}");
+        }
+        self.touch();
+    }
+
+    /// Changes what a job is doing, durably.
+    pub(super) fn set_phase(&self, active: &Active, phase: JobPhase) {
+        active.update(|job| job.phase = phase);
+        self.save_job(active);
+        self.touch();
+    }
+
+    fn set_status(&self, active: &Active, status: JobStatus) {
+        active.update(|job| job.status = status);
+        self.save_job(active);
+        self.touch();
+    }
+
+    fn save_job(&self, active: &Active) {
+        let job = active.show();
+        let data = serde_json::to_string(&job).unwrap_or_default();
+        let sql = "UPDATE job SET active = ?2, data = ?3 WHERE job = ?1";
+        if let Err(problem) = self
+            .database
+            .run(sql, params![job.job, !job.status.has_ended(), data])
+        {
+            // The work itself is unharmed; only its record is older after a crash.
+            tracing::warn!("a job's record was not written: {problem}");
+        }
+    }
+
+    /// Pauses, resumes, cancels or retries a job.
+    pub(super) fn control_job(self: &Arc<Self>, number: u64, action: JobAction) -> Result<(), Problem> {
+        let active = lock(&self.jobs.active).get(&number).cloned();
+        match (active, action) {
+            (Some(active), JobAction::Pause) => {
+                lock(&active.stop).cancel();
+                active.update(|job| job.bytes_per_second = 0);
+                self.set_status(&active, JobStatus::Paused);
+                Ok(())
+            }
+            (Some(active), JobAction::Cancel) => {
+                lock(&active.stop).cancel();
+                let now = (self.now)();
+                active.update(|job| {
+                    job.status = JobStatus::Cancelled;
+                    job.bytes_per_second = 0;
+                    job.ended = Some(now);
+                });
+                self.finish(&active);
+                Ok(())
+            }
+            (Some(active), JobAction::Resume | JobAction::Retry) => {
+                if active.show().status == JobStatus::Paused {
+                    self.spawn_job(&active);
+                }
+                Ok(())
+            }
+            (None, JobAction::Retry) => {
+                let job = self.ended_jobs()?.into_iter().find(|job| job.job == number);
+                let Some(job) = job else {
+                    return Err(no_job(number));
+                };
+                let subscription = subscription::find(&self.database, &job.id)?;
+                match job.until {
+                    Some(until) => self.queue_download(&subscription, job.release, until).map(drop),
+                    None => self.queue_verify(&subscription).map(drop),
+                }
+            }
+            (None, _) => Err(no_job(number)),
+        }
+    }
+
+    /// Cancels all jobs of a subscription.
+    pub(super) fn cancel_jobs_of(self: &Arc<Self>, id: &str) {
+        for job in self.jobs.active().iter().filter(|job| job.id == id) {
+            // A job that has just ended needs no cancelling.
+            let _ = self.control_job(job.job, JobAction::Cancel);
+        }
+    }
+
+    /// Jobs that ended lately, newest first.
+    pub(super) fn ended_jobs(&self) -> Result<Vec<Job>, Problem> {
+        let sql = "SELECT data FROM job WHERE active = 0 ORDER BY job DESC LIMIT ?1";
+        let rows = self
+            .database
+            .all(sql, params![HISTORY], |row| row.get::<_, String>(0))?;
+        Ok(rows
+            .iter()
+            .filter_map(|data| serde_json::from_str(data).ok())
+            .collect())
+    }
+}
+
+fn no_job(number: u64) -> Problem {
+    not_found(format!("There is no job {number}."), "It may have ended.")
+}

@@ -1,0 +1,178 @@
+//! The agent: the one process of a home that asks servers, writes the store and the state, and starts runners.
+//!
+//! It is elected by an operating system's lock, started by whichever client comes first, and ends by itself when it has
+//! neither clients nor work nor machines.
+
+mod answer;
+mod core;
+mod download;
+mod jobs;
+mod machines;
+mod poll;
+mod progress;
+mod release;
+mod snapshot;
+mod verify;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use livepc_protocol::{Code, Home, Launcher, Listener, Problem, ProcessLock, Snapshot};
+use livepc_store::Store;
+use livepc_transfer::{Client, Config, Fetcher, Limits};
+use tokio::sync::{Notify, watch};
+
+pub use self::core::Clock;
+use self::core::Core;
+pub(crate) use self::core::sink;
+use crate::database::Database;
+use crate::problems::{of_store, of_transfer};
+use crate::server::{Guests, serve};
+use crate::{config, subscription};
+
+/// How long an agent without clients, work and machines stays.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// What an agent is given.
+#[derive(Clone, Debug)]
+pub struct AgentOptions {
+    /// The home that it serves.
+    pub home: Home,
+    /// How it starts runners.
+    pub launcher: Launcher,
+    /// What tells it the time.
+    pub clock: Clock,
+}
+
+/// Runs the agent of a home until it is no longer needed; calls `ready` once it listens. Returns at once if another
+/// process is the home's agent.
+///
+/// # Errors
+/// What keeps it from starting: a state or store of a newer version, a disk that cannot be written.
+pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Problem> {
+    let AgentOptions {
+        home,
+        launcher,
+        clock,
+    } = options;
+    let lock = ProcessLock::try_take(&home.agent_lock())
+        .map_err(|e| Problem::io("The agent's lock cannot be taken", &e))?;
+    let Some(_lock) = lock else {
+        ready();
+        return Ok(());
+    };
+    let core = Arc::new(open(home, launcher, clock)?);
+    core.apply_settings()?;
+    let listener = Listener::bind(&core.home.agent_socket()?)
+        .map_err(|e| Problem::io("The agent's socket cannot be opened", &e))?;
+    core.find_runners().await?;
+    core.resume_jobs()?;
+    let guests = Guests::default();
+    tokio::spawn(core.clone().publish_snapshots());
+    tokio::spawn(core.clone().reopen_all());
+    tokio::spawn(core.clone().poll());
+    tokio::spawn(serve(listener, core.clone(), guests.clone()));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), home = %core.home.root().display(), "the agent is ready");
+    ready();
+    core.until_idle(&guests).await;
+    tracing::info!("the agent ends: nobody needs it");
+    // No client may find a socket that nobody listens on for long: who connects now is refused and starts anew.
+    Ok(())
+}
+
+fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
+    let database = Database::open(&home.database())?;
+    let store = Arc::new(Store::open(home.store()).map_err(|e| of_store(&e))?);
+    let reader = store.reader();
+    let client = Client::new(Config::default()).map_err(|e| of_transfer(&e))?;
+    let writes = Arc::new(AtomicU64::new(0));
+    let fetcher = Fetcher::new(
+        client.clone(),
+        self::core::counting_sink(&store, &writes),
+        Limits::default(),
+    );
+    let (snapshots, _) = watch::channel(Snapshot::default());
+    Ok(Core {
+        home,
+        launcher,
+        now,
+        database,
+        store,
+        reader,
+        client,
+        fetcher,
+        releases: Mutex::new(HashMap::new()),
+        counted: Mutex::new(HashMap::new()),
+        jobs: jobs::Jobs::new(),
+        machines: machines::Machines::default(),
+        paused: AtomicBool::new(false),
+        asked_to_stop: AtomicBool::new(false),
+        library_revision: AtomicU64::new(0),
+        writes,
+        changed: Notify::new(),
+        snapshots,
+    })
+}
+
+impl Core {
+    /// Gives the settings to the parts that they are for.
+    fn apply_settings(&self) -> Result<(), Problem> {
+        let rate = config::get(&self.database, config::MAX_RATE)?
+            .parse()
+            .unwrap_or(0);
+        self.fetcher.set_max_bytes_per_second((rate > 0).then_some(rate));
+        Ok(())
+    }
+
+    /// Opens the releases that are here, so that what is here can be counted and shown.
+    async fn reopen_all(self: Arc<Self>) {
+        for subscription in subscription::all(&self.database).unwrap_or_default() {
+            let newest = subscription.newest().map(|release| release.sequence);
+            let mut sequences = vec![subscription.in_use, newest];
+            sequences.dedup();
+            for sequence in sequences.into_iter().flatten() {
+                if let Err(problem) = self.reopen(&subscription, sequence).await {
+                    tracing::warn!(id = subscription.id, sequence, "{problem}");
+                }
+                self.touch();
+            }
+        }
+    }
+
+    /// True if the agent should not end.
+    fn is_needed(&self) -> bool {
+        self.jobs.at_work() || self.machines.any_live()
+    }
+
+    /// Waits until nobody has needed the agent for a while, or somebody asked it to end.
+    async fn until_idle(&self, guests: &Guests) {
+        loop {
+            let asked = self.asked_to_stop.load(Ordering::SeqCst);
+            let idle = |guests: &Guests| guests.count() == 0 && !self.is_needed();
+            let was_idle = idle(guests);
+            if was_idle && asked {
+                return;
+            }
+            // A job or machine may end without any client's doing, so this looks again now and then.
+            let changed = tokio::time::timeout(LINGER, guests.changed()).await;
+            if was_idle && changed.is_err() && idle(guests) {
+                return;
+            }
+        }
+    }
+
+    /// Ends the agent on request, once who asked has its answer, unless it is needed.
+    fn stop_if_idle(&self) -> Result<(), Problem> {
+        if self.is_needed() {
+            return Err(Problem::new(
+                Code::Busy,
+                "The agent is at work, or serves a machine.",
+                "Stop the machines and pause the downloads first.",
+            ));
+        }
+        self.asked_to_stop.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}

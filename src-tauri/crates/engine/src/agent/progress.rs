@@ -1,0 +1,149 @@
+//! How much of a release is here. Counted from the store itself, so a resume never starts at nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use livepc_protocol::Problem;
+
+use super::core::{Core, lock};
+use super::release::{OfPack, Opened};
+use crate::subscription::Subscription;
+
+/// Stored bytes of a release that are here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Local {
+    pub(super) boot_bytes: u64,
+    pub(super) boot_total: u64,
+    pub(super) bytes: u64,
+    pub(super) total: u64,
+    pub(super) boot_ready: bool,
+    pub(super) complete: bool,
+    /// True if the release's metadata is here at all.
+    pub(super) opened: bool,
+}
+
+/// What was counted, and after how many writes to the store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    writes: u64,
+    planned: bool,
+    local: Local,
+}
+
+impl Core {
+    /// How much of an opened release is here. Never asks the network.
+    pub(super) fn local_of(&self, opened: &Opened) -> Local {
+        let writes = self.writes.load(Ordering::SeqCst);
+        let planned = opened.known_plan().is_some();
+        if let Some(counted) = lock(&self.counted).get(opened.key.as_str())
+            && counted.writes == writes
+            && counted.planned == planned
+        {
+            return counted.local;
+        }
+        let local = self.count(opened);
+        lock(&self.counted).insert(
+            opened.key.as_str().to_owned(),
+            Counted {
+                writes,
+                planned,
+                local,
+            },
+        );
+        local
+    }
+
+    fn count(&self, opened: &Opened) -> Local {
+        let bytes = &opened.release.bytes;
+        let mut local = Local {
+            boot_total: bytes.boot_ready,
+            total: bytes.new,
+            opened: true,
+            ..Local::default()
+        };
+        if let Some(map) = &opened.boot_map {
+            let object = opened.release.boot_map.map_or(0, |object| object.stored);
+            let here = map.chunks.iter().filter(|boot| {
+                let pack = map.packs[boot.pack as usize];
+                self.reader
+                    .has(pack, boot.chunk.first_page, boot.chunk.entry.pages)
+            });
+            let (count, stored) = here.fold((0, 0), |(n, sum), boot| {
+                (n + 1, sum + u64::from(boot.chunk.entry.stored))
+            });
+            local.boot_ready = count == map.chunks.len();
+            local.boot_bytes = if local.boot_ready {
+                local.boot_total
+            } else {
+                (object + stored).min(local.boot_total)
+            };
+            local.bytes = stored;
+        }
+        if let Some(plan) = opened.known_plan() {
+            let (all, stored) = self.sum(&plan.packs);
+            local.complete = all;
+            local.bytes = if all {
+                local.total
+            } else {
+                (plan.index_bytes + stored).min(local.total)
+            };
+            if opened.boot_map.is_none() {
+                (local.boot_ready, local.boot_bytes) = (all, local.bytes);
+            }
+        }
+        local.boot_ready |= local.complete;
+        local
+    }
+
+    /// Whether all of these chunks are here, and the stored bytes of those that are.
+    pub(super) fn sum(&self, packs: &[OfPack]) -> (bool, u64) {
+        let (mut all, mut stored) = (true, 0);
+        for (pack, chunks) in packs {
+            for chunk in chunks {
+                if self.reader.has(*pack, chunk.first_page, chunk.entry.pages) {
+                    stored += u64::from(chunk.entry.stored);
+                } else {
+                    all = false;
+                }
+            }
+        }
+        (all, stored)
+    }
+
+    /// How much of a subscription's release is here; opens it if its metadata is.
+    pub(super) fn local_of_release(&self, subscription: &Subscription, sequence: u64) -> Local {
+        let opened = lock(&self.releases).get(&subscription.key(sequence)).cloned();
+        if let Some(opened) = opened {
+            return self.local_of(&opened);
+        }
+        let bytes = subscription.head.release(sequence).map(|release| &release.bytes);
+        Local {
+            boot_total: bytes.map_or(0, |bytes| bytes.boot_ready),
+            total: bytes.map_or(0, |bytes| bytes.new),
+            ..Local::default()
+        }
+    }
+
+    /// Opens what can be opened without the network, so that what is here can be counted: at the agent's start.
+    pub(super) async fn reopen(
+        self: &Arc<Self>,
+        subscription: &Subscription,
+        sequence: u64,
+    ) -> Result<(), Problem> {
+        let Ok(release) = subscription.release(Some(sequence)) else {
+            return Ok(());
+        };
+        let boot_map_here = release
+            .boot_map
+            .is_none_or(|map| self.reader.has_object(&map.digest));
+        if !self.reader.has_object(&release.manifest) || !boot_map_here {
+            return Ok(());
+        }
+        let opened = self.open_release(subscription, Some(sequence)).await?;
+        // Whoever was here complete has the whole index; who has only its first object has begun to fetch.
+        if self.reader.has_object(&opened.manifest.packs.digest) {
+            opened.plan(self).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,335 @@
+//! A release whose metadata is here: its manifest and boot map, and on demand its index.
+//!
+//! Chunks are always taken as a pack's own table has them, never on a boot map's word alone: all LivePCs share the store,
+//! and a table is told by the pack's id, a boot map only by the publisher who signed it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use livepc_format::head::Release;
+use livepc_format::index::{BootMap, Chunk, ChunkTable, DiskRoot, ObjectRef, PackList, Shard};
+use livepc_format::manifest::Content;
+use livepc_format::{Digest, Manifest, PackId, limits, paths};
+use livepc_protocol::{IndexObject, OpenedRelease, Problem};
+use livepc_store::ReleaseKey;
+use livepc_transfer::Origin;
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+
+use super::core::{Core, lock};
+use crate::problems::{of_format, of_store, of_transfer};
+use crate::subscription::{self, Subscription};
+
+/// Index objects that are fetched at the same time.
+const FETCHES: usize = 8;
+
+/// A release that can be read and fetched.
+pub(crate) struct Opened {
+    pub(super) id: String,
+    pub(super) key: ReleaseKey,
+    pub(super) origin: Arc<Origin>,
+    pub(super) release: Release,
+    pub(super) manifest: Manifest,
+    pub(super) boot_map: Option<Arc<BootMap>>,
+    tables: Mutex<HashMap<PackId, Arc<ChunkTable>>>,
+    plan: OnceCell<Arc<Plan>>,
+}
+
+/// Some chunks of one pack.
+pub(super) type OfPack = (PackId, Vec<Chunk>);
+
+/// All chunks that a release uses.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// By pack, in the order in which the disks first use them.
+    pub(super) packs: Vec<OfPack>,
+    /// Stored bytes of the index objects.
+    pub(super) index_bytes: u64,
+}
+
+impl Core {
+    /// Opens a release: fetches its manifest and boot map if they are not here.
+    pub(super) async fn open_release(
+        self: &Arc<Self>,
+        subscription: &Subscription,
+        sequence: Option<u64>,
+    ) -> Result<Arc<Opened>, Problem> {
+        let release = subscription.release(sequence)?.clone();
+        let key = subscription.key(release.sequence);
+        if let Some(opened) = lock(&self.releases).get(&key) {
+            // A boot map may come later than its release.
+            if opened.release == release && *opened.origin == subscription.origin() {
+                return Ok(opened.clone());
+            }
+        }
+        let origin = Arc::new(subscription.origin());
+        let bytes = match self.local_object(&release.manifest, limits::MANIFEST_BYTES)? {
+            Some(bytes) => bytes,
+            None => {
+                let path = paths::manifest(&release.manifest);
+                self.fetch_object(&origin, &path, release.manifest, limits::MANIFEST_BYTES)
+                    .await?
+            }
+        };
+        let manifest = Manifest::open(&bytes, subscription.livepc, &release).map_err(|e| of_format(&e))?;
+        let boot_map = match &release.boot_map {
+            Some(object) => {
+                let bytes = self.object(&origin, object).await?;
+                Some(Arc::new(
+                    BootMap::decode(&bytes, object).map_err(|e| of_format(&e))?,
+                ))
+            }
+            None => None,
+        };
+        let opened = Arc::new(Opened {
+            id: subscription.id.clone(),
+            key: ReleaseKey::new(key.clone()).map_err(|e| of_store(&e))?,
+            origin,
+            release,
+            manifest,
+            boot_map,
+            tables: Mutex::default(),
+            plan: OnceCell::new(),
+        });
+        self.keep(&opened, None).await?;
+        let guest_os = crate::words::word(&opened.manifest.machine.guest_os);
+        subscription::describe(&self.database, &subscription.id, &guest_os)?;
+        lock(&self.releases).insert(key, opened.clone());
+        Ok(opened)
+    }
+
+    /// The release with this key in the store: runners and servers name it so.
+    pub(super) async fn release_by_key(self: &Arc<Self>, key: &str) -> Result<Arc<Opened>, Problem> {
+        if let Some(opened) = lock(&self.releases).get(key) {
+            return Ok(opened.clone());
+        }
+        for subscription in subscription::all(&self.database)? {
+            for release in &subscription.head.releases {
+                if subscription.key(release.sequence) == key {
+                    return self.open_release(&subscription, Some(release.sequence)).await;
+                }
+            }
+        }
+        Err(crate::problems::not_found(
+            "There is no such release any more.",
+            "Stop its machine.",
+        ))
+    }
+
+    fn local_object(&self, digest: &Digest, max: u64) -> Result<Option<Vec<u8>>, Problem> {
+        self.reader.object(digest, max).map_err(|e| of_store(&e))
+    }
+
+    /// An object of the index, from the store or, into the store, from the publisher.
+    pub(super) async fn object(&self, origin: &Origin, object: &ObjectRef) -> Result<Vec<u8>, Problem> {
+        match self.local_object(&object.digest, object.stored)? {
+            Some(bytes) => Ok(bytes),
+            None => {
+                self.fetch_object(
+                    origin,
+                    &paths::object(&object.digest),
+                    object.digest,
+                    object.stored,
+                )
+                .await
+            }
+        }
+    }
+
+    async fn fetch_object(
+        &self,
+        origin: &Origin,
+        path: &str,
+        digest: Digest,
+        limit: u64,
+    ) -> Result<Vec<u8>, Problem> {
+        let bytes = self
+            .client
+            .verified(origin, path, &digest, limit)
+            .await
+            .map_err(|e| of_transfer(&e))?;
+        let kept = bytes.clone();
+        self.with_store(move |store| store.put_object(&digest, &kept))
+            .await?;
+        Ok(bytes.to_vec())
+    }
+
+    /// Tells the store what a release needs, as far as it is known.
+    async fn keep(&self, opened: &Opened, plan: Option<&(Vec<PackId>, Vec<Digest>)>) -> Result<(), Problem> {
+        let mut packs: Vec<PackId> = opened
+            .boot_map
+            .as_ref()
+            .map(|map| map.packs.clone())
+            .unwrap_or_default();
+        let mut objects = vec![opened.release.manifest];
+        objects.extend(opened.release.boot_map.map(|object| object.digest));
+        objects.extend(packs.iter().map(|pack| pack.0));
+        if let Some((more_packs, more_objects)) = plan {
+            packs.extend(more_packs);
+            objects.extend(more_objects);
+        }
+        let key = opened.key.clone();
+        self.with_store(move |store| store.keep(&key, &packs, &objects))
+            .await
+    }
+}
+
+impl Opened {
+    /// What runners need to know.
+    pub(super) fn describe(&self, complete: bool) -> OpenedRelease {
+        OpenedRelease {
+            id: self.id.clone(),
+            key: self.key.as_str().to_owned(),
+            release: self.release.sequence,
+            manifest: self.release.manifest.to_string(),
+            boot_map: self.release.boot_map.map(|object| IndexObject {
+                digest: object.digest.to_string(),
+                stored: object.stored,
+                size: object.size,
+            }),
+            complete,
+        }
+    }
+
+    /// The chunk table of a pack, from here or from the publisher.
+    pub(super) async fn table(&self, core: &Core, pack: PackId) -> Result<Arc<ChunkTable>, Problem> {
+        if let Some(table) = lock(&self.tables).get(&pack) {
+            return Ok(table.clone());
+        }
+        let object = ObjectRef {
+            digest: pack.0,
+            stored: ChunkTable::MAX_BYTES,
+            size: ChunkTable::MAX_BYTES,
+        };
+        let bytes = core.object(&self.origin, &object).await?;
+        let table = Arc::new(ChunkTable::open(&bytes, pack).map_err(|e| of_format(&e))?);
+        lock(&self.tables).insert(pack, table.clone());
+        Ok(table)
+    }
+
+    /// The chunks that a start reads, in the order in which it reads them first.
+    pub(super) async fn boot_chunks(self: &Arc<Self>, core: &Arc<Core>) -> Result<Vec<OfPack>, Problem> {
+        let Some(map) = self.boot_map.clone() else {
+            return Ok(Vec::new());
+        };
+        self.tables_of(core, &map.packs).await?;
+        let mut chosen = Chosen::default();
+        for extent in &map.extents {
+            let pack = map.packs[extent.pack as usize];
+            let table = self.table(core, pack).await?;
+            chosen.add(pack, table.covering(extent.first_page, extent.len));
+        }
+        Ok(chosen.finish())
+    }
+
+    /// All chunks that the release uses; reads the whole index once.
+    pub(super) async fn plan(self: &Arc<Self>, core: &Arc<Core>) -> Result<Arc<Plan>, Problem> {
+        self.plan.get_or_try_init(|| self.make_plan(core)).await.cloned()
+    }
+
+    /// The plan, if it was made.
+    pub(super) fn known_plan(&self) -> Option<&Arc<Plan>> {
+        self.plan.get()
+    }
+
+    async fn make_plan(self: &Arc<Self>, core: &Arc<Core>) -> Result<Arc<Plan>, Problem> {
+        let list_bytes = core.object(&self.origin, &self.manifest.packs).await?;
+        let list = PackList::decode(&list_bytes, &self.manifest.packs).map_err(|e| of_format(&e))?;
+        let mut objects = vec![self.manifest.packs];
+        let mut shard_objects = Vec::new();
+        for disk in &self.manifest.disks {
+            let Content::Published { index, .. } = &disk.content else {
+                continue;
+            };
+            let root = DiskRoot::decode(&core.object(&self.origin, index).await?, index)
+                .map_err(|e| of_format(&e))?;
+            objects.push(*index);
+            shard_objects.extend(root.shards.iter().map(|shard| shard.object));
+        }
+        objects.extend(&shard_objects);
+        let packs: Vec<PackId> = list.packs.iter().map(|pack| pack.id).collect();
+        let mut digests: Vec<Digest> = objects.iter().map(|object| object.digest).collect();
+        digests.extend(packs.iter().map(|pack| pack.0));
+        // Said before anything is fetched, so that pruning never takes what is on its way.
+        core.keep(self, Some(&(packs.clone(), digests))).await?;
+        self.tables_of(core, &packs).await?;
+        let mut chosen = Chosen::default();
+        for object in &shard_objects {
+            let bytes = core.object(&self.origin, object).await?;
+            let shard = Shard::decode(&bytes, object).map_err(|e| of_format(&e))?;
+            for extent in &shard.extents {
+                let pack = shard.packs[extent.pack as usize];
+                let table = self.table(core, pack).await?;
+                chosen.add(pack, table.covering(extent.first_page, extent.len));
+            }
+        }
+        let tables: u64 = {
+            let tables = lock(&self.tables);
+            packs
+                .iter()
+                .filter_map(|pack| tables.get(pack))
+                .map(|t| 9 + 72 * t.chunks().len() as u64)
+                .sum()
+        };
+        let index_bytes = objects.iter().map(|object| object.stored).sum::<u64>() + tables;
+        Ok(Arc::new(Plan {
+            packs: chosen.finish(),
+            index_bytes,
+        }))
+    }
+
+    /// Fetches the tables of several packs, some at a time.
+    async fn tables_of(self: &Arc<Self>, core: &Arc<Core>, packs: &[PackId]) -> Result<(), Problem> {
+        let mut waiting = packs.iter().copied();
+        let mut fetches = JoinSet::new();
+        loop {
+            while fetches.len() < FETCHES
+                && let Some(pack) = waiting.next()
+            {
+                let (opened, core) = (self.clone(), core.clone());
+                fetches.spawn(async move { opened.table(&core, pack).await.map(drop) });
+            }
+            match fetches.join_next().await {
+                Some(Ok(done)) => done?,
+                Some(Err(error)) => {
+                    return Err(Problem::new(
+                        livepc_protocol::Code::Failed,
+                        error.to_string(),
+                        "Try again.",
+                    ));
+                }
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Chunks that were chosen once each, by pack, in the order of their choice.
+#[derive(Default)]
+struct Chosen {
+    order: Vec<PackId>,
+    chunks: HashMap<PackId, BTreeMap<u32, Chunk>>,
+    seen: HashSet<(PackId, u32)>,
+}
+
+impl Chosen {
+    fn add(&mut self, pack: PackId, chunks: &[Chunk]) {
+        for chunk in chunks {
+            if self.seen.insert((pack, chunk.first_page)) {
+                let of_pack = self.chunks.entry(pack).or_insert_with(|| {
+                    self.order.push(pack);
+                    BTreeMap::new()
+                });
+                of_pack.insert(chunk.first_page, *chunk);
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<OfPack> {
+        let chunks = &mut self.chunks;
+        self.order
+            .iter()
+            .filter_map(|pack| Some((*pack, chunks.remove(pack)?.into_values().collect())))
+            .collect()
+    }
+}

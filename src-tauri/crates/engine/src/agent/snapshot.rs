@@ -1,0 +1,173 @@
+//! What clients see: all of it, at most four times a second.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use livepc_protocol::{LivePc, MachineState, Problem, ReleaseInfo, Snapshot, StoreUse, Trust};
+
+use super::core::{Core, lock};
+use super::progress::Local;
+use crate::subscription::{self, Subscription};
+
+/// Ended jobs that a snapshot shows.
+const ENDED_JOBS: usize = 20;
+
+impl Core {
+    /// A subscription as clients see it.
+    pub(super) fn show(&self, subscription: &Subscription) -> LivePc {
+        let available = subscription.newest();
+        let next = self.next_release(subscription).ok();
+        let local = next
+            .map(|sequence| self.local_of_release(subscription, sequence))
+            .unwrap_or_default();
+        let runner = self.machines.state(&subscription.id);
+        let label = |sequence: u64| {
+            subscription
+                .head
+                .release(sequence)
+                .map(|release| release.label.clone())
+        };
+        let in_use = subscription.in_use;
+        let update = available.filter(|release| in_use.is_some_and(|in_use| in_use != release.sequence));
+        let problem = runner
+            .as_ref()
+            .and_then(|runner| runner.problem.clone())
+            .or_else(|| subscription.outcome.clone())
+            .or_else(|| subscription.problem.clone());
+        let root = &subscription.keys.root;
+        LivePc {
+            id: subscription.id.clone(),
+            title: subscription.title.clone(),
+            summary: subscription.summary.clone(),
+            publisher: subscription.publisher.clone(),
+            guest_os: subscription.guest_os.clone(),
+            feed_url: subscription.feed_url.to_string(),
+            publisher_key: root.to_string(),
+            fingerprint: root.fingerprint().to_string(),
+            trust: Trust::Verified,
+            release_in_use: in_use,
+            label_in_use: in_use.and_then(label),
+            release_available: available.map(|release| release.sequence),
+            label_available: available.map(|release| release.label.clone()),
+            boot_ready: local.boot_ready,
+            complete: local.complete,
+            has_boot_map: next
+                .and_then(|n| subscription.head.release(n))
+                .is_some_and(|r| r.boot_map.is_some()),
+            bytes_local: local.bytes,
+            bytes_total: local.total,
+            boot_bytes_local: local.boot_bytes,
+            boot_bytes_total: local.boot_total,
+            update_bytes: update.map(|release| self.bytes_to_fetch(subscription, release.sequence)),
+            state: self.machine_state(subscription, local, runner.map(|runner| runner.state)),
+            problem,
+            expired: subscription
+                .head
+                .expires
+                .is_some_and(|expires| expires < (self.now)()),
+            checked: subscription.checked,
+            last_used: subscription.last_used,
+            machine_bytes: crate::folder_bytes::folder_bytes(&self.home.machine(&subscription.id)),
+        }
+    }
+
+    fn machine_state(
+        &self,
+        subscription: &Subscription,
+        local: Local,
+        runner: Option<MachineState>,
+    ) -> MachineState {
+        match runner {
+            Some(state) if state.is_live() || state == MachineState::Suspended => return state,
+            Some(MachineState::Failed) => return MachineState::Failed,
+            _ => {}
+        }
+        if subscription.outcome.is_some() {
+            return MachineState::Failed;
+        }
+        if local.boot_ready {
+            return if subscription.last_used.is_some() {
+                MachineState::Stopped
+            } else {
+                MachineState::Ready
+            };
+        }
+        if self.jobs.downloading(&subscription.id) {
+            return MachineState::Preparing;
+        }
+        if subscription.last_used.is_some() {
+            return MachineState::Stopped;
+        }
+        if local.opened && local.bytes + local.boot_bytes > 0 {
+            MachineState::Ready
+        } else {
+            MachineState::Absent
+        }
+    }
+
+    /// A subscription's releases, newest first.
+    pub(super) fn releases_of(&self, subscription: &Subscription) -> Vec<ReleaseInfo> {
+        let releases = &subscription.head.releases;
+        let changelog = |sequence: u64| {
+            let opened = lock(&self.releases).get(&subscription.key(sequence)).cloned();
+            opened
+                .map(|opened| opened.manifest.changelog.clone())
+                .unwrap_or_default()
+        };
+        releases
+            .iter()
+            .map(|release| ReleaseInfo {
+                sequence: release.sequence,
+                label: release.label.clone(),
+                created: release.created,
+                changelog: changelog(release.sequence),
+                state: crate::words::word(&release.state),
+                bytes_to_fetch: self.bytes_to_fetch(subscription, release.sequence),
+            })
+            .collect()
+    }
+
+    /// All that clients show, now.
+    pub(super) async fn snapshot(self: &Arc<Self>) -> Result<Snapshot, Problem> {
+        let free = self.free_space().await;
+        let core = self.clone();
+        Self::blocking(move || {
+            let livepcs = subscription::all(&core.database)?
+                .iter()
+                .map(|s| core.show(s))
+                .collect();
+            let mut jobs = core.jobs.active();
+            jobs.extend(core.ended_jobs()?.into_iter().take(ENDED_JOBS));
+            Ok(Snapshot {
+                livepcs,
+                jobs,
+                paused: core.is_paused(),
+                store: StoreUse {
+                    bytes: core.store.usage().unwrap_or(0),
+                    free,
+                },
+                library_revision: core.library_revision.load(Ordering::SeqCst),
+            })
+        })
+        .await?
+    }
+
+    /// Sends snapshots to those who watch, after changes.
+    pub(super) async fn publish_snapshots(self: Arc<Self>) {
+        loop {
+            self.changed.notified().await;
+            match self.snapshot().await {
+                Ok(snapshot) => {
+                    self.snapshots.send_if_modified(|last| {
+                        let news = *last != snapshot;
+                        *last = snapshot;
+                        news
+                    });
+                }
+                Err(problem) => tracing::warn!("{problem}"),
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! How a process that serves a release's disks gets what is missing: it asks the agent, and starts a new one if that died.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use livepc_disk::release::{Backend, BoxFuture, FetchError};
+use livepc_format::PackId;
+use livepc_format::index::ObjectRef;
+use livepc_protocol::{Answer, Client, Code, Home, IndexObject, Launcher, OpenedRelease, Problem, Request};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long a read waits for the network before the machine is paused instead.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The pause before an agent that refused is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A connection to the home's agent that comes back.
+#[derive(Clone, Debug)]
+pub(crate) struct AgentLink {
+    home: Home,
+    launcher: Launcher,
+    name: String,
+    client: Arc<tokio::sync::Mutex<Option<Client>>>,
+}
+
+impl AgentLink {
+    pub(crate) fn new(home: Home, launcher: Launcher, name: String) -> Self {
+        Self {
+            home,
+            launcher,
+            name,
+            client: Arc::default(),
+        }
+    }
+
+    /// The connection, made anew if there is none.
+    pub(crate) async fn client(&self) -> Result<Client, Problem> {
+        let mut client = self.client.lock().await;
+        if let Some(client) = &*client {
+            return Ok(client.clone());
+        }
+        let new = Client::connect_or_start(&self.home, &self.launcher, &self.name).await?;
+        *client = Some(new.clone());
+        Ok(new)
+    }
+
+    /// Asks; an agent that died before it answered is replaced, and the new one asked.
+    pub(crate) async fn call(&self, request: Request) -> Result<Answer, Problem> {
+        loop {
+            match self.client().await?.call(request.clone()).await {
+                Err(problem) if problem.code == Code::AgentGone => *self.client.lock().await = None,
+                answer => return answer,
+            }
+        }
+    }
+}
+
+/// What a release's disks read through.
+#[derive(Debug)]
+pub(crate) struct AgentBackend {
+    link: AgentLink,
+    key: String,
+    /// What nobody waits for any more, but a paused machine will read again.
+    overdue: Mutex<Vec<JoinHandle<()>>>,
+    /// Why data does not come, while it does not.
+    trouble: watch::Sender<Option<Problem>>,
+}
+
+impl AgentBackend {
+    pub(crate) fn new(link: AgentLink, release: &OpenedRelease) -> Arc<Self> {
+        let (trouble, _) = watch::channel(None);
+        Arc::new(Self {
+            link,
+            key: release.key.clone(),
+            overdue: Mutex::default(),
+            trouble,
+        })
+    }
+
+    /// Why data does not come, while it does not.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<Problem>> {
+        self.trouble.subscribe()
+    }
+
+    /// Waits until everything is here that a read has given up waiting for.
+    pub(crate) async fn caught_up(&self) {
+        loop {
+            let overdue: VecDeque<_> =
+                std::mem::take(&mut *self.overdue.lock().unwrap_or_else(PoisonError::into_inner)).into();
+            if overdue.is_empty() {
+                return;
+            }
+            for task in overdue {
+                // A task only ends when its data is here.
+                let _ = task.await;
+            }
+        }
+    }
+
+    /// Asks until the answer is yes; what is refused for good fails.
+    async fn ask(
+        link: AgentLink,
+        trouble: watch::Sender<Option<Problem>>,
+        request: Request,
+    ) -> Result<(), Problem> {
+        loop {
+            match link.call(request.clone()).await {
+                Ok(_) => {
+                    trouble.send_if_modified(|trouble| trouble.take().is_some());
+                    return Ok(());
+                }
+                Err(problem) if matches!(problem.code, Code::Usage | Code::UpdateLivepc) => {
+                    return Err(problem);
+                }
+                Err(problem) => {
+                    tracing::warn!(code = ?problem.code, "waiting for data: {}", problem.message);
+                    trouble.send_replace(Some(problem));
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn ask_with_patience(&self, request: Request) -> Result<(), FetchError> {
+        let asking = Self::ask(self.link.clone(), self.trouble.clone(), request);
+        let (done, answer) = tokio::sync::oneshot::channel();
+        // A task of its own: it goes on when the read has given up, so that a paused machine can go on later.
+        let task = tokio::spawn(async move {
+            let _ = done.send(asking.await);
+        });
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(problem))) => Err(FetchError::Io(std::io::Error::other(problem))),
+            Ok(Err(_)) => Err(FetchError::Io(std::io::Error::other("the request was dropped"))),
+            Err(_) => {
+                self.overdue
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(task);
+                Err(FetchError::Waited { limit: PATIENCE })
+            }
+        }
+    }
+
+    fn fetch_request(&self, pack: PackId, first_page: u32, pages: u32, ahead: bool) -> Request {
+        Request::Fetch {
+            key: self.key.clone(),
+            pack: pack.to_string(),
+            first_page,
+            pages,
+            ahead,
+        }
+    }
+}
+
+impl Backend for AgentBackend {
+    fn fetch(&self, pack: PackId, first_page: u32, pages: u32) -> BoxFuture<'_, Result<(), FetchError>> {
+        Box::pin(self.ask_with_patience(self.fetch_request(pack, first_page, pages, false)))
+    }
+
+    fn object(&self, object: ObjectRef) -> BoxFuture<'_, Result<(), FetchError>> {
+        let object = IndexObject {
+            digest: object.digest.to_string(),
+            stored: object.stored,
+            size: object.size,
+        };
+        Box::pin(self.ask_with_patience(Request::Object {
+            key: self.key.clone(),
+            object,
+        }))
+    }
+
+    fn read_ahead(&self, pack: PackId, first_page: u32, pages: u32) {
+        let (link, request) = (
+            self.link.clone(),
+            self.fetch_request(pack, first_page, pages, true),
+        );
+        tokio::spawn(async move {
+            if let Err(problem) = link.call(request).await {
+                tracing::debug!("read-ahead: {}", problem.message);
+            }
+        });
+    }
+}

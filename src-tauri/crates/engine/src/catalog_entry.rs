@@ -1,0 +1,65 @@
+//! What a catalog says of a LivePC, taken from the LivePC itself.
+
+use livepc_format::feed::CatalogEntry;
+use livepc_format::{Manifest, limits, paths};
+use livepc_protocol::{Code, Problem};
+use livepc_transfer::{Client, Config, Origin};
+use url::Url;
+
+use crate::problems::{of_format, of_transfer};
+use crate::{published, subscription};
+
+/// Reads a LivePC's feed, verifies its head and newest manifest, and makes the entry of a catalog from them.
+///
+/// # Errors
+/// [`Code::Network`], [`Code::NotFound`] and [`Code::Trust`], as for subscribing to it.
+pub async fn read(feed_url: &str) -> Result<CatalogEntry, Problem> {
+    let url = published::address(feed_url)?;
+    let client = Client::new(Config::default()).map_err(|e| of_transfer(&e))?;
+    let looked = published::look(&client, &url, None).await?;
+    let Some((published, feed)) = looked.and_then(|p| p.feed.clone().map(|feed| (p, feed))) else {
+        return Err(Problem::new(
+            Code::Network,
+            "The server gave no feed.",
+            "Try again.",
+        ));
+    };
+    let mut entry = CatalogEntry {
+        title: feed.title,
+        summary: feed.summary,
+        description: String::new(),
+        publisher: feed.publisher,
+        feed: url,
+        thumbnail: feed.logo,
+        categories: feed.categories,
+        guest_os: None,
+        updated: feed.updated,
+        boot_ready_bytes: None,
+        full_bytes: None,
+    };
+    if let Some(release) = published.head.newest(subscription::CHANNEL) {
+        let origin = Origin::of_head(&published.head_url, &published.head.mirrors);
+        let path = paths::manifest(&release.manifest);
+        let bytes = client
+            .verified(&origin, &path, &release.manifest, limits::MANIFEST_BYTES)
+            .await;
+        let manifest = Manifest::open(
+            &bytes.map_err(|e| of_transfer(&e))?,
+            published.head.livepc,
+            release,
+        )
+        .map_err(|e| of_format(&e))?;
+        entry.guest_os = Some(manifest.machine.guest_os);
+        entry.boot_ready_bytes = Some(release.bytes.boot_ready);
+        entry.full_bytes = Some(release.bytes.new);
+    }
+    Ok(entry)
+}
+
+/// The address of a feed as a person gives it: a URL, or a path of this computer.
+///
+/// # Errors
+/// [`Code::Usage`] if it is neither.
+pub fn feed_address(text: &str) -> Result<Url, Problem> {
+    published::address(text)
+}

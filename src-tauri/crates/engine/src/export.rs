@@ -1,0 +1,87 @@
+//! A release's disk as a file.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+
+use livepc_disk::block::{BlockDevice, Piece};
+use livepc_protocol::{Code, Problem};
+
+use crate::serve::Release;
+
+/// Bytes that are read at once.
+const STEP: u64 = 4 << 20;
+
+/// Writes the published disk `role` to `file` as raw content; zeros become holes. `progress` is told of the bytes done
+/// and of all bytes. The file appears whole or not at all; one that is there is replaced only if `force` says so.
+///
+/// # Errors
+/// [`Code::Usage`] if the file is there, [`Code::DiskFull`], and what keeps the disk from being read.
+pub async fn raw(
+    release: &Release,
+    role: &str,
+    file: &Path,
+    force: bool,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<u64, Problem> {
+    let doing = format!("Cannot write {}", file.display());
+    if !force && file.symlink_metadata().is_ok() {
+        return Err(Problem::new(
+            Code::Usage,
+            format!("{} is there already.", file.display()),
+            "Choose another name, or add --force to replace it.",
+        ));
+    }
+    let disk = release.disk(role, None)?;
+    let name = file
+        .file_name()
+        .ok_or_else(|| Problem::new(Code::Usage, format!("{doing}: it has no name."), ""))?;
+    let unfinished = file.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
+    let mut out = File::create_new(&unfinished).map_err(|e| Problem::io(&doing, &e))?;
+    let written = async {
+        let size = disk.size();
+        out.set_len(size).map_err(|e| Problem::io(&doing, &e))?;
+        let mut offset = 0;
+        while offset < size {
+            let len = STEP.min(size - offset);
+            for piece in read(&*disk, offset, len).await? {
+                match piece {
+                    Piece::Zero(zeros) => {
+                        out.seek(SeekFrom::Current(i64::from(zeros)))
+                            .map_err(|e| Problem::io(&doing, &e))?;
+                    }
+                    Piece::Data(data) => out.write_all(&data).map_err(|e| Problem::io(&doing, &e))?,
+                }
+            }
+            offset += len;
+            progress(offset, size);
+        }
+        out.sync_all().map_err(|e| Problem::io(&doing, &e))?;
+        if force {
+            std::fs::rename(&unfinished, file).map_err(|e| Problem::io(&doing, &e))?;
+        } else {
+            // Unlike a rename, a link never replaces what came there meanwhile.
+            std::fs::hard_link(&unfinished, file).map_err(|e| Problem::io(&doing, &e))?;
+            let _ = std::fs::remove_file(&unfinished);
+        }
+        Ok(size)
+    };
+    let done = written.await;
+    if done.is_err() {
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    done
+}
+
+/// Reads; data that is late is waited for, since no guest is.
+async fn read(disk: &impl BlockDevice, offset: u64, len: u64) -> Result<Vec<Piece>, Problem> {
+    loop {
+        match disk.read(offset, len as u32).await {
+            Ok(pieces) => return Ok(pieces),
+            Err(livepc_disk::block::ReadError::Waited { .. }) => {
+                tracing::warn!(offset, "the disk's data is late");
+            }
+            Err(error) => return Err(Problem::new(Code::Failed, format!("{error}."), "Try again.")),
+        }
+    }
+}

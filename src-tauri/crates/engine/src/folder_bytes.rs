@@ -1,0 +1,29 @@
+//! What a folder takes on disk.
+
+use std::path::Path;
+
+/// Bytes that the files of a folder take; nothing if it is not there.
+pub(crate) fn folder_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .map(|entry| match entry.metadata() {
+            Ok(data) if data.is_dir() => folder_bytes(&entry.path()),
+            Ok(data) => allocated(&data),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[cfg(unix)]
+fn allocated(data: &std::fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    data.blocks() * 512
+}
+
+#[cfg(windows)]
+fn allocated(data: &std::fs::Metadata) -> u64 {
+    data.len()
+}

@@ -1,0 +1,225 @@
+//! The Library: catalogs and feeds that the user added, kept so that browsing works offline.
+
+use jiff::Timestamp;
+use livepc_format::feed::{self, CatalogEntry, Source};
+use livepc_format::limits;
+use livepc_protocol::{Code, LibraryEntry, Problem, SourceStatus};
+use livepc_transfer::{Client, Document, Validators};
+use rusqlite::params;
+use url::Url;
+
+use crate::database::Database;
+use crate::problems::{not_found, of_format, of_transfer};
+use crate::published::address;
+
+/// Adds a source, after it was read: what cannot be read is not added. Adding again refreshes it.
+pub(crate) async fn add(
+    database: &Database,
+    client: &Client,
+    text: &str,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let url = address(text)?;
+    let Some((title, entries, validators)) = fetch(client, &url, None).await? else {
+        return Ok(());
+    };
+    database.change(|t| {
+        t.execute(
+            "INSERT INTO source (url, place, title) VALUES (?1, (SELECT COALESCE(MAX(place), 0) + 1 FROM source), ?2) \
+             ON CONFLICT DO UPDATE SET title = ?2",
+            params![url.as_str(), title],
+        )?;
+        keep(t, &url, &title, &entries, &validators, now)
+    })
+}
+
+/// Removes a source; subscriptions stay.
+pub(crate) fn remove(database: &Database, text: &str) -> Result<(), Problem> {
+    let url = address(text).map_or_else(|_| text.to_owned(), String::from);
+    if database.run("DELETE FROM source WHERE url = ?1", [&url])? == 0 {
+        return Err(not_found(
+            format!("There is no source {}.", livepc_format::text::line(text, 200)),
+            "“livepc source list” shows them.",
+        ));
+    }
+    Ok(())
+}
+
+/// Asks all sources again; true if anything has changed. A source that cannot be read keeps its entries.
+pub(crate) async fn refresh(database: &Database, client: &Client, now: Timestamp) -> Result<bool, Problem> {
+    let known = database.all("SELECT url, etag, last_modified FROM source", [], |row| {
+        Ok((
+            row.get::<_, String>(0)?,
+            Validators {
+                etag: row.get(1)?,
+                last_modified: row.get(2)?,
+            },
+        ))
+    })?;
+    let mut changed = false;
+    for (text, validators) in known {
+        let Ok(url) = Url::parse(&text) else { continue };
+        match fetch(client, &url, Some(&validators)).await {
+            Ok(Some((title, entries, validators))) => {
+                database.change(|t| keep(t, &url, &title, &entries, &validators, now))?;
+                changed = true;
+            }
+            Ok(None) => {
+                let sql = "UPDATE source SET checked = ?2, problem = NULL WHERE url = ?1";
+                database.run(sql, params![text, now.to_string()])?;
+            }
+            Err(problem) => {
+                let json = serde_json::to_string(&problem).unwrap_or_default();
+                database.run(
+                    "UPDATE source SET problem = ?2 WHERE url = ?1",
+                    params![text, json],
+                )?;
+                changed = true;
+            }
+        }
+    }
+    Ok(changed)
+}
+
+type Read = (String, Vec<CatalogEntry>, Validators);
+
+async fn fetch(client: &Client, url: &Url, known: Option<&Validators>) -> Result<Option<Read>, Problem> {
+    let document = client
+        .document(url, limits::CATALOG_BYTES, known)
+        .await
+        .map_err(|e| of_transfer(&e))?;
+    let Document::New {
+        bytes,
+        validators,
+        url: found,
+    } = document
+    else {
+        return Ok(None);
+    };
+    let (title, entries) = match feed::read(&bytes, &found).map_err(|e| of_format(&e))? {
+        Source::Catalog(catalog) => (catalog.title, catalog.entries),
+        // One LivePC's feed is a Library of one.
+        Source::Feed(feed) => {
+            let entry = CatalogEntry {
+                title: feed.title.clone(),
+                summary: feed.summary,
+                description: String::new(),
+                publisher: feed.publisher,
+                feed: url.clone(),
+                thumbnail: feed.logo,
+                categories: feed.categories,
+                guest_os: None,
+                updated: feed.updated,
+                boot_ready_bytes: None,
+                full_bytes: None,
+            };
+            (feed.title, vec![entry])
+        }
+    };
+    Ok(Some((title, entries, validators)))
+}
+
+fn keep(
+    t: &rusqlite::Transaction<'_>,
+    url: &Url,
+    title: &str,
+    entries: &[CatalogEntry],
+    validators: &Validators,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    t.execute(
+        "UPDATE source SET title = ?2, etag = ?3, last_modified = ?4, checked = ?5, problem = NULL WHERE url = ?1",
+        params![url.as_str(), title, validators.etag, validators.last_modified, now.to_string()],
+    )?;
+    t.execute("DELETE FROM entry WHERE source = ?1", [url.as_str()])?;
+    let mut insert = t.prepare("INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    for (place, entry) in entries.iter().enumerate() {
+        let words = [
+            &entry.title,
+            &entry.summary,
+            &entry.publisher,
+            &entry.categories.join(" "),
+        ]
+        .map(|text| text.to_lowercase())
+        .join("\n");
+        let kept = to_library(entry, url);
+        let data = serde_json::to_string(&kept).unwrap_or_default();
+        insert.execute(params![url.as_str(), place, entry.feed.as_str(), data, words])?;
+    }
+    Ok(())
+}
+
+fn to_library(entry: &CatalogEntry, source: &Url) -> LibraryEntry {
+    LibraryEntry {
+        feed_url: entry.feed.to_string(),
+        title: entry.title.clone(),
+        summary: entry.summary.clone(),
+        description: entry.description.clone(),
+        publisher: entry.publisher.clone(),
+        categories: entry.categories.clone(),
+        guest_os: entry
+            .guest_os
+            .map(|os| crate::words::word(&os))
+            .unwrap_or_default(),
+        boot_ready_bytes: entry.boot_ready_bytes,
+        full_bytes: entry.full_bytes,
+        source: source.to_string(),
+        subscribed: None,
+    }
+}
+
+/// The sources, in the order in which they were added.
+pub(crate) fn sources(database: &Database) -> Result<Vec<SourceStatus>, Problem> {
+    let sql = "SELECT url, title, checked, problem, (SELECT COUNT(*) FROM entry WHERE source = url) FROM source \
+               ORDER BY place";
+    database.all(sql, [], |row| {
+        Ok(SourceStatus {
+            url: row.get(0)?,
+            title: row.get(1)?,
+            checked: row
+                .get::<_, Option<String>>(2)?
+                .and_then(|text| text.parse().ok()),
+            problem: row
+                .get::<_, Option<String>>(3)?
+                .and_then(|text| serde_json::from_str(&text).ok()),
+            entries: row.get(4)?,
+        })
+    })
+}
+
+/// The entries that have all words of `text`, by title, each feed once; and how many entries there are in all.
+pub(crate) fn search(database: &Database, text: &str) -> Result<(Vec<LibraryEntry>, u64), Problem> {
+    if text.len() > 1000 {
+        return Err(Problem::new(
+            Code::Usage,
+            "The search is too long.",
+            "Use fewer words.",
+        ));
+    }
+    let words: Vec<String> = text
+        .to_lowercase()
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    let sql = "SELECT e.data, e.words, s.id FROM entry e JOIN source ON source.url = e.source \
+               LEFT JOIN subscription s ON s.feed_url = e.feed_url GROUP BY e.feed_url \
+               HAVING source.place = MIN(source.place)";
+    let rows = database.all(sql, [], |row| {
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, Option<String>>(2)?,
+        ))
+    })?;
+    let total = rows.len() as u64;
+    let mut found: Vec<LibraryEntry> = rows
+        .into_iter()
+        .filter(|(_, text, _)| words.iter().all(|word| text.contains(word)))
+        .filter_map(|(data, _, subscribed)| {
+            let entry: LibraryEntry = serde_json::from_str(&data).ok()?;
+            Some(LibraryEntry { subscribed, ..entry })
+        })
+        .collect();
+    found.sort_by_cached_key(|entry| entry.title.to_lowercase());
+    Ok((found, total))
+}

@@ -1,0 +1,97 @@
+//! What the layers below report, told as problems: a code, what happened, what to do next.
+
+use livepc_format::FormatError;
+use livepc_protocol::{Code, Problem};
+use livepc_store::StoreError;
+use livepc_transfer::TransferError;
+
+/// The hint for data that a signature or digest refuses.
+pub(crate) const DO_NOT_TRUST: &str =
+    "Nothing was changed here. Ask the publisher by another way than this server before you go on.";
+
+/// A refusal for trust.
+pub(crate) fn untrusted(message: impl Into<String>) -> Problem {
+    Problem::new(Code::Trust, message, DO_NOT_TRUST)
+}
+
+/// Something that is not there.
+pub(crate) fn not_found(message: impl Into<String>, hint: impl Into<String>) -> Problem {
+    Problem::new(Code::NotFound, message, hint)
+}
+
+/// What went wrong with published data.
+pub(crate) fn of_format(error: &FormatError) -> Problem {
+    let message = format!("{error}.");
+    match error {
+        FormatError::WrongDigest { .. } | FormatError::BadSignature { .. } | FormatError::Foreign { .. } => {
+            untrusted(message)
+        }
+        FormatError::Newer { .. } => Problem::new(
+            Code::UpdateLivepc,
+            message,
+            "Install the newest LivePC, then try again.",
+        ),
+        _ => Problem::new(
+            Code::Failed,
+            message,
+            "Ask the publisher; what is already here still works.",
+        ),
+    }
+}
+
+/// What went wrong between here and a server.
+pub(crate) fn of_transfer(error: &TransferError) -> Problem {
+    let message = format!("{error}.");
+    match error {
+        TransferError::Digest { .. } => untrusted(message),
+        TransferError::Everywhere { tried, .. } => {
+            match tried.iter().find(|error| error.is_network()).or(tried.last()) {
+                Some(error) => Problem {
+                    message,
+                    ..of_transfer(error)
+                },
+                None => Problem::new(Code::Network, message, "Try again later."),
+            }
+        }
+        TransferError::DiskFull { .. } => Problem::new(
+            Code::DiskFull,
+            message,
+            "Free some space, then try again: what is already here is kept.",
+        ),
+        TransferError::NotFound { .. } => not_found(
+            message,
+            "Check the address, or ask the publisher whether it has moved.",
+        ),
+        TransferError::Sink { .. } | TransferError::Client { .. } => {
+            Problem::new(Code::Failed, message, "“livepc doctor” shows where the logs are.")
+        }
+        _ => Problem::new(
+            Code::Network,
+            message,
+            "Check the network, then try again; it goes on where it was. What is here works offline.",
+        ),
+    }
+}
+
+/// What went wrong with the store.
+pub(crate) fn of_store(error: &StoreError) -> Problem {
+    let message = format!("{error}.");
+    match error {
+        StoreError::DiskFull { .. } => Problem::new(
+            Code::DiskFull,
+            message,
+            "Free some space, then try again: what is already here is kept.",
+        ),
+        StoreError::Newer { .. } => Problem::new(
+            Code::UpdateLivepc,
+            message,
+            "Install the newest LivePC, then try again.",
+        ),
+        StoreError::InUse(_) => Problem::new(
+            Code::Busy,
+            message,
+            "Close the other program that uses this home.",
+        ),
+        _ => Problem::new(Code::Failed, message, "“livepc doctor” shows where the logs are."),
+    }
+}

@@ -1,0 +1,313 @@
+//! Recording a start: boots a packed release, straight from where it was published, and notes which pages it reads.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use livepc_disk::block::BlockDevice;
+use livepc_disk::nbd::{Exports, Listen, Server, Visibility};
+use livepc_disk::release::{Backend, BoxFuture, FetchError, Layout, ReleaseDisk, Trace};
+use livepc_format::index::ChunkTable;
+use livepc_format::manifest::Content;
+use livepc_format::{Head, Keys, Manifest, PackId, limits, paths};
+use livepc_hypervisor::{
+    DiskSpec, Display, Hypervisor, MachineEvent, MachineSpec, Overlay, Qemu, Search, Serial,
+};
+use livepc_protocol::{Code, Problem};
+use livepc_publish::{BootTrace, TraceRead};
+use livepc_store::Store;
+use livepc_transfer::{Client, Config, Fetcher, Limits, Origin, Priority};
+use regex::bytes::Regex;
+use url::Url;
+
+use crate::agent::sink;
+use crate::problems::{of_format, of_store, of_transfer};
+use crate::runner::of_hypervisor;
+
+/// How a start is recorded.
+#[derive(Clone, Debug)]
+pub struct RecordOptions {
+    /// The folder that the release was published to.
+    pub folder: Url,
+    /// The release.
+    pub sequence: u64,
+    /// What the serial port says when the start is over: a regular expression.
+    pub until: Option<String>,
+    /// How long the start may take.
+    pub limit: Duration,
+    /// The `qemu-system-*` program, if it is not to be looked for.
+    pub qemu: Option<PathBuf>,
+}
+
+/// Boots the release headless until the serial line matches (or, without a pattern, for the time limit), and gives the
+/// pages that were read, in order.
+///
+/// # Errors
+/// What keeps it from starting, and [`Code::Failed`] if the line never came.
+pub async fn record(options: &RecordOptions) -> Result<BootTrace, Problem> {
+    let work =
+        tempfile::tempdir().map_err(|e| Problem::io("A folder for the recording cannot be made", &e))?;
+    let pattern = options.until.as_deref().map(Regex::new).transpose();
+    let pattern = pattern.map_err(|e| {
+        Problem::new(
+            Code::Usage,
+            format!("The pattern cannot be read: {e}."),
+            "It is a regular expression.",
+        )
+    })?;
+    let source = Source::open(options, work.path()).await?;
+    let recorder = Arc::new(Recorder::default());
+    let mut exports = Exports::new();
+    for (number, disk) in source.manifest.disks.iter().enumerate() {
+        let Content::Published { regions, index, .. } = &disk.content else {
+            continue;
+        };
+        let layout = Layout {
+            number: number as u32,
+            size: disk.size,
+            regions: regions.clone(),
+            root: *index,
+            boot_map: None,
+        };
+        let trace: Arc<dyn Trace> = recorder.clone();
+        let device: Arc<dyn BlockDevice> = Arc::new(ReleaseDisk::new(
+            layout,
+            source.store.reader(),
+            source.clone(),
+            Some(trace),
+        ));
+        exports
+            .add(disk.role.clone(), device, Visibility::Listed)
+            .map_err(|e| Problem::new(Code::Failed, e.to_string(), ""))?;
+    }
+    let server = Server::start(&listen(work.path()), exports).await.map_err(|e| {
+        Problem::new(
+            Code::Failed,
+            format!("The disks cannot be served: {e}."),
+            "Try again.",
+        )
+    })?;
+    let booted = boot(options, &source.manifest, &server, work.path(), pattern.as_ref()).await;
+    server.shutdown().await;
+    booted?;
+    Ok(BootTrace {
+        reads: std::mem::take(&mut *recorder.0.lock().unwrap_or_else(PoisonError::into_inner)),
+    })
+}
+
+#[cfg(unix)]
+fn listen(folder: &Path) -> Listen {
+    Listen::Unix(folder.join("disks"))
+}
+
+#[cfg(windows)]
+fn listen(_: &Path) -> Listen {
+    Listen::Loopback
+}
+
+async fn boot(
+    options: &RecordOptions,
+    manifest: &Manifest,
+    server: &Server,
+    work: &Path,
+    pattern: Option<&Regex>,
+) -> Result<(), Problem> {
+    let search = Search::of_system(options.qemu.clone());
+    let qemu = Qemu::find(&search, manifest.machine.architecture)
+        .await
+        .map_err(|e| of_hypervisor(&e))?;
+    let mut disks = Vec::new();
+    for disk in &manifest.disks {
+        let published = matches!(disk.content, Content::Published { .. });
+        let overlay = work.join(format!("{}.qcow2", disk.role));
+        qemu.create_overlay(&overlay, disk.size)
+            .await
+            .map_err(|e| of_hypervisor(&e))?;
+        disks.push(DiskSpec {
+            role: disk.role.clone(),
+            controller: disk.controller,
+            size: disk.size,
+            base: published.then(|| crate::runner::base(server.address(), &disk.role)),
+            overlay: Overlay::Qcow2(overlay),
+            complete: true,
+        });
+    }
+    let serial = work.join("serial.log");
+    let spec = MachineSpec {
+        name: &manifest.title,
+        machine: &manifest.machine,
+        disks,
+        display: Display::None,
+        serial: Some(Serial {
+            log: Some(serial.clone()),
+            console: None,
+        }),
+        uefi_variables: &work.join("uefi.vars"),
+        run_dir: &work.join("q"),
+        log: &work.join("qemu.log"),
+    };
+    let mut running = qemu.start(spec).await.map_err(|e| of_hypervisor(&e))?;
+    let control = running.control().clone();
+    let matched = async {
+        // A serial port's file grows without telling anybody.
+        let mut look = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            look.tick().await;
+            let said = tokio::fs::read(&serial).await.unwrap_or_default();
+            if pattern.is_some_and(|pattern| pattern.is_match(&said)) {
+                return;
+            }
+        }
+    };
+    let ended = async {
+        while let Some(event) = running.next_event().await {
+            if let MachineEvent::Ended(ended) = event {
+                return ended;
+            }
+        }
+        control.ended().await
+    };
+    let over = tokio::select! {
+        () = matched => Ok(()),
+        ended = ended => Err(format!("the machine ended before its start was over: {}", ended.last_lines.join(" "))),
+        () = tokio::time::sleep(options.limit) => match pattern {
+            Some(pattern) => Err(format!("“{pattern}” did not appear on the serial port in {} s", options.limit.as_secs())),
+            None => Ok(()),
+        },
+    };
+    let _ = control.quit().await;
+    over.map_err(|why| {
+        Problem::new(
+            Code::Failed,
+            format!("The start could not be recorded: {why}."),
+            "Check that the guest writes to its first serial port, and what --boot-until looks for.",
+        )
+    })
+}
+
+/// Notes reads.
+#[derive(Default)]
+struct Recorder(Mutex<Vec<TraceRead>>);
+
+impl Trace for Recorder {
+    fn read(&self, disk: u32, region: u32, page: u64, pages: u32) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(TraceRead {
+                disk,
+                region,
+                page,
+                pages,
+            });
+    }
+}
+
+/// A published release, read through a store of its own that is thrown away.
+struct Source {
+    manifest: Manifest,
+    origin: Arc<Origin>,
+    client: Client,
+    fetcher: Fetcher,
+    store: Arc<Store>,
+}
+
+impl Source {
+    async fn open(options: &RecordOptions, work: &Path) -> Result<Arc<Self>, Problem> {
+        let client = Client::new(Config::default()).map_err(|e| of_transfer(&e))?;
+        let origin = Arc::new(Origin::new([options.folder.clone()]));
+        let get = async |path: &str, limit| {
+            let url = origin.urls(path).next().unwrap_or_else(|| options.folder.clone());
+            match client
+                .document(&url, limit, None)
+                .await
+                .map_err(|e| of_transfer(&e))?
+            {
+                livepc_transfer::Document::New { bytes, .. } => Ok(bytes),
+                livepc_transfer::Document::NotModified => Err(Problem::new(
+                    Code::Failed,
+                    format!("{url} cannot be read."),
+                    "Publish it again.",
+                )),
+            }
+        };
+        let keys = Keys::open(&get(paths::KEYS, limits::KEYS_BYTES).await?).map_err(|e| of_format(&e))?;
+        let head =
+            Head::open(&get(paths::HEAD, limits::HEAD_BYTES).await?, &keys).map_err(|e| of_format(&e))?;
+        let release = head.release(options.sequence).ok_or_else(|| {
+            crate::problems::not_found(
+                format!("There is no release {}.", options.sequence),
+                "Publish it first.",
+            )
+        })?;
+        let bytes = client
+            .verified(
+                &origin,
+                &paths::manifest(&release.manifest),
+                &release.manifest,
+                limits::MANIFEST_BYTES,
+            )
+            .await
+            .map_err(|e| of_transfer(&e))?;
+        let manifest = Manifest::open(&bytes, head.livepc, release).map_err(|e| of_format(&e))?;
+        let store = Arc::new(Store::open(work.join("store")).map_err(|e| of_store(&e))?);
+        let fetcher = Fetcher::new(client.clone(), sink(&store), Limits::default());
+        Ok(Arc::new(Self {
+            manifest,
+            origin,
+            client,
+            fetcher,
+            store,
+        }))
+    }
+
+    async fn object(&self, digest: livepc_format::Digest, limit: u64) -> Result<Vec<u8>, Problem> {
+        if let Some(bytes) = self
+            .store
+            .reader()
+            .object(&digest, limit)
+            .map_err(|e| of_store(&e))?
+        {
+            return Ok(bytes);
+        }
+        let bytes = self
+            .client
+            .verified(&self.origin, &paths::object(&digest), &digest, limit)
+            .await
+            .map_err(|e| of_transfer(&e))?;
+        self.store.put_object(&digest, &bytes).map_err(|e| of_store(&e))?;
+        Ok(bytes.to_vec())
+    }
+}
+
+fn failed(problem: Problem) -> FetchError {
+    FetchError::Io(std::io::Error::other(problem))
+}
+
+impl Backend for Source {
+    fn fetch(&self, pack: PackId, first_page: u32, pages: u32) -> BoxFuture<'_, Result<(), FetchError>> {
+        Box::pin(async move {
+            let table = self.object(pack.0, ChunkTable::MAX_BYTES).await.map_err(failed)?;
+            let table = ChunkTable::open(&table, pack).map_err(|e| failed(of_format(&e)))?;
+            let chunks = table.covering(first_page, pages);
+            let fetched = self
+                .fetcher
+                .fetch(&self.origin, pack, chunks, Priority::Demand)
+                .await;
+            fetched.map(drop).map_err(|e| failed(of_transfer(&e)))
+        })
+    }
+
+    fn object(&self, object: livepc_format::index::ObjectRef) -> BoxFuture<'_, Result<(), FetchError>> {
+        Box::pin(async move {
+            Source::object(self, object.digest, object.stored)
+                .await
+                .map(drop)
+                .map_err(failed)
+        })
+    }
+
+    fn read_ahead(&self, _: PackId, _: u32, _: u32) {
+        // A local folder has no latency to hide, and what nobody reads is not part of a start.
+    }
+}

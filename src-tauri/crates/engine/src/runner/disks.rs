@@ -1,0 +1,150 @@
+//! The disks of a machine: the release's, served and under an overlay, and the subscriber's own.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use livepc_disk::block::BlockDevice;
+use livepc_disk::nbd::{Address, Exports, Listen, Server, Visibility};
+use livepc_format::manifest::Content;
+use livepc_hypervisor::{Base, DiskSpec, Hypervisor, Overlay};
+use livepc_protocol::{Code, Home, Problem};
+
+use super::of_hypervisor;
+use crate::serve::Release;
+
+/// Bytes that a hypervisor reads when it attaches a disk: they must be here before, since it does nothing else meanwhile.
+const FIRST: u32 = 64 << 10;
+
+/// The NBD server of a machine, and the names of its exports by disk.
+pub(super) struct ServedDisks {
+    pub(super) server: Server,
+    names: Vec<Option<String>>,
+}
+
+/// Serves all published disks of a release, under names that cannot be guessed.
+pub(super) async fn serve(home: &Home, id: &str, release: &Release) -> Result<ServedDisks, Problem> {
+    let mut exports = Exports::new();
+    let mut names = Vec::new();
+    for disk in &release.manifest.disks {
+        if matches!(disk.content, Content::User { .. }) {
+            names.push(None);
+            continue;
+        }
+        let device = release.disk(&disk.role, None)?;
+        let len = FIRST.min(u32::try_from(disk.size).unwrap_or(FIRST));
+        first_sectors(&*device, len).await?;
+        let name = unguessable()?;
+        exports
+            .add(name.clone(), device as Arc<dyn BlockDevice>, Visibility::Hidden)
+            .map_err(|e| Problem::new(Code::Failed, format!("{e}."), ""))?;
+        names.push(Some(name));
+    }
+    let server = Server::start(&listen(home, id)?, exports).await.map_err(|e| {
+        Problem::new(
+            Code::Failed,
+            format!("The disks cannot be served: {e}."),
+            "Try again.",
+        )
+    })?;
+    Ok(ServedDisks { server, names })
+}
+
+async fn first_sectors(device: &impl BlockDevice, len: u32) -> Result<(), Problem> {
+    match device.read(0, len).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Problem::new(
+            Code::Network,
+            format!("The beginning of the disk cannot be read: {error}."),
+            "Check the network, then start it again.",
+        )),
+    }
+}
+
+#[cfg(unix)]
+fn listen(home: &Home, id: &str) -> Result<Listen, Problem> {
+    Ok(Listen::Unix(home.machine_sockets(id)?.join("disks")))
+}
+
+#[cfg(windows)]
+fn listen(_: &Home, _: &str) -> Result<Listen, Problem> {
+    Ok(Listen::Loopback)
+}
+
+/// 128 random bits as text.
+fn unguessable() -> Result<String, Problem> {
+    let mut bits = [0; 16];
+    getrandom::fill(&mut bits).map_err(|e| Problem::new(Code::Failed, format!("{e}."), "Try again."))?;
+    Ok(format!("{:032x}", u128::from_le_bytes(bits)))
+}
+
+/// What the hypervisor is told of the disks. The overlays are made anew: the system disk is clean at each cold start.
+pub(super) async fn attach(
+    hypervisor: &dyn Hypervisor,
+    folder: &Path,
+    release: &Release,
+    served: &ServedDisks,
+) -> Result<Vec<DiskSpec>, Problem> {
+    let mut specs = Vec::new();
+    for (disk, name) in release.manifest.disks.iter().zip(&served.names) {
+        let (base, overlay) = match name {
+            Some(name) => {
+                let overlay = folder.join(format!("{}.qcow2", disk.role));
+                remove(&overlay)?;
+                hypervisor
+                    .create_overlay(&overlay, disk.size)
+                    .await
+                    .map_err(|e| of_hypervisor(&e))?;
+                (Some(base(served.server.address(), name)), Overlay::Qcow2(overlay))
+            }
+            None => (None, Overlay::Raw(own_disk(folder, &disk.role, disk.size)?)),
+        };
+        specs.push(DiskSpec {
+            role: disk.role.clone(),
+            controller: disk.controller,
+            size: disk.size,
+            complete: release.opened.complete || base.is_none(),
+            base,
+            overlay,
+        });
+    }
+    Ok(specs)
+}
+
+fn remove(overlay: &Path) -> Result<(), Problem> {
+    match std::fs::remove_file(overlay) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Problem::io(
+            "The last session's overlay cannot be removed",
+            &error,
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// The subscriber's own disk: made empty at the first start, then kept.
+fn own_disk(folder: &Path, role: &str, size: u64) -> Result<std::path::PathBuf, Problem> {
+    let path = folder.join(format!("{role}.raw"));
+    if !path.exists() {
+        let unfinished = folder.join(format!("{role}.raw.new"));
+        File::create(&unfinished)
+            .and_then(|file| file.set_len(size).and_then(|()| file.sync_all()))
+            .and_then(|()| std::fs::rename(&unfinished, &path))
+            .map_err(|e| Problem::io("The machine's own disk cannot be made", &e))?;
+    }
+    Ok(path)
+}
+
+pub(crate) fn base(address: &Address, export: &str) -> Base {
+    match address {
+        #[cfg(unix)]
+        Address::Unix(socket) => Base::NbdUnix {
+            socket: socket.clone(),
+            export: export.to_owned(),
+        },
+        Address::Tcp(address) => Base::NbdTcp {
+            host: address.ip().to_string(),
+            port: address.port(),
+            export: export.to_owned(),
+        },
+    }
+}

@@ -1,0 +1,217 @@
+//! The running machine: what it tells, what it is asked, and what happens when its data is late.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use livepc_hypervisor::{
+    Control, DiskSpec, End, Ended, Hypervisor, MachineEvent, MachineSpec, Running, Serial, StallCause,
+};
+use livepc_protocol::{Answer, Code, Display, MachineState, Problem, Request, RunnerState};
+use tokio::sync::Notify;
+
+use super::{RunnerOptions, of_hypervisor, state_of};
+use crate::backend::AgentLink;
+use crate::serve::Release;
+use crate::server::{Answers, misplaced};
+
+/// How long the last reports may take before the runner ends.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+pub(super) struct Machine {
+    options: RunnerOptions,
+    control: Control,
+    running: tokio::sync::Mutex<Running>,
+    state: Mutex<RunnerState>,
+    retry: Notify,
+    link: AgentLink,
+}
+
+impl Machine {
+    pub(super) async fn start(
+        options: &RunnerOptions,
+        hypervisor: Arc<dyn Hypervisor>,
+        release: &Release,
+        disks: Vec<DiskSpec>,
+        run_dir: PathBuf,
+        link: AgentLink,
+    ) -> Result<Arc<Self>, Problem> {
+        let folder = options.home.machine(&options.id);
+        let serial = options.serial.as_ref().map(std::path::absolute).transpose();
+        let serial = serial.map_err(|e| Problem::io("The serial port's file cannot be used", &e))?;
+        let console = console(&run_dir);
+        let spec = MachineSpec {
+            name: &release.manifest.title,
+            machine: &release.manifest.machine,
+            disks,
+            display: match options.display {
+                Display::Window => livepc_hypervisor::Display::Window,
+                Display::None => livepc_hypervisor::Display::None,
+            },
+            serial: Some(Serial { log: serial, console }),
+            uefi_variables: &folder.join("uefi.vars"),
+            run_dir: &run_dir,
+            log: &folder.join("qemu.log"),
+        };
+        let running = hypervisor.start(spec).await.map_err(|e| of_hypervisor(&e))?;
+        Ok(Arc::new(Self {
+            options: options.clone(),
+            control: running.control().clone(),
+            running: tokio::sync::Mutex::new(running),
+            state: Mutex::new(state_of(options, MachineState::Running, None)),
+            retry: Notify::new(),
+            link,
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, RunnerState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and tells the agent.
+    async fn set(&self, state: MachineState, problem: Option<Problem>) {
+        let now = state_of(&self.options, state, problem);
+        tracing::info!(state = ?now.state, problem = now.problem.as_ref().map(|p| &p.message), "the machine");
+        *self.state() = now.clone();
+        // An agent that is away asks for the state when it comes back.
+        let told = self.link.call(Request::RunnerReport { state: now });
+        let _ = tokio::time::timeout(FAREWELL, told).await;
+    }
+
+    /// Follows the machine until it ends.
+    pub(super) async fn watch(&self, release: &Release) {
+        let mut running = self.running.lock().await;
+        let mut stalled = false;
+        loop {
+            let event = tokio::select! {
+                event = running.next_event() => event,
+                () = self.data_is_back(release, stalled), if stalled => {
+                    stalled = false;
+                    if let Err(error) = self.control.resume().await {
+                        tracing::warn!("the machine does not go on: {error}");
+                        stalled = true;
+                    }
+                    continue;
+                }
+            };
+            match event {
+                Some(MachineEvent::Stalled(stall)) => {
+                    stalled = true;
+                    let problem = match stall.cause {
+                        StallCause::Read => release.backend.trouble().borrow().clone().unwrap_or_else(|| {
+                            Problem::new(
+                                Code::Network,
+                                "The machine waits for data that has not arrived.",
+                                "It goes on by itself when the data is here. Check the network.",
+                            )
+                        }),
+                        StallCause::NoSpace => Problem::new(
+                            Code::DiskFull,
+                            "There is no space left for what the machine writes.",
+                            "Free some space, then choose Retry: nothing is lost.",
+                        ),
+                        StallCause::Write => Problem::new(
+                            Code::Failed,
+                            format!("What the machine writes cannot be kept: {}.", stall.message),
+                            "Look at the disk, then choose Retry.",
+                        ),
+                    };
+                    self.set(MachineState::Stalled, Some(problem)).await;
+                }
+                Some(MachineEvent::Started | MachineEvent::Resumed) => {
+                    stalled = false;
+                    self.set(MachineState::Running, None).await;
+                }
+                Some(MachineEvent::PowerdownRequested) => self.set(MachineState::Stopping, None).await,
+                Some(MachineEvent::Paused) => {}
+                Some(MachineEvent::Ended(ended)) => {
+                    let (state, problem) = how(&ended);
+                    self.set(state, problem).await;
+                    return;
+                }
+                None => return,
+            }
+        }
+    }
+
+    /// Waits until a stalled machine may go on: its data is here, or somebody says so.
+    async fn data_is_back(&self, release: &Release, _stalled: bool) {
+        let waits_for_data = !matches!(
+            self.control.status(),
+            livepc_hypervisor::Status::Stalled(stall) if stall.cause != StallCause::Read
+        );
+        tokio::select! {
+            () = self.retry.notified() => {}
+            () = release.backend.caught_up(), if waits_for_data => {}
+        }
+    }
+
+    async fn stop(&self, force: bool, timeout: u64) -> Result<(), Problem> {
+        if force {
+            return self.control.quit().await.map(drop).map_err(|e| of_hypervisor(&e));
+        }
+        if self.state().state == MachineState::Stalled {
+            return Err(Problem::new(
+                Code::Busy,
+                "The machine is paused because its data has not arrived, so its guest cannot shut down.",
+                "Wait for the network, or stop it with --force: what it has not written is lost then.",
+            ));
+        }
+        self.control.powerdown().await.map_err(|e| of_hypervisor(&e))?;
+        let ended = tokio::time::timeout(Duration::from_secs(timeout), self.control.ended()).await;
+        ended.map(drop).map_err(|_| {
+            Problem::new(
+                Code::Busy,
+                format!("The guest has not shut down within {timeout} seconds."),
+                "Stop it inside its window, or with --force: what it has not written is lost then.",
+            )
+        })
+    }
+}
+
+impl Answers for Machine {
+    async fn answer(self: Arc<Self>, request: Request) -> Result<Answer, Problem> {
+        match request {
+            Request::RunnerStatus => {}
+            Request::RunnerStop { force, timeout } => self.stop(force, timeout).await?,
+            Request::RunnerRetry => {
+                self.retry.notify_one();
+                return Ok(Answer::Done);
+            }
+            _ => return Err(misplaced()),
+        }
+        let state = self.state().clone();
+        Ok(Answer::Runner { state })
+    }
+}
+
+fn how(ended: &Ended) -> (MachineState, Option<Problem>) {
+    match ended.end {
+        End::Guest | End::Quit => (MachineState::Stopped, None),
+        End::Crashed => {
+            let said = ended
+                .last_lines
+                .last()
+                .map(|line| format!(" It said: {line}"))
+                .unwrap_or_default();
+            let problem = Problem::new(
+                Code::Hypervisor,
+                format!("QEMU ended unexpectedly.{said}"),
+                "Start the machine again; “livepc logs” shows more.",
+            );
+            (MachineState::Failed, Some(problem))
+        }
+    }
+}
+
+/// Where the guest's serial port can be typed into, for tests and for those who look for faults.
+#[cfg(unix)]
+fn console(run_dir: &std::path::Path) -> Option<PathBuf> {
+    Some(run_dir.with_file_name("console"))
+}
+
+/// A pipe would keep the machine from starting until somebody opens it.
+#[cfg(windows)]
+fn console(_: &std::path::Path) -> Option<PathBuf> {
+    None
+}

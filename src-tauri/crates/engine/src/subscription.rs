@@ -1,0 +1,359 @@
+//! Subscriptions as the state database keeps them: what is pinned, what was accepted, and which release is in use.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use livepc_format::feed::Feed;
+use livepc_format::{Digest, Fingerprint, Head, Keys, LivePcId, Release};
+use livepc_protocol::{Code, Problem};
+use livepc_transfer::{Origin, Validators};
+use rusqlite::{Row, params};
+use url::Url;
+
+use crate::database::Database;
+use crate::problems::{not_found, of_format, untrusted};
+use crate::published::{Known, Published};
+use crate::trust::{Accepted, Pinned};
+
+/// A subscription.
+#[derive(Clone, Debug)]
+pub(crate) struct Subscription {
+    pub(crate) id: String,
+    pub(crate) livepc: LivePcId,
+    pub(crate) feed_url: Url,
+    pub(crate) head_url: Url,
+    pub(crate) title: String,
+    pub(crate) summary: String,
+    pub(crate) publisher: String,
+    pub(crate) guest_os: String,
+    pub(crate) keys: Keys,
+    pub(crate) head: Head,
+    pub(crate) known: Known,
+    pub(crate) in_use: Option<u64>,
+    pub(crate) checked: Option<Timestamp>,
+    pub(crate) last_used: Option<Timestamp>,
+    /// Why the feed could not be read or accepted lately.
+    pub(crate) problem: Option<Problem>,
+    /// How the machine ended last: a problem, if it should not have.
+    pub(crate) outcome: Option<Problem>,
+}
+
+/// The channel that is followed.
+pub(crate) const CHANNEL: &str = "stable";
+
+impl Subscription {
+    /// The newest release that may be used.
+    pub(crate) fn newest(&self) -> Option<&Release> {
+        self.head.newest(CHANNEL)
+    }
+
+    /// The release with this sequence, or the newest one.
+    pub(crate) fn release(&self, sequence: Option<u64>) -> Result<&Release, Problem> {
+        let found = match sequence {
+            Some(sequence) => self.head.release(sequence),
+            None => self.newest(),
+        };
+        found.ok_or_else(|| match sequence {
+            Some(sequence) => not_found(
+                format!("“{}” has no release {sequence}.", self.id),
+                format!("“livepc show {}” lists its releases.", self.id),
+            ),
+            None => not_found(
+                format!("“{}” has no release that may be used.", self.id),
+                "Its publisher has withdrawn all of them, or published none yet.",
+            ),
+        })
+    }
+
+    /// Where its files lie.
+    pub(crate) fn origin(&self) -> Origin {
+        Origin::of_head(&self.head_url, &self.head.mirrors)
+    }
+
+    /// The name of a release in the chunk store.
+    pub(crate) fn key(&self, sequence: u64) -> String {
+        format!("{}-{sequence}", self.livepc)
+    }
+}
+
+const COLUMNS: &str = "id, livepc, feed_url, head_url, title, summary, publisher, guest_os, keys, head, feed_etag, \
+                       feed_modified, head_etag, head_modified, in_use, checked, last_used, problem, outcome";
+
+/// All subscriptions, by title.
+pub(crate) fn all(database: &Database) -> Result<Vec<Subscription>, Problem> {
+    let rows = database.all(
+        &format!("SELECT {COLUMNS} FROM subscription ORDER BY title COLLATE NOCASE, id"),
+        [],
+        |row| Ok(read(row)),
+    )?;
+    rows.into_iter().collect()
+}
+
+/// The subscription that `id` names: its id, a unique prefix of it, or the feed's URL.
+pub(crate) fn find(database: &Database, id: &str) -> Result<Subscription, Problem> {
+    let mut all = all(database)?;
+    if let Some(place) = all.iter().position(|s| s.id == id || s.feed_url.as_str() == id) {
+        return Ok(all.swap_remove(place));
+    }
+    let mut matches: Vec<usize> = (0..all.len())
+        .filter(|&i| !id.is_empty() && all[i].id.starts_with(id))
+        .collect();
+    match (matches.pop(), matches.is_empty()) {
+        (Some(place), true) => Ok(all.swap_remove(place)),
+        (Some(_), false) => Err(Problem::new(
+            Code::Usage,
+            format!("“{id}” is the beginning of several ids."),
+            "Give more of the id; “livepc list” shows them.",
+        )),
+        (None, _) => Err(not_found(
+            format!(
+                "There is no subscription “{}”.",
+                livepc_format::text::line(id, 80)
+            ),
+            "“livepc list” shows the subscriptions.",
+        )),
+    }
+}
+
+/// Subscribes to what was looked at, if its key has the confirmed fingerprint; gives the id. A LivePC that is
+/// subscribed already keeps its id.
+pub(crate) fn add(
+    database: &Database,
+    feed_url: &Url,
+    published: &Published,
+    fingerprint: &Fingerprint,
+    now: Timestamp,
+) -> Result<String, Problem> {
+    let actual = published.keys.root.fingerprint();
+    if actual != *fingerprint {
+        return Err(untrusted(format!(
+            "The publisher's key has the fingerprint {actual}, not {fingerprint}."
+        )));
+    }
+    let livepc = published.keys.livepc();
+    let existing = database.one(
+        "SELECT id FROM subscription WHERE livepc = ?1",
+        [livepc.to_string()],
+        |row| row.get::<_, String>(0),
+    )?;
+    if let Some(id) = existing {
+        accept(database, &id, published, now)?;
+        return Ok(id);
+    }
+    let Some(feed) = &published.feed else {
+        return Err(untrusted("The feed is not there."));
+    };
+    let taken: Vec<String> = database.all("SELECT id FROM subscription", [], |row| row.get(0))?;
+    let name = &published.keys.name;
+    let id = (1..)
+        .map(|n| {
+            if n == 1 {
+                name.clone()
+            } else {
+                format!("{name}-{n}")
+            }
+        })
+        .find(|id| !taken.contains(id))
+        .unwrap_or_else(|| livepc.to_string());
+    database.change(|t| {
+        t.execute(
+            "INSERT INTO subscription (id, livepc, feed_url, head_url, title, summary, publisher, guest_os, keys, head, \
+             subscribed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', ?8, ?9, ?10)",
+            params![
+                id,
+                livepc.to_string(),
+                feed_url.as_str(),
+                published.head_url.as_str(),
+                feed.title,
+                feed.summary,
+                feed.publisher,
+                published.keys_bytes,
+                published.head_bytes,
+                now.to_string(),
+            ],
+        )?;
+        remember(t, &id, published, now)
+    })?;
+    Ok(id)
+}
+
+/// Accepts what a publisher's server says now, by the rules of `trust`, or says why not. Nothing changes then but the
+/// problem that is shown.
+pub(crate) fn accept(
+    database: &Database,
+    id: &str,
+    published: &Published,
+    now: Timestamp,
+) -> Result<Accepted, Problem> {
+    let subscription = find(database, id)?;
+    let seen = database.all(
+        "SELECT sequence, manifest FROM seen_release WHERE id = ?1",
+        [id],
+        |row| Ok((row.get::<_, u64>(0)?, row.get::<_, String>(1)?)),
+    )?;
+    let seen: BTreeMap<u64, Digest> = seen
+        .into_iter()
+        .filter_map(|(sequence, text)| Some((sequence, text.parse().ok()?)))
+        .collect();
+    let pinned = Pinned {
+        keys: subscription.keys,
+        head: subscription.head,
+        seen,
+    };
+    let accepted = pinned.accept(&published.keys, &published.head)?;
+    database.change(|t| {
+        t.execute(
+            "UPDATE subscription SET keys = ?2, head = ?3, head_url = ?4 WHERE id = ?1",
+            params![
+                id,
+                published.keys_bytes,
+                published.head_bytes,
+                published.head_url.as_str()
+            ],
+        )?;
+        if let Some(Feed {
+            title,
+            summary,
+            publisher,
+            ..
+        }) = &published.feed
+        {
+            t.execute(
+                "UPDATE subscription SET title = ?2, summary = ?3, publisher = ?4 WHERE id = ?1",
+                params![id, title, summary, publisher],
+            )?;
+        }
+        remember(t, id, published, now)
+    })?;
+    Ok(accepted)
+}
+
+/// Notes the releases that were seen, what to ask the server next time, and that asking worked.
+fn remember(
+    t: &rusqlite::Transaction<'_>,
+    id: &str,
+    published: &Published,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let Known { feed, head, .. } = &published.known;
+    t.execute(
+        "UPDATE subscription SET feed_etag = ?2, feed_modified = ?3, head_etag = ?4, head_modified = ?5, checked = ?6, \
+         problem = NULL WHERE id = ?1",
+        params![id, feed.etag, feed.last_modified, head.etag, head.last_modified, now.to_string()],
+    )?;
+    for release in &published.head.releases {
+        t.execute(
+            "INSERT OR IGNORE INTO seen_release VALUES (?1, ?2, ?3)",
+            params![id, release.sequence, release.manifest.to_string()],
+        )?;
+    }
+    Ok(())
+}
+
+/// Notes that the server was asked and had nothing new.
+pub(crate) fn unchanged(database: &Database, id: &str, now: Timestamp) -> Result<(), Problem> {
+    let sql = "UPDATE subscription SET checked = ?2, problem = NULL WHERE id = ?1";
+    database.run(sql, params![id, now.to_string()]).map(drop)
+}
+
+/// Notes why the server's word was not accepted.
+pub(crate) fn refused(database: &Database, id: &str, problem: &Problem) -> Result<(), Problem> {
+    database
+        .run(
+            "UPDATE subscription SET problem = ?2 WHERE id = ?1",
+            params![id, json(problem)],
+        )
+        .map(drop)
+}
+
+/// Notes that a release is in use from `now` on.
+pub(crate) fn used(database: &Database, id: &str, sequence: u64, now: Timestamp) -> Result<(), Problem> {
+    let sql = "UPDATE subscription SET in_use = ?2, last_used = ?3, outcome = NULL WHERE id = ?1";
+    database
+        .run(sql, params![id, sequence, now.to_string()])
+        .map(drop)
+}
+
+/// Notes how the machine ended.
+pub(crate) fn ended(database: &Database, id: &str, outcome: Option<&Problem>) -> Result<(), Problem> {
+    database
+        .run(
+            "UPDATE subscription SET outcome = ?2 WHERE id = ?1",
+            params![id, outcome.map(json)],
+        )
+        .map(drop)
+}
+
+/// Notes what a manifest says of the guest.
+pub(crate) fn describe(database: &Database, id: &str, guest_os: &str) -> Result<(), Problem> {
+    database
+        .run(
+            "UPDATE subscription SET guest_os = ?2 WHERE id = ?1",
+            params![id, guest_os],
+        )
+        .map(drop)
+}
+
+/// Ends a subscription.
+pub(crate) fn remove(database: &Database, id: &str) -> Result<(), Problem> {
+    database
+        .run("DELETE FROM subscription WHERE id = ?1", [id])
+        .map(drop)
+}
+
+fn json(problem: &Problem) -> String {
+    // A problem is three strings.
+    serde_json::to_string(problem).unwrap_or_default()
+}
+
+fn read(row: &Row<'_>) -> Result<Subscription, Problem> {
+    let broken = |why: String| {
+        Problem::new(
+            Code::Failed,
+            format!("LivePC's state is damaged: {why}."),
+            "Subscribe to it again.",
+        )
+    };
+    let get = |name: &str| row.get::<_, String>(name).map_err(|e| broken(e.to_string()));
+    let maybe = |name: &str| {
+        row.get::<_, Option<String>>(name)
+            .map_err(|e| broken(e.to_string()))
+    };
+    let bytes = |name: &str| row.get::<_, Vec<u8>>(name).map_err(|e| broken(e.to_string()));
+    let url = |name: &str| Url::parse(&get(name)?).map_err(|e| broken(e.to_string()));
+    let time = |name: &str| Ok(maybe(name)?.and_then(|text| text.parse::<Timestamp>().ok()));
+    let problem = |name: &str| Ok(maybe(name)?.and_then(|text| serde_json::from_str(&text).ok()));
+    // They are verified again each time: a state file that somebody edited earns no trust.
+    let keys = Keys::open(&bytes("keys")?).map_err(|e| of_format(&e))?;
+    let head = Head::open(&bytes("head")?, &keys).map_err(|e| of_format(&e))?;
+    let head_url = url("head_url")?;
+    let known = Known {
+        head_url: Some(head_url.clone()),
+        feed: Validators {
+            etag: maybe("feed_etag")?,
+            last_modified: maybe("feed_modified")?,
+        },
+        head: Validators {
+            etag: maybe("head_etag")?,
+            last_modified: maybe("head_modified")?,
+        },
+    };
+    Ok(Subscription {
+        id: get("id")?,
+        livepc: keys.livepc(),
+        feed_url: url("feed_url")?,
+        head_url,
+        title: get("title")?,
+        summary: get("summary")?,
+        publisher: get("publisher")?,
+        guest_os: get("guest_os")?,
+        keys,
+        head,
+        known,
+        in_use: row.get("in_use").map_err(|e| broken(e.to_string()))?,
+        checked: time("checked")?,
+        last_used: time("last_used")?,
+        problem: problem("problem")?,
+        outcome: problem("outcome")?,
+    })
+}

@@ -1,0 +1,209 @@
+//! What is accepted after what: the rules that make a pinned publisher's feed safe to follow.
+//!
+//! A head is ordered by (epoch, revision). Refused are: a head before one that was accepted; other content under the
+//! same revision; another manifest under a sequence that was seen; a newest sequence that goes down; keys that take back
+//! what earlier keys said. Expiry is shown, never refused: a server that is old is not an attack that could be told
+//! from a publisher on holiday.
+
+use std::collections::BTreeMap;
+
+use livepc_format::{Digest, Head, Keys};
+use livepc_protocol::Problem;
+
+use crate::problems::untrusted;
+
+/// What was accepted before.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned {
+    pub(crate) keys: Keys,
+    pub(crate) head: Head,
+    /// The manifest of every release that was ever seen, by sequence.
+    pub(crate) seen: BTreeMap<u64, Digest>,
+}
+
+/// Whether an acceptable head says anything new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    Same,
+    Newer,
+}
+
+impl Pinned {
+    /// Decides on keys and a head whose signatures were checked.
+    pub(crate) fn accept(&self, keys: &Keys, head: &Head) -> Result<Accepted, Problem> {
+        if keys.root != self.keys.root || keys.name != self.keys.name {
+            return Err(untrusted(format!(
+                "The publisher's root key is not the one that you confirmed: it was {}, now it is {}.",
+                self.keys.root.fingerprint(),
+                keys.root.fingerprint(),
+            )));
+        }
+        if !keys.extends(&self.keys) {
+            return Err(untrusted(
+                "The server's list of signing keys takes back keys that were valid: it is an old or a false one.",
+            ));
+        }
+        let (old, new) = ((self.head.epoch, self.head.revision), (head.epoch, head.revision));
+        if new < old {
+            return Err(untrusted(format!(
+                "The server's list of releases is older (epoch {}, revision {}) than one that was accepted before \
+                 (epoch {}, revision {}).",
+                new.0, new.1, old.0, old.1,
+            )));
+        }
+        if new == old {
+            return if *head == self.head {
+                Ok(Accepted::Same)
+            } else {
+                Err(untrusted(format!(
+                    "The publisher's key has signed two different lists of releases as epoch {}, revision {}.",
+                    new.0, new.1,
+                )))
+            };
+        }
+        for release in &head.releases {
+            if self
+                .seen
+                .get(&release.sequence)
+                .is_some_and(|manifest| *manifest != release.manifest)
+            {
+                return Err(untrusted(format!(
+                    "Release {} is not what it was: its manifest has changed, and a release never does.",
+                    release.sequence,
+                )));
+            }
+        }
+        let newest = head.releases.first().map_or(0, |release| release.sequence);
+        if let Some((&seen, _)) = self.seen.last_key_value()
+            && newest < seen
+        {
+            return Err(untrusted(format!(
+                "The newest release is {newest}, but release {seen} was seen before: releases never go back.",
+            )));
+        }
+        Ok(Accepted::Newer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use livepc_format::SecretKey;
+    use livepc_format::head::{FetchBytes, Release, ReleaseState};
+    use livepc_protocol::Code;
+
+    use super::*;
+
+    fn release(sequence: u64, manifest: &[u8]) -> Release {
+        Release {
+            sequence,
+            label: sequence.to_string(),
+            created: Timestamp::UNIX_EPOCH,
+            manifest: Digest::of(manifest),
+            manifest_bytes: 1,
+            channel: "stable".into(),
+            state: ReleaseState::Current,
+            gone_after: None,
+            boot_map: None,
+            bytes: FetchBytes::default(),
+            patches: vec![],
+        }
+    }
+
+    fn head(keys: &Keys, revision: u64, releases: Vec<Release>) -> Head {
+        Head {
+            version: 1,
+            requires: vec![],
+            livepc: keys.livepc(),
+            epoch: keys.epoch(),
+            revision,
+            issued: Timestamp::UNIX_EPOCH,
+            expires: None,
+            mirrors: vec![],
+            releases,
+        }
+    }
+
+    fn public() -> livepc_format::PublicKey {
+        SecretKey::generate().unwrap().public_key().unwrap()
+    }
+
+    #[test]
+    fn only_what_follows_is_accepted() {
+        let keys = Keys::new(public(), "lab", public(), Timestamp::UNIX_EPOCH);
+        let first = head(&keys, 3, vec![release(2, b"2"), release(1, b"1")]);
+        let pinned = Pinned {
+            keys: keys.clone(),
+            head: first.clone(),
+            seen: first.releases.iter().map(|r| (r.sequence, r.manifest)).collect(),
+        };
+        let refused = |keys: &Keys, head: &Head, why: &str| {
+            let problem = pinned.accept(keys, head).expect_err(why);
+            assert_eq!(problem.code, Code::Trust, "{why}");
+        };
+
+        assert_eq!(pinned.accept(&keys, &first).unwrap(), Accepted::Same);
+        let next = head(&keys, 4, vec![release(3, b"3"), release(2, b"2")]);
+        assert_eq!(
+            pinned.accept(&keys, &next).unwrap(),
+            Accepted::Newer,
+            "dropping release 1 is allowed"
+        );
+
+        refused(&keys, &head(&keys, 2, first.releases.clone()), "a lower revision");
+        refused(
+            &keys,
+            &head(&keys, 3, vec![release(2, b"2")]),
+            "other content under the same revision",
+        );
+        refused(
+            &keys,
+            &head(&keys, 4, vec![release(2, b"other")]),
+            "other bytes under the same sequence",
+        );
+        refused(
+            &keys,
+            &head(&keys, 4, vec![release(1, b"1")]),
+            "a newest sequence that goes down",
+        );
+        refused(
+            &Keys {
+                root: public(),
+                ..keys.clone()
+            },
+            &next,
+            "another root key",
+        );
+        refused(
+            &Keys {
+                name: "other".into(),
+                ..keys.clone()
+            },
+            &next,
+            "another name",
+        );
+
+        let mut rotated = keys.clone();
+        rotated.keys.push(livepc_format::keys::SigningKeyEntry {
+            epoch: 2,
+            key: public(),
+            issued: Timestamp::UNIX_EPOCH,
+        });
+        let after = head(&rotated, 1, next.releases.clone());
+        assert_eq!(
+            pinned.accept(&rotated, &after).unwrap(),
+            Accepted::Newer,
+            "a new epoch begins a new count"
+        );
+        let later = Pinned {
+            keys: rotated,
+            head: after,
+            seen: pinned.seen.clone(),
+        };
+        assert_eq!(
+            later.accept(&keys, &next).unwrap_err().code,
+            Code::Trust,
+            "the epoch before is over"
+        );
+    }
+}
