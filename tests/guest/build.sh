@@ -13,8 +13,9 @@
 # versions of the packages stay the same. The same inputs give the same bytes.
 #
 # The disk (512 MiB, sparse, MBR):
-#   1 MiB    FAT16 "LIVEPC", 32 MiB: syslinux, the Debian kernel, an initial RAM
-#            disk (early-init, busybox, the drivers of the usual machines)
+#   1 MiB    FAT16 "LIVEPC", 32 MiB: syslinux, the Debian kernel (repacked, see
+#            quick-kernel.sh), an initial RAM disk (early-init, busybox, the
+#            drivers of the usual machines)
 #   33 MiB   ext4 "livepc-root": busybox, init, and the content of the packages
 #            below. Blocks not in use are zero.
 #
@@ -26,15 +27,15 @@ export LC_ALL=C TZ=UTC PATH="$PATH:/usr/sbin:/sbin"
 umask 022
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-sources=(build.sh early-init init dhcp-lease syslinux.cfg)
+sources=(build.sh quick-kernel.sh quick-kernel.s early-init init dhcp-lease syslinux.cfg)
 
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-1700000000}
 export E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH E2FSCK_TIME=$SOURCE_DATE_EPOCH
 
-readonly requires=(coreutils cpio dosfstools dpkg e2fsprogs fdisk findutils jq
-    kmod mtools qemu-system-x86 syslinux syslinux-common tar util-linux xz-utils zstd)
-readonly tools=(apt-get cpio debugfs depmod dpkg-deb e2fsck find flock jq
-    mcopy mke2fs mkfs.vfat modinfo sfdisk sha256sum syslinux tar zstd)
+readonly requires=(binutils coreutils cpio dosfstools dpkg e2fsprogs fdisk findutils jq
+    kmod lz4 mtools qemu-system-x86 syslinux syslinux-common tar util-linux xz-utils zstd)
+readonly tools=(apt-get as cpio debugfs depmod dpkg-deb e2fsck find flock jq ld lz4
+    mcopy mke2fs mkfs.vfat modinfo objcopy sfdisk sha256sum syslinux tar xz zstd)
 readonly mbr=/usr/lib/syslinux/mbr/mbr.bin
 
 # Sizes in MiB; the partitions' identities are fixed.
@@ -202,7 +203,7 @@ make_initramfs() { # writes initrd.img
 make_boot_partition() { # writes fat.img
     truncate -s "${fat_mib}M" fat.img
     mkfs.vfat -F 16 -h $((fat_start_mib * 2048)) -i 4c495645 -n LIVEPC --invariant fat.img >/dev/null
-    cp kernel/boot/vmlinuz-* vmlinuz
+    "$here/quick-kernel.sh" kernel/boot/vmlinuz-* vmlinuz
     cp "$here/syslinux.cfg" .
     touch -d "@$SOURCE_DATE_EPOCH" vmlinuz initrd.img syslinux.cfg
     syslinux --install fat.img
