@@ -1,5 +1,7 @@
 //! lib
 mod authority;
+mod boot;
+pub mod catalog;
 mod content;
 mod cost;
 mod destination;
@@ -23,6 +25,7 @@ mod scan;
 mod sort;
 mod source;
 pub use authority::PublishKeys;
+pub use boot::{AddedBootMap, BootTrace, TraceRead, add_boot_map};
 pub use destination::{Destination, Folder, Lock, Put, open_destination};
 pub use error::{PublishError, Result};
 pub use keyfile::{KeyFolder, PublicKeys};
