@@ -1,1 +1,599 @@
+use std::collections::{HashMap, HashSet};
 
+use livepc_format::Digest;
+use proptest::prelude::*;
+
+use super::plan::{GAP, LARGEST, SMALLEST};
+use super::*;
+
+const STORED: u32 = 64 * 1024;
+
+fn tuning() -> Tuning {
+    Tuning {
+        connections: 6,
+        total: 16,
+        attempts: 3,
+        backoff: Duration::from_millis(250),
+    }
+}
+
+fn pack(number: u8) -> PackId {
+    PackId(Digest::from_bytes([number; 32]))
+}
+
+/// The chunk with this number, in a pack of chunks of 64 KiB each.
+fn chunk(number: u32) -> Chunk {
+    Chunk {
+        first_page: number * 64,
+        offset: u64::from(number) * u64::from(STORED),
+        entry: ChunkEntry {
+            stored: STORED,
+            pages: 64,
+            stored_digest: Digest::of(&number.to_le_bytes()),
+            content_digest: Digest::of(&number.to_be_bytes()),
+        },
+    }
+}
+
+fn chunks(numbers: impl IntoIterator<Item = u32>) -> Vec<Chunk> {
+    numbers.into_iter().map(chunk).collect()
+}
+
+fn numbers(plan: &Plan) -> Vec<u32> {
+    plan.items
+        .iter()
+        .map(|wanted| wanted.chunk.first_page / 64)
+        .collect()
+}
+
+fn network() -> TransferError {
+    TransferError::network(&Url::parse("http://a.example/").unwrap(), "gone")
+}
+
+fn done(plan: &Plan) -> Ended {
+    Ended {
+        delivered: plan.items.len(),
+        partial: None,
+        error: None,
+    }
+}
+
+fn broken(delivered: usize, error: TransferError) -> Ended {
+    Ended {
+        delivered,
+        partial: None,
+        error: Some(error),
+    }
+}
+
+struct Bench {
+    schedule: Schedule,
+    now: Instant,
+    ticket: TicketId,
+    bases: Vec<BaseId>,
+}
+
+impl Bench {
+    /// A schedule that knows servers with ranges.
+    fn new(servers: usize) -> Self {
+        let mut schedule = Schedule::new(tuning());
+        let url = |n| Url::parse(&format!("http://{n}.example/")).unwrap();
+        let bases: Vec<BaseId> = (0..servers).map(|n| schedule.base(&url(n))).collect();
+        for base in &mut schedule.bases {
+            base.ranges = Some(true);
+        }
+        Self {
+            schedule,
+            now: Instant::now(),
+            ticket: 0,
+            bases,
+        }
+    }
+
+    fn want(&mut self, number: u8, chunks: &[Chunk], priority: Priority) -> TicketId {
+        self.ticket += 1;
+        self.schedule
+            .want(self.ticket, &self.bases, pack(number), chunks, priority, |_| {
+                false
+            });
+        self.ticket
+    }
+
+    fn next(&mut self) -> Option<Plan> {
+        self.schedule.next(self.now)
+    }
+
+    fn ended(&mut self, plan: &Plan, ended: Ended) {
+        self.schedule.ended(plan.id, ended, self.now);
+    }
+
+    /// All chunks of the plan come and are kept.
+    fn land(&mut self, plan: &Plan) {
+        self.ended(plan, done(plan));
+        for wanted in &plan.items {
+            self.schedule.landed(wanted);
+        }
+    }
+
+    fn settled(&mut self) -> Vec<(TicketId, Result<Fetched, TransferError>)> {
+        self.schedule.take_settled()
+    }
+}
+
+#[test]
+fn neighbours_are_one_request_and_far_ones_another() {
+    let mut bench = Bench::new(1);
+    // 0 and 1 touch; 1 and 3 have 64 KiB between them; 3 and 6 have 128 KiB.
+    bench.want(1, &chunks([3, 0, 1, 6]), Priority::BootMap);
+    let first = bench.next().unwrap();
+    assert_eq!(numbers(&first), [0, 1, 3], "one range over a gap below 128 KiB");
+    assert_eq!(
+        numbers(&bench.next().unwrap()),
+        [6],
+        "another one behind a larger gap"
+    );
+}
+
+#[test]
+fn a_fill_is_bounded_until_the_server_proves_fast() {
+    let mut bench = Bench::new(1);
+    bench.want(1, &chunks(0..200), Priority::Fill);
+    let first = bench.next().unwrap();
+    assert_eq!(
+        numbers(&first).len() as u64 * u64::from(STORED),
+        SMALLEST,
+        "nothing is known of the server"
+    );
+    bench.schedule.note(first.id, 20 << 20, bench.now);
+    bench.land(&first);
+    let second = bench.next().unwrap();
+    let size = second.items.len() as u64 * u64::from(STORED);
+    assert!(
+        size > SMALLEST && size <= LARGEST,
+        "a fast one is asked for more: {size}"
+    );
+}
+
+#[test]
+fn a_chunk_is_under_way_once_and_all_who_want_it_get_it() {
+    let mut bench = Bench::new(1);
+    let first = bench.want(1, &chunks([0]), Priority::Fill);
+    let plan = bench.next().unwrap();
+    let second = bench.want(1, &chunks([0]), Priority::Demand);
+    assert!(bench.next().is_none(), "it is under way already");
+    assert!(plan.urgent.load(Ordering::Relaxed), "but it has become urgent");
+    assert!(
+        bench.schedule.preempt(bench.now).is_empty(),
+        "and is not cancelled for itself"
+    );
+    bench.land(&plan);
+    let settled: Vec<TicketId> = bench.settled().into_iter().map(|(ticket, _)| ticket).collect();
+    assert_eq!(settled, [first, second]);
+}
+
+#[test]
+fn demand_comes_first_and_holds_up_the_rest() {
+    let mut bench = Bench::new(1);
+    bench.want(1, &chunks(0..100), Priority::Fill);
+    let fill = bench.next().unwrap();
+    bench.want(2, &chunks([50]), Priority::Demand);
+    assert_eq!(
+        bench.schedule.preempt(bench.now),
+        [fill.id],
+        "a fill that has hardly begun is in the way"
+    );
+    assert!(
+        bench.schedule.preempt(bench.now).is_empty(),
+        "it is cancelled once"
+    );
+    let demand = bench.next().unwrap();
+    assert_eq!(demand.items[0].pack, pack(2));
+    let cancelled = Ended {
+        delivered: 1,
+        partial: None,
+        error: None,
+    };
+    bench.ended(&fill, cancelled);
+    assert!(bench.next().is_none(), "no fill while a machine waits");
+    bench.land(&demand);
+    assert_eq!(
+        numbers(&bench.next().unwrap())[0],
+        1,
+        "then it goes on behind what came"
+    );
+    assert!(
+        bench.next().is_none(),
+        "with one small request, as another demand is likely"
+    );
+}
+
+#[test]
+fn a_fill_that_is_nearly_there_is_not_thrown_away() {
+    let mut bench = Bench::new(1);
+    bench.want(1, &chunks(0..100), Priority::Fill);
+    let fill = bench.next().unwrap();
+    bench.schedule.note(fill.id, SMALLEST - 1000, bench.now);
+    bench.want(2, &chunks([50]), Priority::Demand);
+    assert!(bench.schedule.preempt(bench.now).is_empty());
+}
+
+#[test]
+fn a_demand_takes_along_what_lies_between_and_no_more() {
+    let mut bench = Bench::new(1);
+    bench.want(1, &chunks(0..20), Priority::Fill);
+    bench.want(1, &chunks([4, 6]), Priority::Demand);
+    assert_eq!(
+        numbers(&bench.next().unwrap()),
+        [4, 5, 6],
+        "5 costs nothing, 7 would cost time"
+    );
+}
+
+#[test]
+fn a_demand_at_a_failing_server_does_not_stop_other_fills() {
+    let mut bench = Bench::new(2);
+    let all = std::mem::take(&mut bench.bases);
+    bench.bases = vec![all[0]];
+    bench.want(1, &chunks([0]), Priority::Demand);
+    let demand = bench.next().unwrap();
+    bench.ended(&demand, broken(0, network()));
+    bench.bases = vec![all[1]];
+    bench.want(2, &chunks([0]), Priority::Fill);
+    assert_eq!(
+        bench.next().unwrap().base,
+        all[1],
+        "its server can use the link meanwhile"
+    );
+}
+
+#[test]
+fn withdrawn_chunks_are_not_asked_for() {
+    let mut bench = Bench::new(1);
+    let gone = bench.want(1, &chunks([0, 1]), Priority::Fill);
+    let stays = bench.want(1, &chunks([1]), Priority::Fill);
+    bench.schedule.withdraw(gone);
+    let plan = bench.next().unwrap();
+    assert_eq!(numbers(&plan), [1], "somebody else still wants the second");
+    bench.schedule.withdraw(stays);
+    bench.ended(&plan, broken(0, network()));
+    bench.now += Duration::from_secs(10);
+    assert!(
+        bench.next().is_none(),
+        "what broke off is not asked again for nobody"
+    );
+    assert!(bench.schedule.items.is_empty(), "nothing is left behind");
+}
+
+#[test]
+fn a_withdrawn_demand_leaves_a_fill_a_fill() {
+    let mut bench = Bench::new(1);
+    bench.want(1, &chunks([0]), Priority::Fill);
+    let demand = bench.want(1, &chunks([0]), Priority::Demand);
+    bench.schedule.withdraw(demand);
+    bench.schedule.pause(true);
+    assert!(
+        bench.next().is_none(),
+        "nobody waits for it any longer, and fills are paused"
+    );
+    bench.schedule.pause(false);
+    assert!(bench.next().is_some());
+}
+
+#[test]
+fn pause_holds_back_all_but_demand() {
+    let mut bench = Bench::new(1);
+    bench.schedule.pause(true);
+    bench.want(1, &chunks([0]), Priority::Fill);
+    bench.want(1, &chunks([10]), Priority::BootMap);
+    bench.want(1, &chunks([20]), Priority::Demand);
+    assert_eq!(numbers(&bench.next().unwrap()), [20]);
+    assert!(bench.next().is_none());
+}
+
+#[test]
+fn failures_pause_a_server_and_end_downloads_but_no_demand() {
+    let mut bench = Bench::new(1);
+    let fill = bench.want(1, &chunks([0]), Priority::Fill);
+    let demand = bench.want(1, &chunks([10]), Priority::Demand);
+    for attempt in 1..=tuning().attempts {
+        let plan = bench.next().unwrap();
+        assert!(
+            bench.next().is_none(),
+            "one request at a time for a server in trouble, or a fill while one waits"
+        );
+        bench.ended(&plan, broken(0, network()));
+        assert!(bench.next().is_none(), "it is left alone for a while");
+        let wake = bench
+            .schedule
+            .wake(bench.now)
+            .expect("and asked again at a known time");
+        assert!(wake > bench.now);
+        bench.now = wake;
+        if attempt < tuning().attempts {
+            assert!(bench.settled().is_empty(), "not given up after {attempt}");
+        }
+    }
+    let settled = bench.settled();
+    assert_eq!(settled.len(), 1);
+    assert_eq!(settled[0].0, fill);
+    assert!(
+        settled[0].1.as_ref().is_err_and(TransferError::is_network),
+        "it says what happened"
+    );
+    let plan = bench.next().expect("the demand goes on");
+    bench.land(&plan);
+    assert!(matches!(bench.settled().as_slice(), [(ticket, Ok(_))] if *ticket == demand));
+}
+
+#[test]
+fn requests_side_by_side_fail_as_one() {
+    let mut bench = Bench::new(1);
+    bench.want(1, &chunks((0..10).map(|n| n * 10)), Priority::BootMap);
+    let plans: Vec<Plan> = std::iter::from_fn(|| bench.next()).collect();
+    assert!(plans.len() > tuning().attempts as usize, "{}", plans.len());
+    bench.now += Duration::from_millis(10);
+    for plan in &plans {
+        bench.ended(plan, broken(0, network()));
+    }
+    assert!(bench.settled().is_empty(), "one cut of the line is one failure");
+}
+
+#[test]
+fn a_broken_body_goes_on_where_it_ended() {
+    let mut bench = Bench::new(1);
+    bench.want(1, &chunks([0, 1]), Priority::Fill);
+    let plan = bench.next().unwrap();
+    let partial = Partial {
+        base: plan.base,
+        bytes: vec![1; 1000].as_slice().into(),
+        etag: Some("\"a\"".to_owned()),
+    };
+    let ended = Ended {
+        delivered: 1,
+        partial: Some(partial),
+        error: Some(network()),
+    };
+    bench.ended(&plan, ended);
+    bench.now += Duration::from_secs(1);
+    let plan = bench.next().unwrap();
+    assert_eq!(numbers(&plan), [1], "the first one came");
+    assert_eq!(
+        plan.partial.unwrap().bytes.len(),
+        1000,
+        "and the beginning of the second"
+    );
+}
+
+#[test]
+fn wrong_bytes_are_asked_elsewhere_then_past_caches_then_reported() {
+    let mut bench = Bench::new(2);
+    let ticket = bench.want(1, &chunks([0]), Priority::Demand);
+    let url = Url::parse("http://0.example/x").unwrap();
+    let digest = || TransferError::Digest {
+        url: url.to_string(),
+        what: "wrong".to_owned(),
+    };
+    let mut asked = Vec::new();
+    while let Some(plan) = bench.next() {
+        asked.push((plan.base, plan.fresh));
+        bench.ended(&plan, done(&plan));
+        bench.schedule.bad(&plan.items[0], plan.base, digest());
+    }
+    let (a, b) = (bench.bases[0], bench.bases[1]);
+    assert_eq!(asked, [(a, false), (b, false), (a, true), (b, true)]);
+    assert!(matches!(bench.settled().as_slice(), [(id, Err(error))] if *id == ticket && error.is_digest()));
+}
+
+#[test]
+fn a_pack_that_is_not_there_is_asked_for_elsewhere() {
+    let mut bench = Bench::new(2);
+    bench.want(1, &chunks([0, 100]), Priority::Fill);
+    let url = Url::parse("http://0.example/x").unwrap();
+    let plan = bench.next().unwrap();
+    bench.ended(&plan, broken(0, TransferError::not_found(&url)));
+    let (first, second) = (bench.next().unwrap(), bench.next().unwrap());
+    assert_eq!(
+        (first.base, second.base),
+        (bench.bases[1], bench.bases[1]),
+        "none of its chunks is asked there again"
+    );
+    bench.ended(&first, broken(0, TransferError::not_found(&url)));
+    bench.ended(&second, broken(0, TransferError::not_found(&url)));
+    assert!(matches!(bench.settled().as_slice(), [(_, Err(error))] if error.is_not_found()));
+    assert!(bench.schedule.items.is_empty(), "nothing is left behind");
+}
+
+#[test]
+fn without_ranges_a_pack_is_read_once() {
+    let mut bench = Bench::new(1);
+    bench.schedule.bases[0].ranges = None;
+    bench.want(1, &chunks([0, 50, 100]), Priority::Fill);
+    let plan = bench.next().unwrap();
+    assert_eq!(numbers(&plan), [0]);
+    assert!(bench.next().is_none(), "first it must show what it can");
+    let all = bench.schedule.answered(plan.id, false).expect("it is the first");
+    assert_eq!(all.len(), 3, "everything that is wanted of the pack is taken");
+    bench.want(1, &chunks([150]), Priority::Fill);
+    assert!(bench.next().is_none(), "the pack is not read twice at a time");
+    bench.want(2, &chunks([0, 50]), Priority::Demand);
+    let other = bench.next().unwrap();
+    assert!(
+        other.whole && other.items.len() == 2,
+        "the next pack is read whole at once"
+    );
+}
+
+#[test]
+fn a_full_disk_ends_all_downloads() {
+    let mut bench = Bench::new(1);
+    bench.want(1, &chunks([0]), Priority::Fill);
+    bench.want(2, &chunks([0]), Priority::BootMap);
+    let plan = bench.next().unwrap();
+    bench.ended(&plan, done(&plan));
+    let full = TransferError::sink(&std::io::ErrorKind::StorageFull.into());
+    bench.schedule.not_kept(&plan.items, &full);
+    assert_eq!(bench.settled().len(), 2, "the other one would fill it as well");
+}
+
+#[test]
+fn conflicting_claims_do_not_share_a_request() {
+    let mut bench = Bench::new(1);
+    let mut other = chunk(0);
+    other.entry.stored_digest = Digest::of(b"another claim");
+    bench.want(1, &[chunk(0)], Priority::Fill);
+    bench.want(1, &[other], Priority::Fill);
+    assert_eq!(bench.next().unwrap().items.len(), 1);
+    assert_eq!(
+        bench.next().unwrap().items.len(),
+        1,
+        "both are asked for, each by its own digest"
+    );
+}
+
+/// What may happen in a life of requests.
+#[derive(Clone, Debug)]
+enum Step {
+    Want(u8, Vec<u32>, u8, u8),
+    Withdraw(usize),
+    Pause(bool),
+    Wait(u64),
+    End(usize, usize, u8),
+    Bad(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..3_u8, prop::collection::vec(0..40_u32, 1..12), 0..3_u8, 1..4_u8)
+            .prop_map(|(pack, chunks, priority, bases)| Step::Want(pack, chunks, priority, bases)),
+        1 => (0..20_usize).prop_map(Step::Withdraw),
+        1 => any::<bool>().prop_map(Step::Pause),
+        2 => (0..5000_u64).prop_map(Step::Wait),
+        4 => (0..9_usize, 0..9_usize, 0..5_u8).prop_map(|(which, came, how)| Step::End(which, came, how)),
+        1 => (0..9_usize).prop_map(Step::Bad),
+    ]
+}
+
+impl Bench {
+    /// Starts what can be started; checks each plan.
+    fn start_all(&mut self, running: &mut HashMap<RequestId, Plan>) {
+        while let Some(plan) = self.next() {
+            let span = plan.items.last().unwrap().end() - plan.items[0].offset();
+            assert!(plan.whole || plan.items.len() == 1 || span <= LARGEST, "bounded");
+            for pair in plan.items.windows(2) {
+                assert_eq!(pair[0].pack, pair[1].pack, "one file");
+                assert!(pair[0].end() <= pair[1].offset(), "in order, none over another");
+                assert!(
+                    plan.whole || pair[1].offset() - pair[0].end() < GAP,
+                    "no large gap"
+                );
+            }
+            let under_way: HashSet<_> = running
+                .values()
+                .flat_map(|plan| &plan.items)
+                .map(|w| (w.pack, w.offset()))
+                .collect();
+            assert!(
+                plan.items
+                    .iter()
+                    .all(|w| !under_way.contains(&(w.pack, w.offset()))),
+                "under way once"
+            );
+            running.insert(plan.id, plan);
+            assert!(running.len() <= tuning().total);
+        }
+        for base in &self.schedule.bases {
+            assert!(base.running <= tuning().connections);
+        }
+        for (wanted, item) in &self.schedule.items {
+            for priority in Priority::ALL {
+                let is_queued = self.schedule.queued[priority as usize].contains(wanted);
+                let should = item.state == State::Queued && item.priority == priority;
+                assert_eq!(is_queued, should, "queues and items say the same");
+            }
+            assert!(
+                item.state != State::Queued || !item.tickets.is_empty(),
+                "queued for somebody"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn whatever_happens_everything_is_settled(steps in prop::collection::vec(step(), 1..60)) {
+        let mut bench = Bench::new(3);
+        bench.schedule.bases[2].ranges = Some(false);
+        let all = bench.bases.clone();
+        let mut running: HashMap<RequestId, Plan> = HashMap::new();
+        let (mut open, mut settled) = (HashSet::new(), 0);
+        for step in steps {
+            bench.start_all(&mut running);
+            match step {
+                Step::Want(number, wanted, priority, bases) => {
+                    bench.bases = all[..usize::from(bases)].to_vec();
+                    let priority = Priority::ALL[usize::from(priority)];
+                    open.insert(bench.want(number, &chunks(wanted), priority));
+                }
+                Step::Withdraw(which) => {
+                    let ticket = open.iter().copied().nth(which);
+                    if let Some(ticket) = ticket {
+                        open.remove(&ticket);
+                        bench.schedule.withdraw(ticket);
+                    }
+                }
+                Step::Pause(paused) => bench.schedule.pause(paused),
+                Step::Wait(ms) => bench.now += Duration::from_millis(ms),
+                Step::End(which, came, how) => {
+                    let id = running.keys().copied().nth(which);
+                    if let Some(plan) = id.and_then(|id| running.remove(&id)) {
+                        let url = Url::parse("http://a.example/x").unwrap();
+                        let came = came.min(plan.items.len());
+                        let error = match how {
+                            0 => Some(network()),
+                            1 => Some(TransferError::not_found(&url)),
+                            _ => None,
+                        };
+                        bench.ended(&plan, Ended { delivered: came, partial: None, error });
+                        for wanted in &plan.items[..came] {
+                            bench.schedule.landed(wanted);
+                        }
+                    }
+                }
+                Step::Bad(which) => {
+                    let id = running.keys().copied().nth(which);
+                    if let Some(plan) = id.and_then(|id| running.remove(&id)) {
+                        bench.ended(&plan, done(&plan));
+                        let what = "wrong".to_owned();
+                        let error = TransferError::Digest { url: "x".to_owned(), what };
+                        for wanted in &plan.items {
+                            bench.schedule.bad(wanted, plan.base, error.clone());
+                        }
+                    }
+                }
+            }
+            for (ticket, _) in bench.settled() {
+                settled += usize::from(open.remove(&ticket));
+            }
+        }
+        // From here on all servers do what they should.
+        bench.schedule.pause(false);
+        for _ in 0..2000 {
+            bench.start_all(&mut running);
+            for (_, plan) in running.drain() {
+                bench.land(&plan);
+            }
+            for (ticket, _) in bench.settled() {
+                settled += usize::from(open.remove(&ticket));
+            }
+            if bench.schedule.items.is_empty() {
+                break;
+            }
+            bench.now += Duration::from_secs(5);
+        }
+        prop_assert!(open.is_empty(), "{} tickets wait for ever, {settled} were settled", open.len());
+        prop_assert!(bench.schedule.items.is_empty(), "chunks are left behind");
+        prop_assert!(bench.schedule.tickets.is_empty() && !bench.schedule.is_busy());
+    }
+}

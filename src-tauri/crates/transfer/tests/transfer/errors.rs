@@ -1,0 +1,210 @@
+//! What cannot be cured is told: what happened, and where.
+
+use std::sync::Arc;
+
+use livepc_format::PackId;
+use livepc_format::index::Chunk;
+use livepc_tests::origin::{Fault, Rule};
+use livepc_transfer::{ChunkSink, Fetcher, Limits, Priority, TransferError, VerifiedChunk};
+
+use crate::support::{SMALL, Site, client, fetcher};
+
+/// Fetches a pack of eight chunks while the server fails as the rule says; gives the error, and how often it was asked.
+async fn fail(rule: Rule, priority: Priority) -> (TransferError, usize) {
+    let site = Site::new(&[(8, SMALL)]);
+    let pack = &site.packs[0];
+    site.server.fail(rule);
+    let (fetcher, _) = fetcher();
+    let error = fetcher
+        .fetch(&site.origin(), pack.id, &pack.chunks, priority)
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains(&site.server.url()) && text.contains(&pack.path()),
+        "it must say where: {text}"
+    );
+    (error, site.requests(pack).len())
+}
+
+fn status(code: u16) -> Fault {
+    Fault::Status {
+        code,
+        retry_after: None,
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    for priority in [Priority::Fill, Priority::Demand] {
+        let (error, requests) = fail(Rule::always("packs/", status(404)), priority).await;
+        assert!(error.is_not_found(), "{error}");
+        assert_eq!(requests, 1, "asking again would not help");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_told() {
+    let (error, requests) = fail(Rule::always("packs/", status(403)), Priority::Fill).await;
+    assert!(
+        matches!(&error, TransferError::Refused { what, .. } if what.contains("403")),
+        "{error}"
+    );
+    assert_eq!(requests, 1);
+}
+
+#[tokio::test]
+async fn trouble_without_end_ends_a_fill() {
+    let (error, requests) = fail(Rule::always("packs/", status(500)), Priority::Fill).await;
+    assert!(error.is_network() && error.to_string().contains("500"), "{error}");
+    assert_eq!(requests, 3, "as often as the limits say");
+}
+
+#[tokio::test]
+async fn wrong_bytes_are_never_used() {
+    for priority in [Priority::Fill, Priority::Demand] {
+        let (error, requests) = fail(Rule::always("packs/", Fault::Flip { at: 20_000 }), priority).await;
+        assert!(error.is_digest(), "{error}");
+        assert_eq!(requests, 2, "once more past caches, then it is told");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_pack_is_refused() {
+    let (error, _) = fail(
+        Rule::always("packs/", Fault::GzipBomb { size: 1 << 20 }),
+        Priority::Fill,
+    )
+    .await;
+    assert!(
+        matches!(&error, TransferError::Refused { what, .. } if what.contains("compress")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_pack_that_is_too_short_is_told() {
+    let site = Site::new(&[(8, SMALL)]);
+    let pack = &site.packs[0];
+    std::fs::write(site.folder.path().join(pack.path()), &pack.stored[..1000]).unwrap();
+    let (fetcher, _) = fetcher();
+    let behind = fetcher
+        .fetch(&site.origin(), pack.id, &pack.chunks[4..], Priority::Fill)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&behind, TransferError::Refused { what, .. } if what.contains("416")),
+        "{behind}"
+    );
+    let across = fetcher
+        .fetch(&site.origin(), pack.id, &pack.chunks[..1], Priority::Fill)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            &across,
+            TransferError::Network { .. } | TransferError::Refused { .. }
+        ),
+        "{across}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_ends_a_fill() {
+    let site = Site::new(&[(8, SMALL)]);
+    let pack = &site.packs[0];
+    let (fetcher, sink) = fetcher();
+    site.server.stop();
+    let gone = fetcher
+        .fetch(&site.origin(), pack.id, &pack.chunks, Priority::Fill)
+        .await
+        .unwrap_err();
+    assert!(
+        gone.is_network() && gone.to_string().contains("no connection"),
+        "{gone}"
+    );
+    site.server.start_again().unwrap();
+    fetcher
+        .fetch(&site.origin(), pack.id, &pack.chunks, Priority::Fill)
+        .await
+        .unwrap();
+    assert_eq!(sink.count(pack), 8, "the next call tries again");
+}
+
+#[tokio::test]
+async fn a_redirect_elsewhere_is_not_followed() {
+    let site = Site::new(&[(8, SMALL)]);
+    let pack = &site.packs[0];
+    let by_name = site.server.url().replace("127.0.0.1", "localhost");
+    let (fetcher, sink) = fetcher();
+    site.server
+        .fail(Rule::first("packs/", 1, Fault::Redirect { to: by_name }));
+    let error = fetcher
+        .fetch(&site.origin(), pack.id, &pack.chunks, Priority::Fill)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(&error, TransferError::Refused { what, .. } if what.contains("localhost")),
+        "{error}"
+    );
+    assert_eq!(site.requests(pack).len(), 1, "the other host was not asked");
+    let other = Site::with(vec![crate::support::Pack::of_noise(1, 8, SMALL)]);
+    site.server.behave();
+    site.server.fail(Rule::always(
+        "packs/",
+        Fault::Redirect {
+            to: other.server.url(),
+        },
+    ));
+    fetcher
+        .fetch(&site.origin(), pack.id, &pack.chunks, Priority::Fill)
+        .await
+        .unwrap();
+    assert_eq!(sink.count(pack), 8, "another port of the same host is");
+    assert_eq!(other.requests(pack).len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_to_all_downloads() {
+    let site = Site::new(&[(8, SMALL), (8, SMALL)]);
+    let (fetcher, sink) = fetcher();
+    sink.fail(std::io::ErrorKind::StorageFull);
+    let origin = site.origin();
+    let calls: Vec<_> = site
+        .packs
+        .iter()
+        .map(|pack| fetcher.fetch(&origin, pack.id, &pack.chunks, Priority::Fill))
+        .collect();
+    for call in calls {
+        let error = call.await.unwrap_err();
+        assert!(matches!(error, TransferError::DiskFull { .. }), "{error}");
+    }
+}
+
+/// A store with a defect.
+struct Broken;
+
+impl ChunkSink for Broken {
+    fn has(&self, _: &PackId, _: &Chunk) -> bool {
+        false
+    }
+
+    fn put(&self, _: Vec<VerifiedChunk>) -> std::io::Result<()> {
+        panic!("a defect")
+    }
+}
+
+#[tokio::test]
+async fn a_panicking_sink_is_an_error() {
+    let site = Site::new(&[(1, SMALL)]);
+    let pack = &site.packs[0];
+    let fetcher = Fetcher::new(client(), Arc::new(Broken), Limits::default());
+    let error = fetcher
+        .fetch(&site.origin(), pack.id, &pack.chunks, Priority::Demand)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, TransferError::Sink { .. }),
+        "nobody must wait for ever: {error}"
+    );
+}
