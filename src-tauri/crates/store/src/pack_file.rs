@@ -89,15 +89,24 @@ impl PackFile {
                 Err(error) if os::is_bad_medium(&error) => return Ok(Some(page)),
                 Err(error) => return Err(error),
             }
-            let (crcs, _) = crcs.as_chunks::<CRC_LEN>();
-            for (bytes, crc) in part.chunks_exact(PAGE_LEN).zip(crcs) {
-                if crc32c::crc32c(bytes) != u32::from_le_bytes(*crc) {
-                    return Ok(Some(page));
-                }
-                page += 1;
+            if let Some(wrong) = first_wrong(part, crcs) {
+                return Ok(Some(page + wrong));
             }
+            page += CRCS_AT_ONCE as u32;
         }
         Ok(None)
+    }
+
+    /// Reads whole pages, at most [`CRCS_AT_ONCE`], if that can be done without waiting for the disk and nothing is wrong
+    /// with them. False means neither.
+    pub(crate) fn read_cached(&self, first_page: u32, buf: &mut [u8]) -> bool {
+        let mut crcs = [0; CRCS_AT_ONCE * CRC_LEN];
+        let Some(crcs) = crcs.get_mut(..buf.len() / PAGE_LEN * CRC_LEN) else {
+            return false;
+        };
+        os::read_cached(&self.file, buf, page_at(first_page))
+            && os::read_cached(&self.file, crcs, crc_at(first_page))
+            && first_wrong(buf, crcs).is_none()
     }
 
     /// Reads until `buf` is full. What lies behind the end of the file, where a crash has cut it, reads as zeros, and
@@ -125,4 +134,12 @@ impl PackFile {
     pub(crate) fn has(&self, pages: Range<u32>) -> bool {
         self.presence.all(pages)
     }
+}
+
+/// The place of the first of these pages that does not have the CRC that lies at its place in `crcs`.
+fn first_wrong(pages: &[u8], crcs: &[u8]) -> Option<u32> {
+    let (crcs, _) = crcs.as_chunks::<CRC_LEN>();
+    let mut pages = pages.chunks_exact(PAGE_LEN).zip(crcs);
+    let wrong = pages.position(|(bytes, crc)| crc32c::crc32c(bytes) != u32::from_le_bytes(*crc))?;
+    Some(wrong as u32)
 }

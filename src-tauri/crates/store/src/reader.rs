@@ -93,6 +93,20 @@ impl Reader {
         })
     }
 
+    /// [`Reader::read`], if it can be complete without waiting for the disk. False says nothing about the pages: then it
+    /// is for `read` to find out, on a thread that may wait. So it is always on systems that do not tell whether a read
+    /// would wait (all but Linux), and for more than 4 MiB.
+    #[must_use = "the buffer holds the pages only if this is true"]
+    pub fn read_cached(&self, pack: PackId, first_page: u32, buf: &mut [u8]) -> bool {
+        let Ok(pages) = check_pages(first_page, buf.len()) else {
+            return false;
+        };
+        let Some(file) = self.0.open.get(pack) else {
+            return false;
+        };
+        file.has(pages) && file.read_cached(first_page, buf)
+    }
+
     /// True if `pages` pages of `pack` from `first_page` on are all here. A page that is damaged and was not read yet
     /// counts as here. What cannot be found out counts as not here.
     #[must_use]

@@ -14,6 +14,26 @@ pub(super) fn read_some(file: &File, buf: &mut [u8], offset: u64) -> io::Result<
     file.read_at(buf, offset)
 }
 
+/// Fills `buf` if that can be done without waiting for the disk.
+#[cfg(target_os = "linux")]
+pub(crate) fn read_cached(file: &File, buf: &mut [u8], offset: u64) -> bool {
+    use rustix::io::{ReadWriteFlags, preadv2};
+    let len = buf.len();
+    // A file system that does not know the flag says so, which is a no as well.
+    preadv2(
+        file,
+        &mut [io::IoSliceMut::new(buf)],
+        offset,
+        ReadWriteFlags::NOWAIT,
+    ) == Ok(len)
+}
+
+/// Fills `buf` if that can be done without waiting for the disk: nobody tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn read_cached(_file: &File, _buf: &mut [u8], _offset: u64) -> bool {
+    false
+}
+
 /// Writes all `bytes` at `offset`.
 pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     file.write_all_at(bytes, offset)

@@ -249,6 +249,31 @@ fn a_local_pack_file_takes_the_room_of_its_pages_only() {
 }
 
 #[test]
+fn a_read_that_does_not_wait_gives_the_pages_or_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let pack = Pack::new(1, &[64]);
+    store.write_chunks(vec![pack.chunk(0)]).unwrap();
+    let reader = store.reader();
+    let mut bytes = vec![0; 10 * PAGE];
+    assert!(
+        !reader.read_cached(pack.id, 60, &mut bytes),
+        "not all of these are here"
+    );
+    assert_eq!(pack.read(&reader, 0, 64), ReadOutcome::Complete);
+    if reader.read_cached(pack.id, 50, &mut bytes) {
+        assert!(bytes == pack.pages(50, 10), "other bytes were read");
+    } else {
+        assert!(!cfg!(target_os = "linux"), "what was just read is in memory");
+    }
+    flip(&pack_file(folder.path(), pack.id), PAGES_AT + 50 * PAGE as u64);
+    assert!(
+        !reader.read_cached(pack.id, 50, &mut bytes),
+        "a damaged page must not be given out"
+    );
+}
+
+#[test]
 fn objects_are_checked_when_written_and_when_read() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
