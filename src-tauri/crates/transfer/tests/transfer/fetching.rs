@@ -139,9 +139,9 @@ async fn two_who_want_the_same_share_a_request() {
     let pack = &site.packs[0];
     let (fetcher, sink) = fetcher();
     let origin = site.origin();
-    // The answer comes after both have asked.
-    site.server.set_latency(Duration::from_millis(50));
+    site.server.set_bytes_per_second(Some(256 * 1024));
     let fill = fetcher.fetch(&origin, pack.id, &pack.chunks, Priority::Fill);
+    site.server.log().until(|entries| !entries.is_empty()).await;
     let demand = fetcher.fetch(&origin, pack.id, &pack.chunks[1..2], Priority::Demand);
     let (fill, demand) = tokio::join!(fill, demand);
     assert_eq!(
