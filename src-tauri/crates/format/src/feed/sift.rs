@@ -11,15 +11,22 @@ use quick_xml::name::ResolveResult;
 use quick_xml::writer::Writer;
 
 use crate::error::{FormatError, Result};
+use crate::limits;
 
 /// Elements inside each other at the most.
 const DEPTH: usize = 256;
 /// Elements of a document at the most.
 const ELEMENTS: usize = 1 << 20;
+/// Elements of an entry, or of what stands outside of entries, that are kept.
+const CHILDREN: usize = 256;
 /// Characters of an attribute that is kept at the most; longer ones are dropped.
 const ATTRIBUTE: usize = 2048;
 /// Bytes of a text that are kept.
 const TEXT: usize = 64 << 10;
+/// Bytes of a name, a time or an address that are kept.
+const SHORT: usize = 2 << 10;
+/// Bytes of all that is kept.
+const KEPT: usize = limits::CATALOG_BYTES as usize;
 
 const ATOM: &str = "http://www.w3.org/2005/Atom";
 const MEDIA: &str = "http://search.yahoo.com/mrss/";
@@ -83,6 +90,8 @@ struct Field {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
+    /// A name, a time or an address.
+    Short,
     Text,
     /// Elements inside are part of the text, as HTML.
     Xhtml,
@@ -95,6 +104,8 @@ struct Sifter {
     max_entries: usize,
     entries: usize,
     elements: usize,
+    /// Elements of the entry that is being read, and of what stands outside of entries.
+    children: [usize; 2],
     stack: Vec<(Place, &'static str)>,
     field: Option<Field>,
     out: Writer<Vec<u8>>,
@@ -110,6 +121,7 @@ pub(super) fn sift(what: &'static str, bytes: &[u8], max_entries: usize) -> Resu
         max_entries,
         entries: 0,
         elements: 0,
+        children: [0; 2],
         stack: Vec::new(),
         field: None,
         out: Writer::new(Vec::new()),
@@ -167,14 +179,18 @@ impl Sifter {
         let Some(&(place, _)) = self.stack.last() else {
             return self.root(namespace, name, element);
         };
+        if self.is_one_too_many(place, name) {
+            self.skip();
+            return Ok(());
+        }
         match place {
             Place::Skipped => self.skip(),
             Place::Field | Place::Markup => self.markup(name),
             Place::AtomFeed | Place::AtomEntry => self.atom(place, namespace, name, element)?,
-            Place::AtomPerson if name == "name" => self.field("name", element, &[], Kind::Text),
+            Place::AtomPerson if name == "name" => self.field("name", element, &[], Kind::Short),
             Place::Channel | Place::Item => self.rss(place, namespace, name, element)?,
             Place::Rss if name == "channel" => self.open(Place::Channel, "channel", element)?,
-            Place::Image if name == "url" => self.field("url", element, &[], Kind::Text),
+            Place::Image if name == "url" => self.field("url", element, &[], Kind::Short),
             Place::Media => self.media(namespace, name, element)?,
             Place::AtomPerson | Place::Rss | Place::Image => self.skip(),
         }
@@ -226,15 +242,15 @@ impl Sifter {
                 "author" => return self.open(Place::AtomPerson, "author", element),
                 "link" => return self.empty("link", element, &["href", "rel", "type"]),
                 "category" => return self.empty("category", element, &["term", "scheme", "label"]),
-                "id" => self.field("id", element, &[], Kind::Text),
-                "updated" => self.field("updated", element, &[], Kind::Text),
-                "published" if entry => self.field("published", element, &[], Kind::Text),
+                "id" => self.field("id", element, &[], Kind::Short),
+                "updated" => self.field("updated", element, &[], Kind::Short),
+                "published" if entry => self.field("published", element, &[], Kind::Short),
                 "title" => self.atom_text("title", element),
                 "subtitle" if !entry => self.atom_text("subtitle", element),
                 "summary" if entry => self.atom_text("summary", element),
                 "content" if entry => self.atom_text("content", element),
-                "logo" if !entry => self.field("logo", element, &[], Kind::Text),
-                "icon" if !entry => self.field("icon", element, &[], Kind::Text),
+                "logo" if !entry => self.field("logo", element, &[], Kind::Short),
+                "icon" if !entry => self.field("icon", element, &[], Kind::Short),
                 _ => self.skip(),
             },
             _ => self.skip(),
@@ -281,22 +297,22 @@ impl Sifter {
             }
             // feed-rs reads Atom links of a channel, but none of an item.
             (Namespace::Atom, "link") => return self.item_link(element),
-            (Namespace::Plain, "category") => self.field("category", element, &["domain"], Kind::Text),
-            (Namespace::Plain, "title") => self.field("title", element, &[], Kind::Text),
+            (Namespace::Plain, "category") => self.field("category", element, &["domain"], Kind::Short),
+            (Namespace::Plain, "title") => self.field("title", element, &[], Kind::Short),
             (Namespace::Plain, "description") => self.field("description", element, &[], Kind::Text),
-            (Namespace::Plain, "pubDate") => self.field("pubDate", element, &[], Kind::Text),
+            (Namespace::Plain, "pubDate") => self.field("pubDate", element, &[], Kind::Short),
             (Namespace::Plain, "lastBuildDate") if !item => {
-                self.field("lastBuildDate", element, &[], Kind::Text);
+                self.field("lastBuildDate", element, &[], Kind::Short);
             }
             (Namespace::Plain, "managingEditor") if !item => {
                 self.field("managingEditor", element, &[], Kind::Person);
             }
-            (Namespace::Plain, "guid") if item => self.field("guid", element, &[], Kind::Text),
+            (Namespace::Plain, "guid") if item => self.field("guid", element, &[], Kind::Short),
             (Namespace::Plain, "author") if item => self.field("author", element, &[], Kind::Person),
             (Namespace::DublinCore, "creator") if item => {
                 self.field("dc:creator", element, &[], Kind::Person);
             }
-            (Namespace::DublinCore, "date") if item => self.field("dc:date", element, &[], Kind::Text),
+            (Namespace::DublinCore, "date") if item => self.field("dc:date", element, &[], Kind::Short),
             (Namespace::Content, "encoded") if item => {
                 self.field("content:encoded", element, &[], Kind::Text);
             }
@@ -344,8 +360,19 @@ impl Sifter {
         Ok(())
     }
 
+    fn is_one_too_many(&mut self, place: Place, name: &str) -> bool {
+        let counter = match place {
+            Place::AtomEntry | Place::Item => &mut self.children[0],
+            Place::AtomFeed | Place::Channel if !matches!(name, "entry" | "item") => &mut self.children[1],
+            _ => return false,
+        };
+        *counter += 1;
+        *counter > CHILDREN
+    }
+
     fn count_entry(&mut self) -> Result<()> {
         self.entries += 1;
+        self.children[0] = 0;
         if self.entries > self.max_entries {
             let why = format!("it has more than {} entries", self.max_entries);
             return Err(self.malformed(&why));
@@ -447,28 +474,37 @@ impl Sifter {
         };
         let text = match field.kind {
             Kind::Person => person(&field.text),
-            Kind::Text | Kind::Xhtml => field.text,
+            Kind::Short | Kind::Text | Kind::Xhtml => field.text,
         };
         let mut start = BytesStart::new(field.name);
         for (key, value) in &field.attributes {
             start.push_attribute((*key, value.as_str()));
         }
         self.write(Event::Start(start))?;
-        self.write(Event::Text(BytesText::new(&text)))?;
+        let escaped = quick_xml::escape::minimal_escape(&*text);
+        self.write(Event::Text(BytesText::from_escaped(escaped)))?;
         self.write(Event::End(BytesEnd::new(field.name)))
     }
 
     fn write(&mut self, event: Event<'_>) -> Result<()> {
         self.out
             .write_event(event)
-            .map_err(|e| FormatError::malformed(self.what, e.to_string()))
+            .map_err(|e| FormatError::malformed(self.what, e.to_string()))?;
+        if self.out.get_ref().len() > KEPT {
+            return Err(self.malformed("its texts are too long"));
+        }
+        Ok(())
     }
 }
 
 impl Field {
     /// Adds to the text as long as there is room; a text that is cut loses its end.
     fn push(&mut self, part: &str) {
-        let room = TEXT.saturating_sub(self.text.len());
+        let limit = match self.kind {
+            Kind::Short | Kind::Person => SHORT,
+            Kind::Text | Kind::Xhtml => TEXT,
+        };
+        let room = limit.saturating_sub(self.text.len());
         self.text.push_str(&part[..part.floor_char_boundary(room)]);
     }
 }
