@@ -50,8 +50,7 @@ pub(super) fn write(document: &Document) -> Vec<u8> {
         categories: document.categories.clone(),
         generator: Some(atom::Generator {
             value: "LivePC".into(),
-            version: Some(env!("CARGO_PKG_VERSION").into()),
-            uri: None,
+            ..atom::Generator::default()
         }),
         namespaces: if with_media {
             BTreeMap::from([("media".into(), "http://search.yahoo.com/mrss/".into())])
