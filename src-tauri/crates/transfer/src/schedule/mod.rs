@@ -1,6 +1,7 @@
 //! Who wants which chunks, what is under way, and what to ask for next: pure data, no I/O, and no clock of its own.
 
 mod base;
+mod failures;
 mod item;
 mod plan;
 #[cfg(test)]
@@ -11,7 +12,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use livepc_format::index::{Chunk, ChunkEntry};
-use livepc_format::{Digest, PackId, paths};
+use livepc_format::{Digest, PackId};
 use tokio::time::Instant;
 use url::Url;
 
@@ -318,30 +319,6 @@ impl Schedule {
         }
     }
 
-    /// A chunk came with wrong bytes from this server.
-    pub(crate) fn bad(&mut self, wanted: &Wanted, base: BaseId, error: TransferError) {
-        self.requeue(wanted);
-        self.bar(wanted, base, error);
-    }
-
-    /// Chunks could not be kept.
-    pub(crate) fn not_kept(&mut self, items: &[Wanted], error: &TransferError) {
-        for wanted in items {
-            self.fail_all(wanted, error);
-        }
-        if matches!(error, TransferError::DiskFull { .. }) {
-            // Nothing more could be kept either.
-            let downloads = self
-                .tickets
-                .iter()
-                .filter(|(_, t)| t.priority != Priority::Demand);
-            let downloads: Vec<TicketId> = downloads.map(|(id, _)| *id).collect();
-            for ticket in downloads {
-                self.settle(ticket, Err(error.clone()));
-            }
-        }
-    }
-
     /// Tickets that are done since the last call.
     pub(crate) fn take_settled(&mut self) -> Vec<(TicketId, Result<Fetched, TransferError>)> {
         std::mem::take(&mut self.settled)
@@ -406,93 +383,6 @@ impl Schedule {
         self.queued[item.priority as usize].remove(wanted);
         item.priority = priority;
         self.queued[priority as usize].insert(*wanted);
-    }
-
-    /// A request broke off at `first`.
-    fn failed(&mut self, first: &Wanted, base: BaseId, started: Instant, error: TransferError, now: Instant) {
-        self.bases[base].failed(started, now, error.clone());
-        if let Some(item) = self.items.get_mut(first) {
-            item.attempts += 1;
-            if item.attempts >= self.tuning.attempts {
-                self.fail_downloads(first, &error);
-            }
-        }
-        if self.bases[base].given_up(self.tuning.attempts).is_none() {
-            return;
-        }
-        let attempts = self.tuning.attempts;
-        let bases = &self.bases;
-        let hopeless = |item: &Item| item.open().all(|base| bases[base].given_up(attempts).is_some());
-        let hopeless = self.items.iter().filter(|(_, item)| {
-            item.state == State::Queued && item.priority != Priority::Demand && hopeless(item)
-        });
-        let hopeless: Vec<Wanted> = hopeless.map(|(wanted, _)| *wanted).collect();
-        for wanted in hopeless {
-            let Some(item) = self.items.get(&wanted) else {
-                continue;
-            };
-            let last = item
-                .open()
-                .filter_map(|base| self.bases[base].given_up(attempts).cloned());
-            let barred = item.barred.iter().map(|(_, error)| error.clone());
-            let error = TransferError::combined(&paths::pack(&wanted.pack), last.chain(barred).collect());
-            self.fail_downloads(&wanted, &error);
-        }
-    }
-
-    /// Does not ask a server for this pack again.
-    fn bar_pack(&mut self, pack: PackId, base: BaseId, error: &TransferError) {
-        let queued = self.of_pack(pack).filter(|(_, item)| item.state == State::Queued);
-        let queued: Vec<Wanted> = queued.map(|(wanted, _)| *wanted).collect();
-        for wanted in queued {
-            self.bar(&wanted, base, error.clone());
-        }
-    }
-
-    /// Does not ask a server for this chunk again. If none is left, those with wrong bytes are asked once more, past
-    /// all caches; then it has failed.
-    fn bar(&mut self, wanted: &Wanted, base: BaseId, error: TransferError) {
-        let Some(item) = self.items.get_mut(wanted) else {
-            return;
-        };
-        if !item.bases.contains(&base) || item.is_barred(base) {
-            return;
-        }
-        item.barred.push((base, error));
-        item.partial = None;
-        if item.open().next().is_some() {
-            return;
-        }
-        if !item.fresh && item.barred.iter().any(|(_, error)| error.is_digest()) {
-            item.fresh = true;
-            item.barred.retain(|(_, error)| !error.is_digest());
-            return;
-        }
-        let tried = item.barred.iter().map(|(_, error)| error.clone()).collect();
-        let error = TransferError::combined(&paths::pack(&wanted.pack), tried);
-        self.fail_all(wanted, &error);
-    }
-
-    /// Fails everybody who waits for a chunk.
-    fn fail_all(&mut self, wanted: &Wanted, error: &TransferError) {
-        let Some(item) = self.items.remove(wanted) else {
-            return;
-        };
-        self.queued[item.priority as usize].remove(wanted);
-        for ticket in item.tickets {
-            self.settle(ticket, Err(error.clone()));
-        }
-    }
-
-    /// Fails those who wait for a chunk, but no machine.
-    fn fail_downloads(&mut self, wanted: &Wanted, error: &TransferError) {
-        let tickets = self.items.get(wanted).map(|item| item.tickets.clone());
-        for ticket in tickets.unwrap_or_default() {
-            let priority = self.tickets.get(&ticket).map(|t| t.priority);
-            if priority.is_some_and(|priority| priority != Priority::Demand) {
-                self.settle(ticket, Err(error.clone()));
-            }
-        }
     }
 
     fn settle(&mut self, ticket: TicketId, result: Result<Fetched, TransferError>) {
