@@ -19,7 +19,7 @@ pub(crate) enum Stage {
     Packages,
     /// Rust formatting.
     Fmt,
-    /// The UI: types, lints, tests, and its build, which the desktop shell embeds.
+    /// The UI: types, tests, the build that the desktop shell embeds, and its accessibility.
     Ui,
     /// Lints of the whole workspace, warnings being errors.
     Clippy,
