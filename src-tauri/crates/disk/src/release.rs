@@ -6,9 +6,12 @@
 //! whatever its size.
 
 mod ahead;
+mod assembly;
 mod boot;
 mod index;
+mod pages;
 mod regions;
+mod shards;
 
 use std::future::Future;
 use std::io;
@@ -16,15 +19,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use livepc_format::PackId;
 use livepc_format::index::{BootMap, ObjectRef};
 use livepc_format::limits::PAGE;
 use livepc_format::manifest::Region;
-use livepc_store::{ReadOutcome, Reader};
+use livepc_store::Reader;
 
 use self::ahead::ReadAhead;
+use self::assembly::Assembly;
 use self::index::Index;
+use self::regions::Part;
 use crate::block::{BlockDevice, DeviceFuture, Piece, ReadError, Run, RunKind, check_range};
 
 /// A boxed future, so that backends can stand behind `dyn Backend`.
@@ -108,11 +112,15 @@ struct Span {
     place: Option<(PackId, u32)>,
 }
 
-/// How often a damaged page is fetched again before that is an error.
-const REPAIRS: u32 = 2;
+impl Span {
+    /// Pack, first page in it, and pages, unless they are zero.
+    fn stored(&self) -> Option<(PackId, u32, u32)> {
+        self.place.map(|(pack, first)| (pack, first, self.pages))
+    }
+}
 
 impl ReleaseDisk {
-    /// A disk over the chunks of `reader`'s store.
+    /// A disk over the chunks of `reader`'s store. Its regions must cover it, as those of a manifest do.
     #[must_use]
     pub fn new(
         layout: Layout,
@@ -120,7 +128,7 @@ impl ReleaseDisk {
         backend: Arc<dyn Backend>,
         trace: Option<Arc<dyn Trace>>,
     ) -> Self {
-        let index = Index::new(&layout, reader.clone(), backend.clone());
+        let index = Index::new(&layout, reader.clone(), Arc::clone(&backend));
         Self {
             layout,
             reader,
@@ -133,109 +141,52 @@ impl ReleaseDisk {
 
     async fn read_pieces(&self, offset: u64, len: u32) -> Result<Vec<Piece>, ReadError> {
         check_range(offset, u64::from(len), self.layout.size)?;
-        let mut pieces = Vec::new();
+        let mut assembly = Assembly::default();
         for part in regions::split(&self.layout.regions, offset, u64::from(len)) {
-            let first = part.offset / PAGE;
-            let end = (part.offset + part.len).div_ceil(PAGE);
-            let spans = self.index.spans(part.region, first, end).await?;
+            let pages = part.pages();
+            let spans = self.index.spans(part.region, pages.start, pages.end).await?;
             if let Some(trace) = &self.trace {
                 for span in spans.iter().filter(|span| span.place.is_some()) {
                     trace.read(self.layout.number, part.region, span.page, span.pages);
                 }
             }
-            let pages = self.read_spans(&spans).await?;
-            for (span, data) in spans.iter().zip(pages) {
-                // The first and the last page may be wanted in part.
-                let start = part.offset.max(span.page * PAGE);
-                let stop = (part.offset + part.len).min((span.page + u64::from(span.pages)) * PAGE);
-                pieces.push(match data {
-                    None => Piece::Zero((stop - start) as u32),
-                    Some(data) => {
-                        let skip = (start - span.page * PAGE) as usize;
-                        Piece::Data(data.slice(skip..skip + (stop - start) as usize))
-                    }
-                });
-            }
-            self.look_ahead(part.region, first, end);
+            assembly.add(&part, &spans);
         }
-        Ok(pieces)
-    }
-
-    /// The bytes of each span; nothing for those that are zero. All that is missing is asked for at once.
-    async fn read_spans(&self, spans: &[Span]) -> Result<Vec<Option<Bytes>>, ReadError> {
-        let mut found = Vec::with_capacity(spans.len());
-        let mut absent = Vec::new();
-        for (i, span) in spans.iter().enumerate() {
-            let Some((pack, first)) = span.place else {
-                found.push(None);
-                continue;
-            };
-            let data = self.local(pack, first, span.pages)?;
-            if data.is_none() {
-                absent.push((i, pack, first, span.pages));
-            }
-            found.push(data);
+        let runs = assembly.take_runs();
+        let buffer = pages::read(&self.reader, &*self.backend, runs).await?;
+        for part in regions::split(&self.layout.regions, offset, u64::from(len)) {
+            self.look_ahead(&part);
         }
-        if absent.is_empty() {
-            return Ok(found);
-        }
-        let fetched = absent.iter().map(|&(i, pack, first, pages)| async move {
-            Ok::<_, ReadError>((i, self.fetched(pack, first, pages).await?))
-        });
-        for (i, data) in futures_util::future::try_join_all(fetched).await? {
-            found[i] = Some(data);
-        }
-        Ok(found)
-    }
-
-    /// Pages that are in the store. The read does not leave the asynchronous thread: it mostly comes from the page cache,
-    /// where handing it to another thread would take longer than the read.
-    fn local(&self, pack: PackId, first: u32, pages: u32) -> Result<Option<Bytes>, ReadError> {
-        let mut buffer = vec![0; pages as usize * PAGE as usize];
-        let outcome = self
-            .reader
-            .read(pack, first, &mut buffer)
-            .map_err(|e| ReadError::Io(io::Error::other(e)))?;
-        Ok((outcome == ReadOutcome::Complete).then(|| Bytes::from(buffer)))
-    }
-
-    async fn fetched(&self, pack: PackId, first: u32, pages: u32) -> Result<Bytes, ReadError> {
-        for _ in 0..REPAIRS {
-            self.backend.fetch(pack, first, pages).await?;
-            if let Some(data) = self.local(pack, first, pages)? {
-                return Ok(data);
-            }
-        }
-        Err(ReadError::Io(io::Error::other(format!(
-            "pages {first} to {first}+{pages} of pack {pack} cannot be read back after they were fetched",
-        ))))
+        Ok(assembly.pieces(buffer))
     }
 
     /// Tells the backend what a sequential reader will want next, as far as that is known without waiting.
-    fn look_ahead(&self, region: u32, first: u64, end: u64) {
-        let window = {
-            let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
-            ahead.after(region, first, end, self.layout.regions[region as usize].pages())
-        };
-        let Some((from, to)) = window else { return };
-        let Some(spans) = self.index.known_spans(region, from, to) else {
-            return;
-        };
-        for span in spans {
-            if let Some((pack, first)) = span.place
-                && !self.reader.has(pack, first, span.pages)
-            {
-                self.backend.read_ahead(pack, first, span.pages);
+    fn look_ahead(&self, part: &Part) {
+        let count = self.layout.regions[part.region as usize].pages();
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).after(
+            part.region,
+            &part.pages(),
+            count,
+        );
+        let Some(pages) = ahead else { return };
+        let spans = self.index.known_spans(part.region, pages.start, pages.end);
+        let (reader, backend) = (self.reader.clone(), Arc::clone(&self.backend));
+        // What is missing is looked for in files; nobody waits for the answer.
+        tokio::task::spawn_blocking(move || {
+            for (pack, first, pages) in spans.iter().filter_map(Span::stored) {
+                for missing in reader.missing(pack, first, pages) {
+                    backend.read_ahead(pack, missing.start, missing.end - missing.start);
+                }
             }
-        }
+        });
     }
 
     async fn find_runs(&self, offset: u64, len: u64) -> Result<Vec<Run>, ReadError> {
         check_range(offset, len, self.layout.size)?;
         let mut runs: Vec<Run> = Vec::new();
         for part in regions::split(&self.layout.regions, offset, len) {
-            let (first, end) = (part.offset / PAGE, (part.offset + part.len).div_ceil(PAGE));
-            for span in self.index.spans(part.region, first, end).await? {
+            let pages = part.pages();
+            for span in self.index.spans(part.region, pages.start, pages.end).await? {
                 let start = part.offset.max(span.page * PAGE);
                 let stop = (part.offset + part.len).min((span.page + u64::from(span.pages)) * PAGE);
                 let kind = if span.place.is_some() {

@@ -1,51 +1,60 @@
 //! Which page lies where: the boot map first, then the shards, loaded when they are first needed.
 
-use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use livepc_format::index::{DiskRoot, ObjectRef, Shard};
 use livepc_format::limits::SHARD_PAGES;
 use livepc_store::Reader;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
-use super::boot::BootIndex;
+use super::boot::{BootIndex, Known};
+use super::shards::{Shards, add_of_shard, add_zero};
 use super::{Backend, Layout, Span};
 use crate::block::ReadError;
 
-/// Bytes of shards in memory at the most, about; a shard has at least this many extents' worth.
-const CACHE: usize = 64 << 20;
-/// Bytes that an extent and a pack's id take in memory.
-const EXTENT: usize = 16;
-const PACK: usize = 32;
+/// Bytes of shards that are kept in memory.
+const SHARD_BYTES: usize = 64 << 20;
+/// Objects that are decoded at a time: one that means no good takes up to 256 MiB for that.
+const DECODED_AT_ONCE: usize = 2;
 
 pub(super) struct Index {
     root_object: ObjectRef,
     root: OnceCell<DiskRoot>,
-    boot: Option<BootIndex>,
-    shards: Mutex<Cache>,
+    shards: Shards,
+    boot: BootIndex,
+    decoding: Arc<Semaphore>,
     reader: Reader,
     backend: Arc<dyn Backend>,
 }
 
-#[derive(Default)]
-struct Cache {
-    shards: HashMap<(u32, u32), (Arc<Shard>, u64)>,
-    bytes: usize,
-    uses: u64,
+/// Where the knowledge that is in memory ends.
+struct Unknown {
+    /// The first page that nothing is known of.
+    page: u64,
+    /// One past the last, no further than the shard that must be loaded.
+    end: u64,
+}
+
+/// Why an object could not be loaded.
+enum NotLoaded {
+    /// The store has not got it.
+    Absent,
+    Failed(ReadError),
 }
 
 impl Index {
     pub(super) fn new(layout: &Layout, reader: Reader, backend: Arc<dyn Backend>) -> Self {
         let boot = layout
             .boot_map
-            .as_ref()
+            .as_deref()
             .map(|map| BootIndex::new(map, layout.number));
         Self {
             root_object: layout.root,
             root: OnceCell::new(),
-            boot,
-            shards: Mutex::default(),
+            shards: Shards::new(SHARD_BYTES),
+            boot: boot.unwrap_or_default(),
+            decoding: Arc::new(Semaphore::new(DECODED_AT_ONCE)),
             reader,
             backend,
         }
@@ -53,141 +62,129 @@ impl Index {
 
     /// Where the pages `first..end` of a region lie: spans in order, without gaps.
     pub(super) async fn spans(&self, region: u32, first: u64, end: u64) -> Result<Vec<Span>, ReadError> {
-        if let Some(spans) = self.boot.as_ref().and_then(|boot| boot.spans(region, first, end)) {
-            return Ok(spans);
-        }
         let mut spans = Vec::new();
         let mut page = first;
-        while page < end {
-            let number = page / SHARD_PAGES;
-            let base = number * SHARD_PAGES;
-            let stop = end.min(base + SHARD_PAGES);
-            match self.shard(region, number as u32).await? {
-                None => zero(&mut spans, page, stop),
-                Some(shard) => in_shard(&mut spans, &shard, base, page, stop),
+        while let Some(unknown) = self.add_known(&mut spans, region, page, end) {
+            let number = shard_number(unknown.page);
+            match self.shard((region, number)).await? {
+                // It may be gone from memory again, so it is used as it is.
+                Some(shard) => {
+                    add_of_shard(&mut spans, &shard, shard_base(number), unknown.page, unknown.end);
+                }
+                None => add_zero(&mut spans, unknown.page, unknown.end),
             }
-            page = stop;
+            page = unknown.end;
         }
         Ok(spans)
     }
 
-    /// [`Index::spans`] without waiting, if the shard is in memory: all of the pages must lie in one.
-    pub(super) fn known_spans(&self, region: u32, first: u64, end: u64) -> Option<Vec<Span>> {
-        if let Some(spans) = self.boot.as_ref().and_then(|boot| boot.spans(region, first, end)) {
-            return Some(spans);
-        }
-        let number = first / SHARD_PAGES;
-        let base = number * SHARD_PAGES;
-        let shard = self.cached(region, number as u32)?;
+    /// As [`Index::spans`], up to what is known without waiting.
+    pub(super) fn known_spans(&self, region: u32, first: u64, end: u64) -> Vec<Span> {
         let mut spans = Vec::new();
-        in_shard(&mut spans, &shard, base, first, end.min(base + SHARD_PAGES));
-        Some(spans)
+        self.add_known(&mut spans, region, first, end);
+        spans
     }
 
-    async fn shard(&self, region: u32, number: u32) -> Result<Option<Arc<Shard>>, ReadError> {
-        if let Some(shard) = self.cached(region, number) {
-            return Ok(Some(shard));
+    /// Adds what is known of the pages `page..end` without waiting; says where that ends, if it is not all of them.
+    fn add_known(&self, spans: &mut Vec<Span>, region: u32, mut page: u64, end: u64) -> Option<Unknown> {
+        while page < end {
+            let gap_end = match self.boot.look(region, page, end) {
+                Known::Here(span) => {
+                    page += u64::from(span.pages);
+                    spans.push(span);
+                    continue;
+                }
+                Known::NothingTo(gap_end) => gap_end,
+            };
+            let number = shard_number(page);
+            let stop = gap_end.min(shard_base(number) + SHARD_PAGES);
+            if let Some(shard) = self.shards.get((region, number)) {
+                add_of_shard(spans, &shard, shard_base(number), page, stop);
+            } else if self
+                .root
+                .get()
+                .is_some_and(|root| root.shard(region, number).is_none())
+            {
+                add_zero(spans, page, stop);
+            } else {
+                return Some(Unknown { page, end: stop });
+            }
+            page = stop;
         }
-        let root = self.root.get_or_try_init(|| self.load_root()).await?;
-        let Some(object) = root.shard(region, number) else {
+        None
+    }
+
+    /// The shard; `None` if the GiB is zero.
+    async fn shard(&self, place: (u32, u32)) -> Result<Option<Arc<Shard>>, ReadError> {
+        let root = self
+            .loaded(&self.root, &self.root_object, DiskRoot::decode)
+            .await?;
+        let Some(object) = root.shard(place.0, place.1) else {
             return Ok(None);
         };
-        let bytes = self.load(object).await?;
-        let shard = Arc::new(Shard::decode(&bytes, object).map_err(|e| ReadError::Io(io::Error::other(e)))?);
-        self.remember(region, number, &shard);
-        Ok(Some(shard))
+        let cell = self.shards.cell(place);
+        let decode = |bytes: &[u8], object: &ObjectRef| Shard::decode(bytes, object).map(Arc::new);
+        let shard = self.loaded(&cell, object, decode).await?;
+        self.shards.loaded(place, shard);
+        Ok(Some(Arc::clone(shard)))
     }
 
-    async fn load_root(&self) -> Result<DiskRoot, ReadError> {
-        let bytes = self.load(&self.root_object).await?;
-        DiskRoot::decode(&bytes, &self.root_object).map_err(|e| ReadError::Io(io::Error::other(e)))
-    }
-
-    /// The stored bytes of an object, fetched into the store if they are not there.
-    async fn load(&self, object: &ObjectRef) -> Result<Vec<u8>, ReadError> {
-        let local = || {
-            self.reader
-                .object(&object.digest, object.stored)
-                .map_err(|e| ReadError::Io(io::Error::other(e)))
-        };
-        if let Some(bytes) = local()? {
-            return Ok(bytes);
-        }
-        self.backend.object(*object).await?;
-        local()?.ok_or_else(|| {
-            ReadError::Io(io::Error::other(format!(
-                "index object {} is not there after it was fetched",
-                object.digest
-            )))
-        })
-    }
-
-    fn cached(&self, region: u32, number: u32) -> Option<Arc<Shard>> {
-        let mut cache = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.uses += 1;
-        let now = cache.uses;
-        let (shard, used) = cache.shards.get_mut(&(region, number))?;
-        *used = now;
-        Some(shard.clone())
-    }
-
-    fn remember(&self, region: u32, number: u32, shard: &Arc<Shard>) {
-        let mut cache = self.shards.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.uses += 1;
-        let now = cache.uses;
-        cache.bytes += size(shard);
-        if let Some((old, _)) = cache.shards.insert((region, number), (shard.clone(), now)) {
-            cache.bytes -= size(&old);
-        }
-        while cache.bytes > CACHE && cache.shards.len() > 1 {
-            let Some((&oldest, _)) = cache.shards.iter().min_by_key(|(_, (_, used))| *used) else {
-                break;
-            };
-            if let Some((old, _)) = cache.shards.remove(&oldest) {
-                cache.bytes -= size(&old);
+    /// What is in the cell, loaded if there is nothing yet.
+    ///
+    /// Only the loading from the store is done once for all who wait: who waits for the network does so for itself, so
+    /// that nobody waits for longer than the network's limit.
+    async fn loaded<'a, T: Send + Sync + 'static>(
+        &self,
+        cell: &'a OnceCell<T>,
+        object: &ObjectRef,
+        decode: impl Fn(&[u8], &ObjectRef) -> livepc_format::Result<T> + Copy + Send + 'static,
+    ) -> Result<&'a T, ReadError> {
+        let mut fetched = false;
+        loop {
+            match cell.get_or_try_init(|| self.load(object, decode)).await {
+                Ok(value) => return Ok(value),
+                Err(NotLoaded::Failed(error)) => return Err(error),
+                Err(NotLoaded::Absent) if fetched => {
+                    let digest = object.digest;
+                    let why = format!("index object {digest} is not there after it was fetched");
+                    return Err(ReadError::Io(io::Error::other(why)));
+                }
+                Err(NotLoaded::Absent) => self.backend.object(*object).await?,
             }
+            fetched = true;
         }
+    }
+
+    /// Reads and decodes an object of the store, where that may take its time.
+    async fn load<T: Send + 'static>(
+        &self,
+        object: &ObjectRef,
+        decode: impl Fn(&[u8], &ObjectRef) -> livepc_format::Result<T> + Send + 'static,
+    ) -> Result<T, NotLoaded> {
+        let failed = |error: io::Error| NotLoaded::Failed(ReadError::Io(error));
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.decoding).acquire_owned().await;
+        let (reader, object) = (self.reader.clone(), *object);
+        let work = move || {
+            let _permit = permit;
+            match reader.object(&object.digest, object.stored) {
+                Ok(Some(bytes)) => decode(&bytes, &object).map_err(|error| failed(io::Error::other(error))),
+                Ok(None) => Err(NotLoaded::Absent),
+                Err(error) => Err(failed(io::Error::other(error))),
+            }
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(|error| failed(error.into()))?
     }
 }
 
-fn size(shard: &Shard) -> usize {
-    shard.extents.len() * EXTENT + shard.packs.len() * PACK
+/// Which shard of its region a page lies in. A disk has at most 16 TiB, so the number fits.
+fn shard_number(page: u64) -> u32 {
+    (page / SHARD_PAGES) as u32
 }
 
-/// Adds zero pages.
-fn zero(spans: &mut Vec<Span>, mut page: u64, end: u64) {
-    while page < end {
-        // A span counts its pages in 32 bits; a shard has far fewer.
-        let pages = (end - page).min(SHARD_PAGES);
-        spans.push(Span {
-            page,
-            pages: pages as u32,
-            place: None,
-        });
-        page += pages;
-    }
-}
-
-/// Adds the pages `page..end`, all of which lie in the shard that begins at page `base`.
-fn in_shard(spans: &mut Vec<Span>, shard: &Shard, base: u64, mut page: u64, end: u64) {
-    for extent in shard.from_page((page - base) as u32) {
-        let from = base + u64::from(extent.page);
-        if from >= end {
-            break;
-        }
-        if from > page {
-            zero(spans, page, from);
-            page = from;
-        }
-        let skip = page - from;
-        let pages = (u64::from(extent.len) - skip).min(end - page);
-        let place = (shard.packs[extent.pack as usize], extent.first_page + skip as u32);
-        spans.push(Span {
-            page,
-            pages: pages as u32,
-            place: Some(place),
-        });
-        page += pages;
-    }
-    zero(spans, page, end);
+/// The first page of a shard.
+fn shard_base(number: u32) -> u64 {
+    u64::from(number) * SHARD_PAGES
 }

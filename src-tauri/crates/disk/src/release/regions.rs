@@ -1,5 +1,8 @@
 //! Regions: stretches of a disk that pages are counted in. They need not begin at a multiple of the page size.
 
+use std::ops::Range;
+
+use livepc_format::limits::PAGE;
 use livepc_format::manifest::Region;
 
 /// A part of a read that lies in one region.
@@ -11,6 +14,13 @@ pub(super) struct Part {
     pub(super) offset: u64,
     /// Bytes.
     pub(super) len: u64,
+}
+
+impl Part {
+    /// The pages that its bytes lie in.
+    pub(super) fn pages(&self) -> Range<u64> {
+        self.offset / PAGE..(self.offset + self.len).div_ceil(PAGE)
+    }
 }
 
 /// Splits a range of a disk at its regions, which cover it.
