@@ -1,3 +1,24 @@
-//! End-to-end test support.
+//! Support for the end-to-end suites: the real program on a throw-away home, real servers, a real guest.
+//!
+//! The suites run on Unix; what the demo and other crates' tests need of this works everywhere.
+//!
+//! ```no_run
+//! # #[cfg(unix)] {
+//! use livepc_tests::{guest, home::TestHome, nginx::Nginx, publisher::Publisher};
+//!
+//! let publisher = Publisher::new(&guest::disk(1), "Sample");
+//! publisher.publish(&[]);
+//! let server = Nginx::serve(&publisher.site());
+//! let home = TestHome::new();
+//! home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
+//! home.done(&["download", "sample"]);
+//! # }
+//! ```
 
+pub mod forge;
+pub mod guest;
+pub mod home;
+#[cfg(unix)]
+pub mod nginx;
 pub mod origin;
+pub mod publisher;

@@ -49,7 +49,10 @@ impl Answer {
 
     fn file(root: &Path, path: &str, asked: &HeaderMap, ranges: bool) -> io::Result<Self> {
         let relative = Path::new(path.trim_start_matches('/'));
-        if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+        if !relative
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)))
+        {
             return Err(io::ErrorKind::NotFound.into());
         }
         let file = File::open(root.join(relative))?;
@@ -58,7 +61,10 @@ impl Answer {
             return Err(io::ErrorKind::NotFound.into());
         }
         let size = metadata.len();
-        let changed = metadata.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let changed = metadata
+            .modified()?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let etag = format!("\"{size:x}-{:x}\"", changed.as_nanos());
         let seconds = jiff::Timestamp::from_second(changed.as_secs().cast_signed()).unwrap_or_default();
         let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&seconds);
@@ -82,7 +88,10 @@ impl Answer {
         answer.size = size;
         answer.part = (0, size);
         let is_same = known(IF_RANGE).is_none_or(|tag| tag == etag);
-        if ranges && is_same && let Some((first, end)) = range(asked, size) {
+        if ranges
+            && is_same
+            && let Some((first, end)) = range(asked, size)
+        {
             if first >= end {
                 answer.status = StatusCode::RANGE_NOT_SATISFIABLE;
                 answer.set(CONTENT_RANGE, &format!("bytes */{size}"));

@@ -65,7 +65,11 @@ impl Log {
     /// Requests so far whose path contains `path`.
     #[must_use]
     pub fn of(&self, path: &str) -> Vec<Entry> {
-        self.lock().iter().filter(|entry| entry.path.contains(path)).cloned().collect()
+        self.lock()
+            .iter()
+            .filter(|entry| entry.path.contains(path))
+            .cloned()
+            .collect()
     }
 
     /// Bytes that were sent so far in bodies of files whose path contains `path`.
@@ -109,7 +113,11 @@ impl Log {
 
     /// Changes a request, if it is still logged.
     pub(super) fn change(&self, (number, started): (usize, Instant), change: impl FnOnce(&mut Entry)) {
-        if let Some(entry) = self.lock().get_mut(number).filter(|entry| entry.started == started) {
+        if let Some(entry) = self
+            .lock()
+            .get_mut(number)
+            .filter(|entry| entry.started == started)
+        {
             change(entry);
         }
         self.changes.send_modify(|count| *count += 1);

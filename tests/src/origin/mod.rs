@@ -115,18 +115,22 @@ impl Origin {
 
     fn run(&self, listener: TcpListener) -> io::Result<()> {
         listener.set_nonblocking(true)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let stop = CancellationToken::new();
         let (shared, stopped) = (Arc::clone(&self.shared), stop.clone());
-        let thread = std::thread::Builder::new().name("origin".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = stopped.cancelled() => {}
-                    () = serve::accept(listener, shared) => {}
-                }
-            });
-            // Dropping the runtime closes every connection.
-        })?;
+        let thread = std::thread::Builder::new()
+            .name("origin".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    tokio::select! {
+                        () = stopped.cancelled() => {}
+                        () = serve::accept(listener, shared) => {}
+                    }
+                });
+                // Dropping the runtime closes every connection.
+            })?;
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some((stop, thread));
         Ok(())
     }

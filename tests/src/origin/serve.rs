@@ -59,7 +59,12 @@ async fn respond(request: &Request<Incoming>, shared: Arc<Shared>, twin: Arc<Tcp
     let started = Instant::now();
     let path = request.uri().path().to_owned();
     let fault = shared.faults.meet(&path);
-    let mut answer = Answer::to(&shared.root, &path, request.headers(), fault != Some(Fault::NoRanges));
+    let mut answer = Answer::to(
+        &shared.root,
+        &path,
+        request.headers(),
+        fault != Some(Fault::NoRanges),
+    );
     let mut content = Content::File;
     let mut has_length = true;
     match &fault {
@@ -189,7 +194,9 @@ impl Sending<'_> {
         self.shared.throttle.send(size).await;
         let taken = self.frames.send(Ok(frame.into())).await.is_ok();
         if taken {
-            self.shared.log.change(self.entry, |entry| entry.sent += size as u64);
+            self.shared
+                .log
+                .change(self.entry, |entry| entry.sent += size as u64);
         }
         taken
     }
@@ -226,6 +233,8 @@ impl Body for Frames {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0.poll_recv(context).map(|frame| frame.map(|result| result.map(Frame::data)))
+        self.0
+            .poll_recv(context)
+            .map(|frame| frame.map(|result| result.map(Frame::data)))
     }
 }

@@ -1,21 +1,43 @@
 //! `cargo xtask demo`: the whole product on this computer, from an empty machine to a running guest.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::packages::{self, Consent, Purpose};
+use crate::process::run as run_command;
 use crate::test;
 use crate::workspace::Workspace;
 
 /// What the demo compiles and runs with.
 const NEEDS: [Purpose; 3] = [Purpose::Build, Purpose::Machines, Purpose::Guest];
+/// What it needs without a window.
+const NEEDS_HEADLESS: [Purpose; 2] = [Purpose::Machines, Purpose::Guest];
 
-/// Prepares the machine and shows the product; `headless` does so through the CLI alone.
+/// Prepares the machine and shows the product; `headless`, or without a display, through the command line alone.
 ///
 /// # Errors
 /// When packages are missing and not to be installed, or a step fails.
 pub(crate) fn run(workspace: &Workspace, consent: Consent, headless: bool) -> Result<()> {
-    packages::ensure(workspace, &NEEDS, consent)?;
+    let headless = headless || !has_display();
+    packages::ensure(workspace, if headless { &NEEDS_HEADLESS } else { &NEEDS }, consent)?;
+    let mut build = workspace.cargo();
+    build.args(["build", "--bin", "livepc", "--bin", "livepc-demo"]);
+    if !headless {
+        test::ui(workspace)?;
+        build.args(["--bin", "livepc-desktop", "--package", "livepc-desktop"]);
+    }
+    run_command(build.args(["--package", "livepc-cli", "--package", "livepc-tests"]))?;
     test::guest(workspace)?;
-    let _ = headless;
-    bail!("the demo is not there yet");
+    let mut demo = std::process::Command::new(workspace.binary("livepc-demo"));
+    demo.env("LIVEPC_BIN", workspace.binary("livepc"))
+        .env("LIVEPC_DESKTOP_BIN", workspace.binary("livepc-desktop"))
+        .env("LIVEPC_TEST_GUEST", workspace.guest());
+    if headless {
+        demo.arg("--headless");
+    }
+    run_command(&mut demo)
+}
+
+fn has_display() -> bool {
+    cfg!(any(windows, target_os = "macos"))
+        || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()))
 }

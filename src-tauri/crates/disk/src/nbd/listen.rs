@@ -88,18 +88,6 @@ pub enum ListenError {
         /// What failed.
         source: io::Error,
     },
-    /// Others may enter the socket's directory.
-    #[cfg(unix)]
-    #[error(
-        "other users may enter {} (mode {mode:o}), so a disk served from there would not be private; \
-         run: chmod 700 {0}", .path.display()
-    )]
-    NotPrivate {
-        /// The directory.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
     /// Another server listens there.
     #[cfg(unix)]
     #[error("another server listens at {}; stop it, or choose another socket", .path.display())]

@@ -5,11 +5,15 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use tokio::net::{UnixListener, UnixStream};
 
 use super::ListenError;
+
+/// Tells sockets that one process opens at the same time apart.
+static TURN: AtomicU32 = AtomicU32::new(0);
 
 /// A listening socket and its file, which is removed on drop.
 pub(super) struct SocketFile {
@@ -23,31 +27,24 @@ impl SocketFile {
             path: path.to_owned(),
             source,
         };
-        if let Some(directory) = path
-            .parent()
-            .filter(|directory| !directory.as_os_str().is_empty())
-        {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(directory)
-                .map_err(failed)?;
-            // The socket gets its own mode only after it exists: until then the directory is what protects it.
-            let mode = fs::metadata(directory).map_err(failed)?.permissions().mode() & 0o7777;
-            if mode & 0o077 != 0 {
-                return Err(ListenError::NotPrivate {
-                    path: directory.to_owned(),
-                    mode,
-                });
-            }
-        }
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
         remove_stale(path).await?;
-        let listener = UnixListener::bind(path).map_err(failed)?;
-        let socket = Self {
-            listener,
-            path: path.to_owned(),
-        };
-        fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(failed)?;
+        // A socket gets its mode only after it exists. Until then a directory that others cannot enter protects it; the
+        // name that clients know follows once it is safe.
+        let turn = TURN.fetch_add(1, Ordering::Relaxed);
+        let staging = directory.join(format!(".lpc{}-{turn}", std::process::id()));
+        let _ = fs::remove_dir_all(&staging);
+        DirBuilder::new().mode(0o700).create(&staging).map_err(failed)?;
+        let staged = staging.join("s");
+        let made = UnixListener::bind(&staged).and_then(|listener| {
+            fs::set_permissions(&staged, Permissions::from_mode(0o600))?;
+            fs::rename(&staged, path)?;
+            Ok(listener)
+        });
+        let _ = fs::remove_dir_all(&staging);
+        let socket = Self { listener: made.map_err(failed)?, path: path.to_owned() };
         Ok(socket)
     }
 

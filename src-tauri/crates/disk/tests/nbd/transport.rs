@@ -69,12 +69,19 @@ async fn what_is_no_socket_is_left_alone() {
 }
 
 #[tokio::test]
-async fn a_directory_that_others_can_enter_is_refused() {
-    let home = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let refused = Server::start(&Listen::Unix(home.path().join("disk.sock")), exports()).await;
+async fn a_socket_is_for_its_owner_wherever_it_is() {
+    let shared = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(shared.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = shared.path().join("disk.sock");
+    let server = Server::start(&Listen::Unix(path.clone()), exports())
+        .await
+        .unwrap();
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert!(
-        matches!(refused, Err(ListenError::NotPrivate { mode: 0o755, .. })),
-        "{refused:?}"
+        tokio::net::UnixStream::connect(&path).await.is_ok(),
+        "its owner can connect"
     );
+    server.shutdown().await;
+    let left: Vec<_> = shared.path().read_dir().unwrap().collect();
+    assert!(left.is_empty(), "nothing is left of it: {left:?}");
 }

@@ -1,0 +1,91 @@
+//! The sample guest, which `tests/guest/build.sh` makes, and talking to it over its serial port.
+
+#[cfg(unix)]
+use std::io::{BufRead, BufReader, Write};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The folder with the guest's releases: `LIVEPC_TEST_GUEST`, or made now.
+#[must_use]
+pub fn folder() -> PathBuf {
+    if let Some(folder) = std::env::var_os("LIVEPC_TEST_GUEST") {
+        return folder.into();
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest/build.sh");
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("a home")).join(".cache"));
+    let folder = cache.join("livepc/guest/images");
+    let made = Command::new("bash").arg(script).arg(&folder).status().expect("bash runs");
+    assert!(made.success(), "the sample guest could not be made");
+    folder
+}
+
+/// The raw disk of a release, 1 or 2.
+#[must_use]
+pub fn disk(release: u32) -> PathBuf {
+    folder().join(format!("guest-{release}.raw"))
+}
+
+/// What is on the disk: label, files with size and SHA-256, the line that says READY.
+#[must_use]
+pub fn facts(release: u32) -> Value {
+    let text = std::fs::read_to_string(folder().join(format!("guest-{release}.json"))).expect("the guest's facts");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Waits until `file` has `text`, at most `limit`; gives the file's content.
+#[track_caller]
+#[must_use]
+pub fn wait_for(file: &Path, text: &str, limit: Duration) -> String {
+    let until = Instant::now() + limit;
+    loop {
+        // The file grows without telling anybody.
+        let content = String::from_utf8_lossy(&std::fs::read(file).unwrap_or_default()).into_owned();
+        if content.contains(text) {
+            return content;
+        }
+        assert!(Instant::now() < until, "“{text}” did not appear within {limit:?}; there was: {content}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The guest's serial port.
+#[cfg(unix)]
+#[derive(Debug)]
+pub struct Console {
+    read: BufReader<UnixStream>,
+    write: UnixStream,
+}
+
+#[cfg(unix)]
+impl Console {
+    /// Opens the console socket of a machine.
+    #[must_use]
+    pub fn open(socket: &Path) -> Self {
+        let write = UnixStream::connect(socket).expect("the machine's console");
+        write.set_read_timeout(Some(Duration::from_secs(120))).expect("a time limit");
+        Self { read: BufReader::new(write.try_clone().expect("a second handle")), write }
+    }
+
+    /// Sends a command, and gives the first line that begins with `answer`.
+    #[track_caller]
+    #[must_use]
+    pub fn ask(&mut self, command: &str, answer: &str) -> String {
+        writeln!(self.write, "{command}").expect("the console takes it");
+        loop {
+            let mut line = Vec::new();
+            let read = self.read.read_until(b'\n', &mut line).expect("the console answers");
+            assert!(read > 0, "the console ended");
+            let line = String::from_utf8_lossy(&line).trim().to_owned();
+            assert!(!line.starts_with("ERROR"), "the guest said {line}");
+            if line.starts_with(answer) {
+                return line;
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A throw-away home and the real `livepc` program on it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use livepc_protocol::{Home, ProcessLock};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The `livepc` program that is tested: `LIVEPC_BIN`, or the one beside the test's own target folder.
+#[must_use]
+pub fn program() -> PathBuf {
+    built("LIVEPC_BIN", "livepc")
+}
+
+/// A program that the `build` stage made.
+#[must_use]
+pub fn built(variable: &str, name: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a test has a file");
+    let folder = test.ancestors().nth(2).expect("…/debug/deps/<test>");
+    let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(program.is_file(), "{} is missing: build it first, or set {variable}", program.display());
+    program
+}
+
+/// A home in a folder of its own. Its agent is ended when it is dropped.
+#[derive(Debug)]
+pub struct TestHome {
+    folder: TempDir,
+}
+
+/// What a run of the program gave.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code; -1 if a signal ended it.
+    pub code: i32,
+    /// The object on standard output.
+    pub json: Value,
+    /// The objects on standard error, one a line.
+    pub said: Vec<Value>,
+    /// All of both, for messages.
+    pub text: String,
+}
+
+impl Ran {
+    fn of(output: &Output) -> Self {
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            json: serde_json::from_str(&out).unwrap_or(Value::Null),
+            said: err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect(),
+            text: format!("{out}{err}"),
+        }
+    }
+
+    /// The `code` of the error on standard error.
+    #[must_use]
+    pub fn error(&self) -> Option<&str> {
+        self.said.iter().find(|line| line["type"] == "error").and_then(|line| line["code"].as_str())
+    }
+
+    /// The run must have succeeded; gives its object.
+    #[track_caller]
+    #[must_use]
+    pub fn done(self) -> Value {
+        assert_eq!(self.code, 0, "it must succeed, but said: {}", self.text);
+        self.json
+    }
+
+    /// The run must have failed with this exit code and JSON code, a message and a hint.
+    #[track_caller]
+    pub fn refused(&self, exit: i32, code: &str) {
+        assert_eq!((self.code, self.error()), (exit, Some(code)), "it must be refused so, but said: {}", self.text);
+        let error = self.said.iter().find(|line| line["type"] == "error").expect("there is one");
+        for field in ["message", "hint"] {
+            assert!(error[field].as_str().is_some_and(|text| !text.is_empty()), "no {field}: {}", self.text);
+        }
+    }
+}
+
+impl Default for TestHome {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TestHome {
+    /// An empty home.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder for the home") }
+    }
+
+    /// An empty home on the file system of `folder`.
+    #[must_use]
+    pub fn new_in(folder: &Path) -> Self {
+        Self { folder: tempfile::tempdir_in(folder).expect("a folder for the home") }
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The home as the protocol knows it.
+    #[must_use]
+    pub fn home(&self) -> Home {
+        Home::open(self.path()).expect("the home opens")
+    }
+
+    /// A command that runs the program on this home with `--json`.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command.env("LIVEPC_HOME", self.path()).env("NO_PROXY", "*").arg("--json").args(args);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program.
+    #[track_caller]
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(&self.command(args).output().expect("the program runs"))
+    }
+
+    /// Runs the program; it must succeed. Gives its object.
+    #[track_caller]
+    pub fn done(&self, args: &[&str]) -> Value {
+        self.run(args).done()
+    }
+
+    /// Starts the program and goes on; its output is read with [`Child::wait_with_output`].
+    #[must_use]
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
+    }
+
+    /// The only subscription, as `list` tells it.
+    #[track_caller]
+    #[must_use]
+    pub fn listed(&self) -> Value {
+        let list = self.done(&["list"]);
+        let livepcs = list["livepcs"].as_array().expect("a list").clone();
+        assert_eq!(livepcs.len(), 1, "one subscription: {list}");
+        livepcs.into_iter().next().expect("there is one")
+    }
+
+    /// True while an agent serves the home.
+    #[must_use]
+    pub fn has_agent(&self) -> bool {
+        ProcessLock::is_held(&self.home().agent_lock())
+    }
+
+    /// Kills every process that runs from this home: its agent and its runners, with SIGKILL.
+    pub fn kill_all(&self) {
+        for pid in self.processes("") {
+            kill(pid);
+        }
+    }
+
+    /// The processes that run a copy of the program from this home and have `role` among their arguments.
+    #[must_use]
+    pub fn processes(&self, role: &str) -> Vec<u32> {
+        let programs = self.home().programs();
+        let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+        entries
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| {
+                let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                let args: Vec<_> = command.split(|b| *b == 0).map(String::from_utf8_lossy).collect();
+                args.first().is_some_and(|program| Path::new(&**program).starts_with(&programs))
+                    && (role.is_empty() || args.iter().any(|arg| arg == role))
+            })
+            .collect()
+    }
+}
+
+impl Drop for TestHome {
+    fn drop(&mut self) {
+        self.kill_all();
+        if std::thread::panicking() {
+            for log in std::fs::read_dir(self.home().logs()).into_iter().flatten().flatten() {
+                let text = std::fs::read_to_string(log.path()).unwrap_or_default();
+                eprintln!("--- {}\n{text}", log.path().display());
+            }
+        }
+    }
+}
+
+/// Ends a process with SIGKILL.
+#[cfg(unix)]
+pub fn kill(pid: u32) {
+    // It may have ended by itself meanwhile.
+    let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// Ends a process at once.
+#[cfg(windows)]
+pub fn kill(pid: u32) {
+    let _ = Command::new("taskkill").args(["/F", "/PID", &pid.to_string()]).stderr(Stdio::null()).status();
+}

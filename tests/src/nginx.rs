@@ -1,0 +1,138 @@
+//! A real nginx that serves a folder on loopback, with a log of what it was asked.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The server; it ends when it is dropped.
+#[derive(Debug)]
+pub struct Nginx {
+    root: PathBuf,
+    address: String,
+    work: TempDir,
+    process: Child,
+}
+
+/// A request, as the server's log has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The path.
+    pub path: String,
+    /// The status of the answer.
+    pub status: u16,
+    /// Bytes of its body.
+    pub bytes: u64,
+}
+
+impl Nginx {
+    /// Serves `root` on a free port of 127.0.0.1.
+    #[must_use]
+    pub fn serve(root: &Path) -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        Self::serve_at(root, &free.expect("a free port").to_string())
+    }
+
+    /// Serves `root` on an address.
+    #[must_use]
+    pub fn serve_at(root: &Path, address: &str) -> Self {
+        let work = tempfile::tempdir().expect("a folder for nginx");
+        let at = |name: &str| work.path().join(name).display().to_string();
+        let user = if is_root() { "user root;" } else { "" };
+        let config = format!(
+            "{user} daemon off; worker_processes 1; pid {pid}; error_log {error} warn;
+             events {{ worker_connections 256; }}
+             http {{
+               log_format asked '$request_uri $status $body_bytes_sent';
+               access_log {access} asked;
+               client_body_temp_path {body}; proxy_temp_path {proxy}; fastcgi_temp_path {fastcgi};
+               uwsgi_temp_path {uwsgi}; scgi_temp_path {scgi};
+               types {{ application/atom+xml xml; application/json json; }}
+               default_type application/octet-stream;
+               server {{ listen {address}; root {root}; }}
+             }}",
+            pid = at("pid"),
+            error = at("error.log"),
+            access = at("access.log"),
+            body = at("body"),
+            proxy = at("proxy"),
+            fastcgi = at("fastcgi"),
+            uwsgi = at("uwsgi"),
+            scgi = at("scgi"),
+            root = root.display(),
+        );
+        let file = work.path().join("nginx.conf");
+        std::fs::write(&file, config).expect("nginx's configuration is written");
+        let process = Command::new("nginx")
+            .arg("-c")
+            .arg(&file)
+            .args(["-e", &at("error.log")])
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("nginx starts: install the package nginx-light");
+        let nginx = Self { root: root.to_owned(), address: address.to_owned(), work, process };
+        nginx.wait();
+        nginx
+    }
+
+    /// A server says nothing when it listens; only a connection tells.
+    fn wait(&self) {
+        let until = Instant::now() + Duration::from_secs(10);
+        while std::net::TcpStream::connect(&self.address).is_err() {
+            let log = std::fs::read_to_string(self.work.path().join("error.log")).unwrap_or_default();
+            assert!(Instant::now() < until, "nginx does not listen: {log}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The folder that is served.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The URL of a file in the folder.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
+    /// What was asked so far. A request is logged when its answer has ended.
+    #[must_use]
+    pub fn asked(&self) -> Vec<Asked> {
+        let log = std::fs::read_to_string(self.work.path().join("access.log")).unwrap_or_default();
+        log.lines()
+            .filter_map(|line| {
+                let mut words = line.split(' ');
+                let path = words.next()?.to_owned();
+                Some(Asked { path, status: words.next()?.parse().ok()?, bytes: words.next()?.parse().ok()? })
+            })
+            .collect()
+    }
+
+    /// Bytes of the answers to requests for paths that have `part` in them.
+    #[must_use]
+    pub fn sent(&self, part: &str) -> u64 {
+        self.asked().iter().filter(|asked| asked.path.contains(part)).map(|asked| asked.bytes).sum()
+    }
+
+    /// Forgets what was asked.
+    pub fn forget(&self) {
+        let log = std::fs::File::options().write(true).open(self.work.path().join("access.log"));
+        log.and_then(|log| log.set_len(0)).expect("the log is there");
+    }
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|data| std::os::unix::fs::MetadataExt::uid(&data) == 0)
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // A quick shutdown: its worker ends with it, which a kill would not achieve.
+        let _ = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        let _ = self.process.wait();
+    }
+}

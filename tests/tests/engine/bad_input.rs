@@ -1,0 +1,144 @@
+//! Mistakes that people make, and machines that lack something: each gets an error that says what to do.
+
+use std::os::unix::fs::PermissionsExt;
+
+use livepc_tests::forge::{Site, disk};
+use livepc_tests::home::TestHome;
+use livepc_tests::nginx::Nginx;
+use livepc_tests::publisher::Publisher;
+
+#[test]
+fn a_source_that_is_no_disk_is_refused() {
+    let work = tempfile::tempdir().expect("a folder");
+    let home = TestHome::new();
+    let path = |name: &str| work.path().join(name).display().to_string();
+    let init = |source: &str, dir: &str| home.run(&["project", "init", source, "--name", "Lab", "--dir", &path(dir)]);
+    std::fs::write(work.path().join("empty"), "").expect("a file");
+    std::fs::write(work.path().join("odd"), [1; 1000]).expect("a file");
+    init(&path("."), "a").refused(2, "usage");
+    init(&path("empty"), "a").refused(2, "usage");
+    init(&path("odd"), "a").refused(2, "usage");
+    init(&path("nothing"), "a").refused(3, "not-found");
+    assert!(!work.path().join("a").join("livepc.toml").exists(), "nothing was written");
+    // An unpartitioned disk is a disk.
+    std::fs::write(work.path().join("plain"), [7; 1024]).expect("a file");
+    init(&path("plain"), "a").done();
+    init(&path("plain"), "a").refused(2, "usage");
+}
+
+#[test]
+fn names_that_are_not_there_are_told() {
+    let home = TestHome::new();
+    for verb in [
+        &["show", "nobody"][..],
+        &["download", "nobody"],
+        &["start", "nobody"],
+        &["stop", "nobody"],
+        &["unsubscribe", "nobody", "--keep-data"],
+        &["source", "remove", "http://127.0.0.1/x"],
+        &["config", "get", "nothing"],
+        &["publish", "/nonexistent", "--to", "/tmp/x"],
+    ] {
+        home.run(verb).refused(3, "not-found");
+    }
+    home.run(&["config", "set", "download.max-bytes-per-second", "fast"]).refused(2, "usage");
+    let set = home.done(&["config", "set", "download.max-bytes-per-second", "1000000"]);
+    assert_eq!(set["settings"]["download.max-bytes-per-second"], "1000000");
+}
+
+#[test]
+fn a_missing_or_broken_hypervisor_is_told() {
+    let work = tempfile::tempdir().expect("a folder");
+    let publisher = Publisher::new(&disk(work.path(), "1.raw", 1, 1), "Lab");
+    publisher.publish(&[]);
+    let server = Nginx::serve(&publisher.site());
+    let home = TestHome::new();
+    home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
+    home.done(&["download", "lab"]);
+    let broken = work.path().join("qemu-system-x86_64");
+    std::fs::write(&broken, "#!/bin/sh\nexit 3\n").expect("a script");
+    std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    home.done(&["config", "set", "qemu.program", broken.to_str().expect("UTF-8")]);
+    home.run(&["start", "lab", "--display", "none"]).refused(7, "hypervisor");
+    let listed = home.listed();
+    assert_eq!((&listed["state"], &listed["release_in_use"]), (&"failed".into(), &serde_json::Value::Null));
+    assert_eq!(listed["complete"], true, "nothing that was here is lost");
+    home.done(&["config", "set", "qemu.program", ""]);
+    home.done(&["start", "lab", "--display", "none"]);
+    home.done(&["stop", "lab", "--force"]);
+}
+
+#[test]
+fn a_full_disk_is_told_and_nothing_is_lost() {
+    let work = tempfile::tempdir().expect("a folder");
+    let publisher = Publisher::new(&disk(work.path(), "1.raw", 64, 1), "Lab");
+    publisher.publish(&[]);
+    let server = Nginx::serve(&publisher.site());
+    let small = SmallDisk::new(48);
+    let home = TestHome::new_in(small.path());
+    home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
+    let before = home.listed();
+    home.run(&["download", "lab"]).refused(6, "disk-full");
+    let after = home.listed();
+    assert_eq!(before["id"], after["id"], "the subscription is still there");
+    assert_eq!(after["complete"], false);
+    small.resize(200);
+    home.done(&["download", "lab"]);
+    home.done(&["verify", "lab"]);
+}
+
+#[test]
+fn an_immutable_file_is_not_overwritten_and_a_stranger_does_not_publish() {
+    let work = tempfile::tempdir().expect("a folder");
+    let publisher = Publisher::new(&disk(work.path(), "1.raw", 1, 1), "Lab");
+    publisher.publish(&[]);
+    let site = Site::of(&publisher);
+    let head = site.read("head.json");
+    let stranger = Publisher::new(&disk(work.path(), "2.raw", 1, 2), "Lab");
+    let (project, to) = (stranger.project_folder().display().to_string(), publisher.site().display().to_string());
+    stranger.home.run(&["publish", &project, "--to", &to]).refused(4, "trust");
+    assert_eq!(site.read("head.json"), head, "the head is as it was");
+    publisher.project(&disk(work.path(), "3.raw", 1, 3), "Lab");
+    let planned = publisher.publish(&["--dry-run"]);
+    assert_eq!((&planned["dry_run"], &planned["release"]), (&true.into(), &2.into()));
+    assert_eq!(site.read("head.json"), head, "a dry run writes nothing");
+    publisher.publish(&[]);
+}
+
+/// A file system of its own, as small as is wanted. It takes root.
+struct SmallDisk {
+    folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn new(mib: u32) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Self { folder };
+        disk.mount(&format!("size={mib}m"));
+        disk
+    }
+
+    fn resize(&self, mib: u32) {
+        self.mount(&format!("remount,size={mib}m"));
+    }
+
+    fn mount(&self, options: &str) {
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(self.folder.path())
+            .status()
+            .expect("mount runs");
+        assert!(mounted.success(), "this test mounts a small file system, which takes root");
+    }
+
+    fn path(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: an agent that was just killed may still be leaving.
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.folder.path()).status();
+    }
+}

@@ -1,0 +1,8 @@
+//! The product without its face: the real `livepc` program, real servers, a real guest.
+#![cfg(unix)]
+
+mod bad_input;
+mod kill;
+mod machine;
+mod subscribe;
+mod trust;

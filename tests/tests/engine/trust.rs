@@ -1,0 +1,195 @@
+//! What is refused, with a positive control beside each: the same home, the same server, and data as it should be.
+
+use jiff::Timestamp;
+use livepc_format::{Digest, SecretKey, paths};
+use livepc_tests::forge::{Site, disk, signing_key};
+use livepc_tests::home::TestHome;
+use livepc_tests::nginx::Nginx;
+use livepc_tests::publisher::Publisher;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A publisher with one release, its server, and a home.
+struct Scene {
+    work: TempDir,
+    publisher: Publisher,
+    site: Site,
+    server: Nginx,
+    home: TestHome,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let work = tempfile::tempdir().expect("a folder");
+        let publisher = Publisher::new(&disk(work.path(), "1.raw", 2, 1), "Lab");
+        publisher.publish(&[]);
+        let site = Site::of(&publisher);
+        let server = Nginx::serve(&publisher.site());
+        Self { work, publisher, site, server, home: TestHome::new() }
+    }
+
+    /// A scene in which the first release is subscribed and complete.
+    fn subscribed() -> Self {
+        let scene = Self::new();
+        scene.subscribe();
+        scene.home.done(&["download", "lab"]);
+        scene
+    }
+
+    fn feed(&self) -> String {
+        self.server.url("feed.xml")
+    }
+
+    fn subscribe(&self) -> Value {
+        self.home.done(&["subscribe", &self.feed(), "--yes"])
+    }
+
+    fn publish_second(&self, seed: u8) {
+        self.publisher.project(&disk(self.work.path(), "2.raw", 2, seed), "Lab");
+        self.publisher.publish(&[]);
+    }
+
+    /// Subscribing must be refused so, with nothing changed; then, with the file as it was, it must work.
+    #[track_caller]
+    fn refuses_to_subscribe(&self, path: &str, bytes: impl AsRef<[u8]>, exit: i32, code: &str) {
+        let good = self.site.read(path);
+        self.site.write(path, bytes);
+        self.home.run(&["subscribe", &self.feed(), "--yes"]).refused(exit, code);
+        assert_eq!(self.home.done(&["list"])["livepcs"], serde_json::json!([]), "nothing may be subscribed");
+        self.site.write(path, good);
+        let id = self.subscribe()["id"].as_str().expect("an id").to_owned();
+        self.home.done(&["unsubscribe", &id, "--delete-data"]);
+    }
+
+    /// An update must be refused so, with nothing changed but the problem that is shown.
+    #[track_caller]
+    fn refuses_to_update(&self, exit: i32, code: &str) {
+        let before = self.home.listed();
+        self.home.run(&["update", "lab"]).refused(exit, code);
+        let after = self.home.listed();
+        assert_eq!(before, after, "the subscription is as it was");
+        let shown = self.home.done(&["show", "lab"]);
+        assert_eq!(shown["livepc"]["problem"]["code"], code, "and the reason is shown: {shown}");
+    }
+}
+
+#[test]
+fn a_head_that_is_not_signed_by_its_key_is_refused() {
+    let scene = Scene::new();
+    let head = String::from_utf8(scene.site.read(paths::HEAD)).expect("JSON");
+    let changed = head.replace("stable", "stales");
+    assert_ne!(head, changed, "the test must change something");
+    scene.refuses_to_subscribe(paths::HEAD, changed, 4, "trust");
+
+    let stranger = SecretKey::generate().expect("a key");
+    let sealed = scene.site.head().seal(&stranger).expect("a head");
+    scene.refuses_to_subscribe(paths::HEAD, sealed, 4, "trust");
+}
+
+#[test]
+fn a_head_of_another_livepc_or_epoch_is_refused() {
+    let scene = Scene::new();
+    let key = signing_key(&scene.publisher);
+    let mut other = scene.site.head();
+    other.livepc = livepc_format::LivePcId(Digest::of(b"another"));
+    scene.refuses_to_subscribe(paths::HEAD, other.seal(&key).expect("a head"), 4, "trust");
+    let mut early = scene.site.head();
+    early.epoch = 0;
+    scene.refuses_to_subscribe(paths::HEAD, early.seal(&key).expect("a head"), 4, "trust");
+}
+
+#[test]
+fn a_wrong_fingerprint_is_refused_and_the_right_one_taken() {
+    let scene = Scene::new();
+    let wrong = "0000 0000 0000 0000 0000 0000 0000 0000";
+    scene.home.run(&["subscribe", &scene.feed(), "--fingerprint", wrong]).refused(4, "trust");
+    scene.home.run(&["subscribe", &scene.feed(), "--fingerprint", "abc"]).refused(2, "usage");
+    assert_eq!(scene.home.done(&["list"])["livepcs"], serde_json::json!([]));
+    let right = scene.publisher.home.done(&["key", "show"])["fingerprint"].as_str().expect("it").to_owned();
+    scene.home.done(&["subscribe", &scene.feed(), "--fingerprint", &right]);
+}
+
+#[test]
+fn an_older_head_is_refused_after_a_newer_one() {
+    let scene = Scene::subscribed();
+    let old = (scene.site.read(paths::HEAD), scene.site.read(paths::FEED));
+    scene.publish_second(2);
+    let new = (scene.site.read(paths::HEAD), scene.site.read(paths::FEED));
+    scene.home.done(&["update", "lab"]);
+    assert_eq!(scene.home.listed()["release_available"], 2);
+    scene.site.write(paths::HEAD, &old.0);
+    scene.site.write(paths::FEED, &old.1);
+    scene.refuses_to_update(4, "trust");
+    scene.site.write(paths::HEAD, &new.0);
+    scene.site.write(paths::FEED, &new.1);
+    scene.home.done(&["update", "lab"]);
+}
+
+#[test]
+fn two_heads_under_one_number_and_a_release_that_changes_are_refused() {
+    let scene = Scene::subscribed();
+    let key = signing_key(&scene.publisher);
+    let good = scene.site.read(paths::HEAD);
+    scene.site.resign(&key, |head| head.releases[0].label = "other".into());
+    scene.refuses_to_update(4, "trust");
+    scene.site.write(paths::HEAD, &good);
+    scene.site.resign(&key, |head| {
+        head.revision += 1;
+        head.releases[0].manifest = Digest::of(b"other");
+    });
+    scene.refuses_to_update(4, "trust");
+    scene.site.write(paths::HEAD, &good);
+    scene.site.resign(&key, |head| head.revision += 1);
+    scene.home.done(&["update", "lab"]);
+}
+
+#[test]
+fn an_expired_head_is_shown_and_not_refused() {
+    let scene = Scene::new();
+    let key = signing_key(&scene.publisher);
+    assert_eq!(scene.subscribe()["expired"], false);
+    scene.site.resign(&key, |head| {
+        head.revision += 1;
+        head.expires = Some(Timestamp::UNIX_EPOCH);
+    });
+    scene.home.done(&["update", "lab", "--check"]);
+    assert_eq!(scene.home.done(&["show", "lab"])["livepc"]["expired"], true);
+    scene.home.done(&["download", "lab"]);
+}
+
+#[test]
+fn wrong_bytes_are_refused_at_every_level() {
+    for folder in ["manifests", "index", "packs"] {
+        let scene = Scene::new();
+        for file in scene.site.files(folder).iter().filter(|file| file.extension().is_none_or(|e| e != "pages")) {
+            scene.site.damage(file);
+        }
+        if folder == "manifests" {
+            scene.home.run(&["subscribe", &scene.feed(), "--yes"]).refused(4, "trust");
+        } else {
+            scene.subscribe();
+            scene.home.run(&["download", "lab"]).refused(4, "trust");
+            assert_eq!(scene.home.listed()["complete"], false, "{folder}");
+        }
+        for file in scene.site.files(folder).iter().filter(|file| file.extension().is_none_or(|e| e != "pages")) {
+            scene.site.damage(file);
+        }
+        scene.subscribe();
+        scene.home.done(&["download", "lab"]);
+    }
+}
+
+#[test]
+fn answers_that_are_no_feed_or_no_head_are_refused() {
+    let scene = Scene::new();
+    scene.home.run(&["subscribe", &scene.server.url("nowhere.xml"), "--yes"]).refused(3, "not-found");
+    scene.home.run(&["subscribe", "http://127.0.0.1:1/feed.xml", "--yes"]).refused(5, "network");
+    scene.home.run(&["subscribe", "ftp://127.0.0.1/feed.xml", "--yes"]).refused(2, "usage");
+    scene.refuses_to_subscribe(paths::FEED, "<html><body>Hello</body></html>", 1, "failed");
+    scene.refuses_to_subscribe(paths::FEED, vec![b' '; 9 << 20], 5, "network");
+    let head = scene.site.read(paths::HEAD);
+    scene.refuses_to_subscribe(paths::HEAD, &head[..head.len() / 2], 1, "failed");
+    scene.refuses_to_subscribe(paths::HEAD, vec![b'{'; 9 << 20], 5, "network");
+    let newer = String::from_utf8(scene.site.read(paths::KEYS)).expect("JSON").replace("\\\"version\\\": 1", "\\\"version\\\": 2");
+    scene.refuses_to_subscribe(paths::KEYS, newer, 1, "update-livepc");
+}
