@@ -3,9 +3,11 @@
 use crate::error::{FormatError, Result};
 
 /// True for what must not reach a terminal or a line of text: control characters, and the marks that turn the
-/// direction of writing (U+202A–U+202E, U+2066–U+2069, Unicode TR 36) or end a line (U+2028, U+2029).
+/// direction of writing (U+202A–U+202E, U+2066–U+2069, Unicode TR 36), what ends a line (U+2028, U+2029), and what no
+/// XML document may have (U+FFFE, U+FFFF).
 fn acts(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    c.is_control()
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// One line of at most `max` characters; whatever acts is a space, runs of white space are one.
@@ -23,6 +25,7 @@ pub fn line(text: &str, max: usize) -> String {
 pub fn block(text: &str, max: usize) -> String {
     let clean: String = text
         .chars()
+        .map(|c| if c == '\t' { ' ' } else { c })
         .filter(|&c| c == '\n' || !acts(c))
         .take(max)
         .collect();
@@ -80,8 +83,8 @@ mod tests {
         );
         assert_eq!(line("abcdef", 3), "abc", "bounded in characters");
         assert_eq!(
-            block("a\n\u{7}b\r\n", 99),
-            "a\nb",
+            block("a\n\u{7}b\tc\r\n", 99),
+            "a\nb c",
             "line ends stay, the bell does not"
         );
     }

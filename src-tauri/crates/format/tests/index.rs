@@ -646,8 +646,8 @@ fn boot_maps_are_checked_against_the_disks() {
 fn many_large_extents_are_checked_in_no_time() {
     let map = BootMap {
         packs: vec![pack(1)],
-        chunks: (0..PACK_PAGES)
-            .map(|n| boot_chunk(0, n, 1, u64::from(n) * 100))
+        chunks: (0..PACK_PAGES / 8)
+            .map(|n| boot_chunk(0, n * 8, 8, u64::from(n) * 100))
             .collect(),
         extents: vec![boot_extent(0, 0, PACK_PAGES)],
     };

@@ -145,17 +145,16 @@ fn documents() {
         );
         Envelope::sign(head::TYPE, text, &key).unwrap().to_bytes()
     };
-    let limit = 16 * limits::HEAD_BYTES as usize;
     let digest = Digest::of(b"");
     for (what, fields) in [
-        ("empty strings", format!(r#""requires":["{}"],"releases":[]"#, r#"",""#.repeat(1_500_000))),
-        ("deep nesting", format!(r#""x":{}"#, "[".repeat(4_000_000))),
+        ("empty strings", format!(r#""requires":["{}"],"releases":[]"#, r#"",""#.repeat(400_000))),
+        ("deep nesting", format!(r#""x":{}"#, "[".repeat(1_000_000))),
         (
             "earlier releases",
             format!(
                 r#""releases":[{{"sequence":1,"label":"x","created":"{now}","manifest":"{digest}","manifest_bytes":1,
                    "bytes":{{"new":1,"boot_ready":1,"from":{{{}"0":0}}}}}}]"#,
-                (1..500_000).map(|n| format!(r#""{n}":1,"#)).collect::<String>()
+                (1..20_000).map(|n| format!(r#""{n}":1,"#)).collect::<String>()
             ),
         ),
         (
@@ -166,7 +165,7 @@ fn documents() {
                     format!(
                         r#"{{"sequence":1,"label":"x","created":"{now}","manifest":"{digest}","manifest_bytes":1,"bytes":{{"new":1,"boot_ready":1}}}}"#
                     );
-                    25_000
+                    5_000
                 ]
                 .join(",")
             ),
@@ -174,6 +173,7 @@ fn documents() {
     ] {
         let bytes = head(&fields);
         assert!(bytes.len() as u64 <= limits::HEAD_BYTES, "{what}: {} bytes", bytes.len());
+        let limit = 16 * bytes.len();
         let read = within(&format!("a head of {what}"), limit, || Head::open(&bytes, &keys));
         assert!(read.is_err(), "{what} must be refused");
     }
@@ -194,7 +194,7 @@ fn feeds() {
              <link type='application/atom+xml' href='a'/>{inside}</entry></feed>"
         )
     };
-    let x = "x".repeat(4 * MIB);
+    let x = "x".repeat(MIB);
     for (what, document) in [
         ("a long title", atom(&format!("<title>{x}</title>"))),
         (
@@ -205,24 +205,24 @@ fn feeds() {
             "many quotes",
             atom(&format!("<id>{}</id>", "\"".repeat(30_000)).repeat(100)),
         ),
-        ("many categories", atom(&"<category term=''/>".repeat(200_000))),
-        ("many links", atom(&"<link href=''/>".repeat(200_000))),
-        ("many entries", atom(&"</entry><entry>".repeat(40_000))),
+        ("many categories", atom(&"<category term=''/>".repeat(50_000))),
+        ("many links", atom(&"<link href=''/>".repeat(50_000))),
+        ("many entries", atom(&"</entry><entry>".repeat(10_000))),
         (
             "one media title for many",
             atom(&format!(
                 "<media:title>{x}</media:title>{}",
-                "<media:group><media:content url='a:b'/></media:group>".repeat(100_000)
+                "<media:group><media:content url='a:b'/></media:group>".repeat(20_000)
             )),
         ),
         (
             "one base for many",
-            atom(&"<link href='a'/>".repeat(100_000))
+            atom(&"<link href='a'/>".repeat(20_000))
                 .replace("<entry>", &format!("<entry xml:base='http://a/{x}'>")),
         ),
         (
             "one author for many",
-            atom(&"</entry><entry>".repeat(40_000)).replacen(
+            atom(&"</entry><entry>".repeat(10_000)).replacen(
                 "<entry>",
                 &format!("<author><name>{x}</name></author><entry>"),
                 1,
@@ -234,7 +234,7 @@ fn feeds() {
             "{what}: {} bytes",
             document.len()
         );
-        let read = within(&format!("a catalog with {what}"), 128 * MIB, || {
+        let read = within(&format!("a catalog with {what}"), 32 * MIB, || {
             feed::read_catalog(document.as_bytes(), &base)
         });
         read.unwrap_or_else(|e| panic!("{what}: {e}"));

@@ -1,0 +1,27 @@
+//! Feeds and catalogs: nothing panics, and what is read is read the same once it was written.
+
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use livepc_format::feed::{Source, read, read_catalog, read_feed, write_catalog, write_feed};
+use livepc_format::{Digest, LivePcId};
+use url::Url;
+
+static BASE: LazyLock<Url> = LazyLock::new(|| "https://example.org/lab/feed.xml".parse().expect("a URL"));
+
+fuzz_target!(|data: &[u8]| {
+    let base = &*BASE;
+    match read(data, base) {
+        Ok(Source::Feed(feed)) => {
+            let bytes = write_feed(LivePcId(Digest::of(b"")), &feed, base);
+            assert_eq!(read_feed(&bytes, base).expect("it was written"), feed);
+        }
+        Ok(Source::Catalog(catalog)) => {
+            let bytes = write_catalog(&catalog, Some(base));
+            assert_eq!(read_catalog(&bytes, base).expect("it was written"), catalog);
+        }
+        Err(_) => {}
+    }
+});
