@@ -88,7 +88,8 @@ pub fn remove(path: &Path, feed: &Url) -> Result<()> {
 /// # Errors
 /// If the path cannot be made absolute.
 pub fn address(path: &Path) -> Result<Url> {
-    let absolute = std::path::absolute(path).context(|| format!("finding out where {} lies", path.display()))?;
+    let absolute =
+        std::path::absolute(path).context(|| format!("finding out where {} lies", path.display()))?;
     Url::from_file_path(&absolute)
         .map_err(|()| io::Error::from(io::ErrorKind::InvalidInput))
         .context(|| format!("making an address of {}", path.display()))
@@ -175,10 +176,7 @@ mod tests {
             "what lies beside it is named relative:\n{text}"
         );
         remove(&path, &web).unwrap();
-        assert!(matches!(
-            remove(&path, &web),
-            Err(PublishError::NotInCatalog(_))
-        ));
+        assert!(matches!(remove(&path, &web), Err(PublishError::NotInCatalog(_))));
         assert_eq!(list(&path).unwrap().entries, [entry("Beside", beside)]);
         assert_eq!(
             fs::read_dir(dir.path()).unwrap().count(),

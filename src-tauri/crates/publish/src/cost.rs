@@ -127,7 +127,11 @@ impl Cost {
         let numbers: Vec<Option<u32>> = shard
             .packs
             .iter()
-            .map(|id| packs.number(id).filter(|n| self.used.get(*n as usize) == Some(&true)))
+            .map(|id| {
+                packs
+                    .number(id)
+                    .filter(|n| self.used.get(*n as usize) == Some(&true))
+            })
             .collect();
         for extent in &shard.extents {
             if let Some(number) = numbers[extent.pack as usize] {
@@ -155,9 +159,8 @@ impl Cost {
         let mut pack: Option<PackUsers> = None;
         for record in extents.iter().context(what)? {
             let record = record.context(what)?;
-            let [number, first, pages, tag] = std::array::from_fn(|i| {
-                u32::from_be_bytes(std::array::from_fn(|j| record[4 * i + j]))
-            });
+            let [number, first, pages, tag] =
+                std::array::from_fn(|i| u32::from_be_bytes(std::array::from_fn(|j| record[4 * i + j])));
             if pack.as_ref().is_none_or(|pack| pack.number != number) {
                 if let Some(done) = pack.take() {
                     done.add_to(&mut sums);
@@ -172,6 +175,7 @@ impl Cost {
         }
         if let Some(done) = pack {
             done.add_to(&mut sums);
+            counter.add(1)?;
         }
         Ok(sums.into_costs(&self.kept))
     }
@@ -224,7 +228,12 @@ impl PackUsers {
 
     fn add_to(&self, sums: &mut Sums) {
         let mut of_table = vec![0; self.words];
-        for (chunk, users) in self.table.chunks().iter().zip(self.chunks.chunks_exact(self.words)) {
+        for (chunk, users) in self
+            .table
+            .chunks()
+            .iter()
+            .zip(self.chunks.chunks_exact(self.words))
+        {
             sums.add_chunk(u64::from(chunk.entry.stored), users);
             for (all, more) in of_table.iter_mut().zip(users) {
                 *all |= more;

@@ -68,9 +68,7 @@ pub enum PublishError {
         why: String,
     },
     /// No short name can be made of what a person calls the LivePC.
-    #[error(
-        "no short name can be made of {0:?}; give a name with at least one of the letters a–z or digits"
-    )]
+    #[error("no short name can be made of {0:?}; give a name with at least one of the letters a–z or digits")]
     Name(String),
 
     /// The label of the release cannot be used.

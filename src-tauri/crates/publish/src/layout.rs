@@ -64,8 +64,9 @@ impl Layout {
         let mut stretches = Vec::new();
         let mut first = 0;
         for (number, source) in sources.into_iter().enumerate() {
-            let regions =
-                regions::regions(source.len(), &|offset, buffer: &mut [u8]| source.read_at(buffer, offset))?;
+            let regions = regions::regions(source.len(), &|offset, buffer: &mut [u8]| {
+                source.read_at(buffer, offset)
+            })?;
             for (place, region) in regions.iter().enumerate() {
                 let stretch = Stretch {
                     disk: number,

@@ -86,7 +86,12 @@ impl Project {
     pub fn load(dir: &Path) -> Result<Self> {
         let path = dir.join(PROJECT_FILE);
         let text = match fs::read_to_string(&path) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
                 return Err(PublishError::ProjectMissing(path));
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use livepc_format::head::{FetchBytes, ReleaseState};
 use livepc_format::manifest::{self, Disk};
-use livepc_format::{Digest, Head, Keys, LivePcId, Manifest, PublicKey, Release, SecretKey, limits, paths, text};
+use livepc_format::{
+    Digest, Head, Keys, LivePcId, Manifest, PublicKey, Release, SecretKey, limits, paths, text,
+};
 
 use crate::authority::{PublishKeys, authority};
 use crate::content::{Content, Workshop};
@@ -131,19 +133,9 @@ pub fn publish(
     }
     let sources = sources(project)?;
     let logo = project.logo.as_deref().map(logo::read).transpose()?;
-    let lock = if options.dry_run {
-        None
-    } else {
-        Some(dest.lock()?)
-    };
+    let lock = if options.dry_run { None } else { Some(dest.lock()?) };
     let opened = Opened::open(dest)?;
-    let authority = authority(
-        opened.as_ref(),
-        keys,
-        &project.name,
-        options.now,
-        options.dry_run,
-    )?;
+    let authority = authority(opened.as_ref(), keys, &project.name, options.now, options.dry_run)?;
     let kept = match &opened {
         Some(opened) => opened.kept_manifests()?,
         None => Vec::new(),
@@ -354,7 +346,10 @@ impl Publication<'_> {
 
     /// Replaces the feed, if it has something new to say. A publication that was stopped before this is made good here.
     fn write_feed(&self, head: &Head, new: &NewRelease, logo: Option<&str>) -> Result<()> {
-        let added = new.manifest.as_ref().map(|(manifest, _)| (&new.release, manifest));
+        let added = new
+            .manifest
+            .as_ref()
+            .map(|(manifest, _)| (&new.release, manifest));
         let kept = self.kept.iter().map(|kept| (kept.release, &kept.manifest));
         let bytes = feed(self.project, head, added.into_iter().chain(kept), logo)?;
         let old = self.dest.read(paths::FEED, limits::FEED_BYTES)?;

@@ -261,7 +261,11 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(sorted_by(10_000, &input), expected, "in memory");
         assert_eq!(sorted_by(1000, &input), expected, "a few runs, none in memory");
-        assert_eq!(sorted_by(7, &input), expected, "so many runs that runs of runs are made");
+        assert_eq!(
+            sorted_by(7, &input),
+            expected,
+            "so many runs that runs of runs are made"
+        );
         assert_eq!(sorted_by(7, &[]), Vec::<[u8; 3]>::new());
     }
 }

@@ -271,9 +271,7 @@ mod tests {
         assert!(overtaken(None), "it is there by now");
         assert!(overtaken(Some(Digest::of(b"0"))), "it is another one");
         assert_eq!(folder.read("head.json", 9).unwrap().unwrap(), b"1");
-        folder
-            .replace("head.json", b"2", Some(Digest::of(b"1")))
-            .unwrap();
+        folder.replace("head.json", b"2", Some(Digest::of(b"1"))).unwrap();
         assert_eq!(folder.read("head.json", 9).unwrap().unwrap(), b"2");
     }
 
@@ -302,11 +300,7 @@ mod tests {
         let plain = dir.path().join("plain");
         fs::write(&plain, b"1").unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
-        assert_eq!(
-            mode(&dir.path().join("a")),
-            mode(&plain),
-            "as any other new file"
-        );
+        assert_eq!(mode(&dir.path().join("a")), mode(&plain), "as any other new file");
     }
 
     #[test]
@@ -315,10 +309,7 @@ mod tests {
         let path = dir.path().join("a b");
         let url = url::Url::from_file_path(&path).unwrap();
         assert_eq!(open_destination(url.as_str()).unwrap().root(), path);
-        assert_eq!(
-            open_destination(path.to_str().unwrap()).unwrap().root(),
-            path
-        );
+        assert_eq!(open_destination(path.to_str().unwrap()).unwrap().root(), path);
         for other in ["https://example.org/", "s3://bucket/x", "file://host/share", ""] {
             if cfg!(windows) && other.starts_with("file") {
                 continue; // There it is a network share.

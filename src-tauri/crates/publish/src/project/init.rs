@@ -51,8 +51,9 @@ pub(super) fn init(source: &Path, name: &str, dir: &Path) -> Result<Project> {
 
 /// The path of the image for the project in `dir`: relative if it lies in there, so that the folder can be moved.
 fn as_seen_from(source: &Path, dir: &Path) -> Result<PathBuf> {
-    let absolute =
-        |path: &Path| std::path::absolute(path).context(|| format!("finding out where {} lies", path.display()));
+    let absolute = |path: &Path| {
+        std::path::absolute(path).context(|| format!("finding out where {} lies", path.display()))
+    };
     let (source, dir) = (absolute(source)?, absolute(dir)?);
     Ok(source
         .strip_prefix(&dir)

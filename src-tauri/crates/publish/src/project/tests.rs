@@ -14,13 +14,20 @@ fn a_new_project_names_its_source_and_loads() {
     let source = image(dir.path());
     let folder = dir.path().join("a/b");
     let made = Project::init(&source, "Net \"Lab\"", &folder).unwrap();
-    assert_eq!((made.name.as_str(), made.title.as_str()), ("net-lab", "Net \"Lab\""));
+    assert_eq!(
+        (made.name.as_str(), made.title.as_str()),
+        ("net-lab", "Net \"Lab\"")
+    );
     assert_eq!(
         made.disks[0].content,
         ProjectContent::Source(source.clone()),
         "the source is named, not copied"
     );
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "only livepc.toml is made");
+    assert_eq!(
+        fs::read_dir(&folder).unwrap().count(),
+        1,
+        "only livepc.toml is made"
+    );
     assert_eq!(Project::load(&folder).unwrap(), made);
     let before = fs::read(folder.join(PROJECT_FILE)).unwrap();
     assert!(
@@ -80,10 +87,7 @@ label = "data"
 fn what_a_person_writes_is_read() {
     let project = file::parse(GOOD, Path::new("/p")).unwrap();
     assert_eq!(project.title, "lab", "the name serves as title");
-    assert_eq!(
-        (project.machine.cpus, project.machine.memory),
-        (2, 256 << 20)
-    );
+    assert_eq!((project.machine.cpus, project.machine.memory), (2, 256 << 20));
     assert_eq!(
         (project.machine.firmware, project.machine.network),
         (Firmware::Uefi, Network::None)

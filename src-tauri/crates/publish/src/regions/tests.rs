@@ -87,13 +87,7 @@ fn partitions_and_the_gaps_between_them_are_regions() {
     put_entry(&mut disk, 0, 2, 0x07, 30_000, 8_000);
     assert_eq!(
         places(&regions_of(&disk)),
-        [
-            (0, 63),
-            (63, 947),
-            (1010, 990),
-            (2000, 28_000),
-            (30_000, 10_000)
-        ],
+        [(0, 63), (63, 947), (1010, 990), (2000, 28_000), (30_000, 10_000)],
         "small gaps belong to the partition before them, and every partition begins its own region"
     );
 }
@@ -171,12 +165,7 @@ fn a_gpt_is_read_from_its_front_or_its_back() {
         [(0, 20_000)],
         "a damaged header is no table"
     );
-    put_gpt(
-        &mut disk,
-        sectors as u64 - 1,
-        sectors as u64 - 33,
-        &partitions,
-    );
+    put_gpt(&mut disk, sectors as u64 - 1, sectors as u64 - 33, &partitions);
     assert_eq!(places(&regions_of(&disk)), expected, "its copy is one");
     disk[0] = 0xeb;
     let uefi = uefi_only(&disk);
@@ -193,7 +182,11 @@ fn gpt_efi() -> [u8; 16] {
 
 #[test]
 fn the_checksum_is_the_standard_one() {
-    assert_eq!(gpt::crc32(b"123456789"), 0xcbf4_3926, "the check value of CRC-32/ISO-HDLC");
+    assert_eq!(
+        gpt::crc32(b"123456789"),
+        0xcbf4_3926,
+        "the check value of CRC-32/ISO-HDLC"
+    );
 }
 
 #[test]
@@ -209,7 +202,13 @@ fn too_many_partitions_are_still_regions() {
     let regions = cover(sectors, &partitions).expect("gaps are given up first");
     assert_eq!(regions.len(), 901);
     check_regions(sectors * 512, &regions).unwrap();
-    let many: Vec<_> = (0..1024).map(|i| Partition { start: 3 * (i + 1), sectors: 1, efi: false }).collect();
+    let many: Vec<_> = (0..1024)
+        .map(|i| Partition {
+            start: 3 * (i + 1),
+            sectors: 1,
+            efi: false,
+        })
+        .collect();
     assert!(cover(sectors, &many).is_none(), "more than may be listed");
 }
 

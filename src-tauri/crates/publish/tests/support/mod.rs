@@ -1,6 +1,10 @@
 //! What the suites share: images, a publisher, and a reader that shares no code with the publisher but the format.
 
 #![allow(dead_code, reason = "not every suite uses all of it")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test ends where something is not as it should be"
+)]
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
@@ -150,7 +154,12 @@ impl Site {
         let mut disks = Vec::new();
         let mut chunks = BTreeMap::new();
         for disk in &manifest.disks {
-            let Content::Published { regions, index, stored } = &disk.content else {
+            let Content::Published {
+                regions,
+                index,
+                stored,
+            } = &disk.content
+            else {
                 continue;
             };
             let mut image = vec![0; disk.size as usize];
@@ -176,17 +185,27 @@ impl Site {
                         let len = PAGE.min((region.len() - in_region) as usize);
                         let bytes = pack.page(extent.first_page + page);
                         image[at..at + len].copy_from_slice(&bytes[..len]);
-                        assert!(bytes[len..].iter().all(|b| *b == 0), "the last page is zero-padded");
+                        assert!(
+                            bytes[len..].iter().all(|b| *b == 0),
+                            "the last page is zero-padded"
+                        );
                     }
                 }
             }
-            assert_eq!(of_disk.values().sum::<u64>(), *stored, "bytes stored for the disk");
+            assert_eq!(
+                of_disk.values().sum::<u64>(),
+                *stored,
+                "bytes stored for the disk"
+            );
             chunks.extend(of_disk);
             disks.push(image);
         }
         let used: HashSet<PackId> = chunks.keys().map(|(id, _)| *id).collect();
         let listed: HashSet<PackId> = list.packs.iter().map(|pack| pack.id).collect();
-        assert_eq!(used, listed, "the list has the packs that are used, and no others");
+        assert_eq!(
+            used, listed,
+            "the list has the packs that are used, and no others"
+        );
         for id in used {
             objects.insert(id.0, self.file(&paths::object(&id.0)).len() as u64);
         }
@@ -250,7 +269,11 @@ impl Packs {
             let bytes = fs::read(root.join(paths::pack(&id))).unwrap();
             let table = fs::read(root.join(paths::object(&id.0))).unwrap();
             let table = ChunkTable::open(&table, id).unwrap();
-            assert_eq!(bytes.len() as u64, table.stored(), "the pack has what its table says");
+            assert_eq!(
+                bytes.len() as u64,
+                table.stored(),
+                "the pack has what its table says"
+            );
             Pack {
                 bytes,
                 table,
