@@ -18,11 +18,15 @@ const NEEDS_HEADLESS: [Purpose; 2] = [Purpose::Machines, Purpose::Guest];
 /// When packages are missing and not to be installed, or a step fails.
 pub(crate) fn run(workspace: &Workspace, consent: Consent, headless: bool) -> Result<()> {
     let headless = headless || !has_display();
-    packages::ensure(workspace, if headless { &NEEDS_HEADLESS } else { &NEEDS }, consent)?;
+    packages::ensure(
+        workspace,
+        if headless { &NEEDS_HEADLESS } else { &NEEDS },
+        consent,
+    )?;
     let mut build = workspace.cargo();
     build.args(["build", "--bin", "livepc", "--bin", "livepc-demo"]);
     if !headless {
-        test::ui(workspace)?;
+        test::ui_bundle(workspace)?;
         build.args(["--bin", "livepc-desktop", "--package", "livepc-desktop"]);
     }
     run_command(build.args(["--package", "livepc-cli", "--package", "livepc-tests"]))?;
@@ -39,5 +43,7 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent, headless: bool) -> Re
 
 fn has_display() -> bool {
     cfg!(any(windows, target_os = "macos"))
-        || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()))
+        || ["DISPLAY", "WAYLAND_DISPLAY"]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some_and(|v| !v.is_empty()))
 }

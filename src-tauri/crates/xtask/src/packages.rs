@@ -43,7 +43,7 @@ impl Purpose {
                 "libxdo-dev",
                 "pkg-config",
             ],
-            Self::Machines => &["qemu-system-gui", "qemu-system-x86", "qemu-utils"],
+            Self::Machines => &["ovmf", "qemu-system-gui", "qemu-system-x86", "qemu-utils"],
             Self::Tests => &[
                 "at-spi2-core",
                 "chromium",

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 use crate::packages::{Consent, Purpose};
 use crate::process::run;
@@ -36,17 +35,22 @@ pub(crate) fn fmt(workspace: &Workspace) -> Result<()> {
     run(workspace.cargo().args(["fmt", "--all", "--check"]))
 }
 
-/// Checks, tests and builds the UI.
+/// Checks and tests the UI, builds it, and looks at the result in a browser for accessibility.
 pub(crate) fn ui(workspace: &Workspace) -> Result<()> {
+    ui_scripts(workspace, &["check", "test", "build", "axe"])
+}
+
+/// Builds the UI, which the desktop shell embeds.
+pub(crate) fn ui_bundle(workspace: &Workspace) -> Result<()> {
+    ui_scripts(workspace, &["build"])
+}
+
+/// Runs scripts of `ui/package.json`, with what they depend on installed.
+fn ui_scripts(workspace: &Workspace, names: &[&str]) -> Result<()> {
     let folder = workspace.root.join("ui");
     install_node_modules(&folder)?;
-    let scripts = scripts(&folder)?;
-    // Types, components, the bundle, and the finished pages in a browser for accessibility.
-    for script in ["check", "test", "build", "axe"] {
-        if !scripts.iter().any(|name| name == script) {
-            bail!("ui/package.json has no `{script}` script");
-        }
-        run(npm(&folder).args(["run", script]))?;
+    for name in names {
+        run(npm(&folder).args(["run", name]))?;
     }
     Ok(())
 }
@@ -65,20 +69,8 @@ fn install_node_modules(folder: &Path) -> Result<()> {
     run(npm(folder).args(["ci", "--no-audit", "--no-fund", "--prefer-offline"]))
 }
 
-/// The names of the scripts of a `package.json`.
-fn scripts(folder: &Path) -> Result<Vec<String>> {
-    let file = folder.join("package.json");
-    let text = fs::read_to_string(&file).with_context(|| format!("{} is missing", file.display()))?;
-    let package: Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", file.display()))?;
-    let scripts = package["scripts"]
-        .as_object()
-        .context("ui/package.json has no scripts")?;
-    Ok(scripts.keys().cloned().collect())
-}
-
 /// `npm` in a folder.
-pub(crate) fn npm(folder: &Path) -> Command {
+fn npm(folder: &Path) -> Command {
     // On Windows npm is a script, which only its full name finds.
     let mut command = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
     command.current_dir(folder);
@@ -117,7 +109,9 @@ pub(crate) fn unit(workspace: &Workspace) -> Result<()> {
     }
     // Among them are the export tests of ts-rs, which write where they are told.
     let types = tempfile::tempdir()?;
-    run(tests.env("TS_RS_EXPORT_DIR", types.path()))?;
+    run(tests
+        .env("LIVEPC_TEST_GUEST", workspace.guest())
+        .env("TS_RS_EXPORT_DIR", types.path()))?;
     bindings::compare(workspace, types.path())?;
     run(workspace.cargo().args(["test", "--workspace", "--doc"]))
 }
