@@ -7,11 +7,16 @@ mod os;
 use std::{fs::File, io, path::Path, sync::Arc};
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use crate::block::{BlockDevice, DeviceFuture, Piece, ReadError, Run, RunKind, check_range};
 
 /// The most runs one [`BlockDevice::runs`] looks for: each costs two system calls.
 const MAX_RUNS: usize = 1024;
+
+/// The most reads of one file at a time: enough to keep a disk's queue busy. Without a limit, the 64 requests that a client
+/// may have under way would take 64 threads.
+const MAX_READS: usize = 8;
 
 /// A file of raw disk content. Where the file has holes, so has the device.
 ///
@@ -22,6 +27,7 @@ const MAX_RUNS: usize = 1024;
 pub struct RawFile {
     file: Arc<File>,
     size: u64,
+    reads: Arc<Semaphore>,
 }
 
 impl RawFile {
@@ -42,6 +48,7 @@ impl RawFile {
         Ok(Self {
             file: Arc::new(file),
             size,
+            reads: Arc::new(Semaphore::new(MAX_READS)),
         })
     }
 
@@ -51,7 +58,17 @@ impl RawFile {
         work: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
     ) -> Result<T, ReadError> {
         let file = Arc::clone(&self.file);
-        let done = tokio::task::spawn_blocking(move || work(&file)).await;
+        // Held by the thread, which goes on when this future is dropped. The semaphore is never closed.
+        let permit = Arc::clone(&self.reads)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&file);
+            drop(permit);
+            done
+        })
+        .await;
         Ok(done.map_err(io::Error::other)??)
     }
 }

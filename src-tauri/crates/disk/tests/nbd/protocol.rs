@@ -405,6 +405,7 @@ async fn requests_under_way_are_limited() {
         greedy.send(READ, 0, 0, 32 << 20).await;
     }
     gate.waiting(67).await;
+    assert_eq!(gate.begun(), 67, "64 MiB are room for two reads of 32 MiB");
     gate.pass(200);
     for _ in 0..99 {
         client.receive(512).await;
