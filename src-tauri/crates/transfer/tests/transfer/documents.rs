@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use livepc_tests::origin::{Fault, Rule};
+use crate::origin::{Fault, Rule};
 use livepc_transfer::{Client, Config, Document, TransferError, Validators};
 use url::Url;
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::origin::{Fault, Rule};
 use livepc_format::PackId;
 use livepc_format::index::Chunk;
-use livepc_tests::origin::{Fault, Rule};
 use livepc_transfer::{ChunkSink, Fetcher, Limits, Priority, TransferError, VerifiedChunk};
 
 use crate::support::{SMALL, Site, client, fetcher};

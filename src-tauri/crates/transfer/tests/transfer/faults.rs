@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use livepc_tests::origin::{Entry, Fault, Rule};
+use crate::origin::{Entry, Fault, Rule};
 use livepc_transfer::{Config, Priority, Totals};
 
 use crate::support::{SMALL, Site, config, fetcher, fetcher_into, ranges};

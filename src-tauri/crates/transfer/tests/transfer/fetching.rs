@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use livepc_tests::origin::{Fault, Rule};
+use crate::origin::{Fault, Rule};
 use livepc_transfer::{Fetched, Origin, Priority, TransferError};
 use url::Url;
 

@@ -7,5 +7,9 @@ mod errors;
 mod faults;
 mod fetching;
 mod mirrors;
+// The origin of the end-to-end suites, without all else that they need.
+#[path = "../../../../../tests/src/origin/mod.rs"]
+#[allow(dead_code, unreachable_pub, reason = "it is another crate's public module")]
+mod origin;
 mod priorities;
 mod support;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::origin::{Fault, Rule};
 use livepc_format::{Digest, paths};
-use livepc_tests::origin::{Fault, Rule};
 use livepc_transfer::{Origin, Priority, TransferError};
 
 use crate::support::{Pack, SMALL, Site, client, fetcher, ranges};

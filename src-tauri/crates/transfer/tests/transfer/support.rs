@@ -6,9 +6,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::origin::{Entry, Origin as Server};
 use livepc_format::index::{Chunk, ChunkTable};
 use livepc_format::{PackId, compress_chunk, paths};
-use livepc_tests::origin::{Entry, Origin as Server};
 use livepc_transfer::{ChunkSink, Client, Config, Fetcher, Limits, Origin, Proxy, VerifiedChunk};
 use tempfile::TempDir;
 use url::Url;
