@@ -94,14 +94,19 @@ pub enum ReleaseState {
     Withdrawn,
 }
 
-/// Stored bytes of the chunks and index objects that a subscriber fetches, manifests not counted.
+/// Stored bytes of the chunks and index objects that a subscriber fetches.
+///
+/// A release *uses* the chunks that have at least one page of one of its extents, and these objects: the disk roots and
+/// shards of its disks, its pack list, the chunk tables of the packs with those chunks, and its boot map. Each is counted
+/// once, whole. Keys, head, manifests and page lists are not counted, nor what a fetch reads over because it joins ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchBytes {
-    /// For somebody who has nothing of this LivePC.
+    /// For somebody who has nothing of this LivePC: all that the release uses.
     pub new: u64,
-    /// Of these, what makes it boot-ready: the boot map and its chunks. Equal to `new` without a boot map.
+    /// Of these, what makes it boot-ready: the boot map, and the chunks that it names. Equal to `new` without a boot map.
     pub boot_ready: u64,
-    /// For somebody who has an earlier release complete, by its sequence.
+    /// For somebody who has an earlier release complete, by its sequence: what this release uses and that one does not
+    /// (a boot map is always fetched anew). Told for the releases that were kept when this one was made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub from: BTreeMap<u64, u64>,
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use livepc_format::index::{BootChunk, BootExtent, BootMap, ChunkTable, DiskRoot, ObjectRef, Shard};
-use livepc_format::limits::{BOOT_EXTENTS, SHARD_PAGES};
+use livepc_format::limits::{BOOT_EXTENTS, PAGE, SHARD_PAGES};
 use livepc_format::manifest::{Content, Region};
 use livepc_format::{Head, Manifest, PackId, paths};
 
@@ -23,6 +23,33 @@ const WORD: u64 = 64;
 pub struct BootTrace {
     /// The reads; the same pages may be read again.
     pub reads: Vec<TraceRead>,
+}
+
+impl BootTrace {
+    /// Adds a read of `len` bytes from byte `offset` of the disk on, whose regions the manifest gives. What lies behind the
+    /// disk's end is left out.
+    pub fn add(&mut self, disk: u32, regions: &[Region], offset: u64, len: u64) {
+        let end = offset.saturating_add(len);
+        let first = regions.partition_point(|region| region.offset() + region.len() <= offset);
+        for (number, region) in regions.iter().enumerate().skip(first) {
+            let (from, until) = (region.offset(), region.offset() + region.len());
+            if from >= end || len == 0 {
+                break;
+            }
+            let mut page = (offset.max(from) - from) / PAGE;
+            let behind = (end.min(until) - from).div_ceil(PAGE);
+            while page < behind {
+                let pages = u32::try_from(behind - page).unwrap_or(u32::MAX);
+                self.reads.push(TraceRead {
+                    disk,
+                    region: number as u32,
+                    page,
+                    pages,
+                });
+                page += u64::from(pages);
+            }
+        }
+    }
 }
 
 /// A read of a disk, in pages of one of its regions.
@@ -265,5 +292,42 @@ impl<'a> Mapper<'a> {
             }
         }
         Ok(chunks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_of_bytes_become_pages_of_regions() {
+        let regions = [(0, 63), (63, 100), (163, 8)].map(|(start, sectors)| Region { start, sectors });
+        let pages = |offset, len| {
+            let mut trace = BootTrace::default();
+            trace.add(0, &regions, offset, len);
+            let reads = trace.reads.iter();
+            reads
+                .map(|read| (read.region, read.page, read.pages))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(pages(0, 512), [(0, 0, 1)]);
+        assert_eq!(pages(4095, 2), [(0, 0, 2)], "both pages are touched");
+        assert_eq!(
+            pages(63 * 512, 4096),
+            [(1, 0, 1)],
+            "a region's pages count from its start"
+        );
+        assert_eq!(
+            pages(62 * 512, 1024),
+            [(0, 7, 1), (1, 0, 1)],
+            "a read may cross regions"
+        );
+        assert_eq!(
+            pages(0, u64::MAX),
+            [(0, 0, 8), (1, 0, 13), (2, 0, 1)],
+            "it ends with the disk"
+        );
+        assert_eq!(pages(171 * 512, 512), []);
+        assert_eq!(pages(512, 0), []);
     }
 }

@@ -50,7 +50,7 @@ fn sixty_four_gibibytes_fit_in_half_of_one() {
     file.set_len(DISK).unwrap();
     let mut mib = vec![0; 1 << 20];
     for stretch in 0..STRETCHES {
-        for number in 0..DATA / STRETCHES >> 20 {
+        for number in 0..(DATA / STRETCHES) >> 20 {
             fill(&mut mib, stretch * 1_000_003 + number * 7919 + 1);
             file.write_all_at(&mib, stretch * (DISK / STRETCHES) + (number << 20))
                 .unwrap();
