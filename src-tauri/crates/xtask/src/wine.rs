@@ -25,6 +25,12 @@ const CRATES: [&str; 8] = [
     "livepc-engine",
 ];
 
+/// Tests that Windows would pass and Wine 8 cannot, with the reason. They count as not run.
+const WINE_CANNOT: [(&str, &str); 1] = [(
+    "a_file_that_was_lost_or_replaced_is_noticed_when_something_is_missing",
+    "a removed file stays in its folder while another handle is open",
+)];
+
 /// How many percent of the tests that run on Linux must pass on Windows.
 const DEMANDED_PERCENT: usize = 80;
 
@@ -40,9 +46,13 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
         command.args(["--package", name]);
     }
     command
-        .args(["--lib", "--tests", "--no-fail-fast"])
+        .args(["--lib", "--tests", "--no-fail-fast", "--"])
         .env("CARGO_TARGET_X86_64_PC_WINDOWS_GNU_RUNNER", "wine")
         .envs(runner);
+    for (name, why) in WINE_CANNOT {
+        println!("Left out, as under Wine {why}: {name}");
+        command.args(["--skip", name]);
+    }
     let (tally, succeeded) = run_tests(&mut command)?;
     let percent = (tally.passed * 100).checked_div(here).unwrap_or(0);
     println!(
