@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Home, guest, kill, next, process_in, qemu, start};
-use livepc_format::machine::{Controller, Firmware, Machine, Network};
+use livepc_format::machine::{Controller, Firmware, GuestOs, Machine, Network, Nic};
 use livepc_hypervisor::{
     Base, Control, DiskSpec, End, Hypervisor, HypervisorError, MachineEvent, Overlay, Status,
 };
@@ -55,25 +55,47 @@ async fn a_machine_starts_from_its_base_and_shuts_down_when_its_button_is_presse
     );
 }
 
-/// Every controller and every adapter, with a user disk that keeps what is written: the second start finds it.
+/// The machine starts from a disk on this controller, with every other device besides.
+async fn boots_from(controller: Controller, guest_os: GuestOs, nic: Nic) {
+    let (qemu, mut home) = (qemu().await, Home::new());
+    home.machine = Machine {
+        guest_os,
+        nic,
+        network: Network::Nat,
+        sound: true,
+        usb: true,
+        cpus: 2,
+        ..home.machine
+    };
+    let system = home.system(&qemu, controller, Base::File(guest().into())).await;
+    let mut running = start(&qemu, &home, vec![system]).await;
+    home.wait_for("LIVEPC READY 1.0").await;
+    power_off(&mut running).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn every_controller_boots() {
-    let qemu = qemu().await;
-    for controller in [
-        Controller::Sata,
-        Controller::Ide,
-        Controller::Scsi,
-        Controller::Nvme,
-    ] {
-        let mut home = Home::new();
-        home.machine.usb = true;
-        home.machine.sound = true;
-        home.machine.network = Network::Nat;
-        let system = home.system(&qemu, controller, Base::File(guest().into())).await;
-        let mut running = start(&qemu, &home, vec![system]).await;
-        home.wait_for("LIVEPC READY 1.0").await;
-        power_off(&mut running).await;
-    }
+async fn a_machine_starts_from_sata() {
+    boots_from(Controller::Sata, GuestOs::Linux, Nic::E1000e).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_starts_from_ide() {
+    boots_from(Controller::Ide, GuestOs::Linux, Nic::Rtl8139).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_starts_from_the_scsi_adapter_of_linux() {
+    boots_from(Controller::Scsi, GuestOs::Linux, Nic::Vmxnet3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_starts_from_the_scsi_adapter_of_others() {
+    boots_from(Controller::Scsi, GuestOs::Other, Nic::E1000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_starts_from_nvme() {
+    boots_from(Controller::Nvme, GuestOs::Linux, Nic::Virtio).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Home, guest, next, qemu, start};
-use livepc_format::machine::Controller;
+use livepc_format::machine::{Controller, GuestOs, Machine};
 use livepc_hypervisor::{
     Base, DiskSpec, End, Hypervisor, MachineEvent, Overlay, Running, StallCause, Status,
 };
@@ -131,8 +131,12 @@ async fn resume(running: &mut Running) {
 }
 
 /// Boots with a fault in the BIOS, one in the boot loader or the kernel, and one while a file is read.
-async fn boots_through_faults(controller: Controller) {
-    let (qemu, home) = (qemu().await, Home::new());
+async fn boots_through_faults(controller: Controller, guest_os: GuestOs) {
+    let (qemu, mut home) = (qemu().await, Home::new());
+    home.machine = Machine {
+        guest_os,
+        ..home.machine
+    };
     let faulty = Faulty::at_once(&home);
     let disk = home.system(&qemu, controller, faulty.base()).await;
     let disk = DiskSpec {
@@ -191,22 +195,22 @@ async fn boots_through_faults(controller: Controller) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_virtio_guest_does_not_notice_a_base_that_fails() {
-    boots_through_faults(Controller::Virtio).await;
+    boots_through_faults(Controller::Virtio, GuestOs::Linux).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sata_guest_does_not_notice_a_base_that_fails() {
-    boots_through_faults(Controller::Sata).await;
+    boots_through_faults(Controller::Sata, GuestOs::Linux).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scsi_guest_does_not_notice_a_base_that_fails() {
-    boots_through_faults(Controller::Scsi).await;
+    boots_through_faults(Controller::Scsi, GuestOs::Linux).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ide_guest_does_not_notice_a_base_that_fails() {
-    boots_through_faults(Controller::Ide).await;
+async fn a_sas_guest_does_not_notice_a_base_that_fails() {
+    boots_through_faults(Controller::Scsi, GuestOs::Other).await;
 }
 
 /// A disk whose network is slow fails late, and QEMU answers nothing until its last read has failed.
@@ -271,8 +275,6 @@ async fn a_full_disk_stalls_the_machine_until_there_is_room() {
     };
     let overlay = small.0.join("system.qcow2");
     qemu.create_overlay(&overlay, common::GUEST_SIZE).await.unwrap();
-    let ballast = small.0.join("ballast");
-    std::fs::write(&ballast, vec![1; 3 << 20]).unwrap();
     let disk = DiskSpec {
         role: "system".into(),
         controller: Controller::Virtio,
@@ -289,6 +291,12 @@ async fn a_full_disk_stalls_the_machine_until_there_is_room() {
     assert_eq!(next(&mut running).await, MachineEvent::Started);
     home.wait_for("LIVEPC READY 1.0").await;
     let mut port = BufReader::new(tokio::net::UnixStream::connect(console).await.unwrap());
+    let ballast = small.0.join("ballast");
+    // As much as fits.
+    assert!(
+        std::fs::write(&ballast, vec![1; 64 << 20]).is_err(),
+        "the file system is full"
+    );
     let mut line = String::new();
     for number in 0..200 {
         port.write_all(format!("write /etc/file-{number} {}\n", "x".repeat(200)).as_bytes())
@@ -313,13 +321,13 @@ async fn a_full_disk_stalls_the_machine_until_there_is_room() {
     panic!("the small file system has not become full");
 }
 
-/// 4 MiB in memory.
+/// 64 MiB in memory.
 struct SmallFileSystem(PathBuf);
 
 impl SmallFileSystem {
     fn mount(at: &Path) -> Option<Self> {
         std::fs::create_dir(at).unwrap();
-        let options = ["-t", "tmpfs", "-o", "size=4M", "tmpfs"];
+        let options = ["-t", "tmpfs", "-o", "size=64M", "tmpfs"];
         let mounted = Command::new("mount")
             .args(options)
             .arg(at)

@@ -97,7 +97,7 @@ impl CommandLine {
 /// When QEMU has no such machine.
 pub(super) fn arguments(spec: &MachineSpec<'_>, host: &Host<'_>) -> Result<Vec<String>> {
     let machine = spec.machine;
-    let disks = Disks::plan(&spec.disks)?;
+    let disks = Disks::plan(&spec.disks, machine.guest_os)?;
     let mut line = CommandLine::default();
     line.flag("-nodefaults");
     line.flag("-no-user-config");

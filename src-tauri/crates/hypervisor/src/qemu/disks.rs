@@ -1,6 +1,6 @@
 //! Which devices a machine's disks are.
 
-use livepc_format::machine::Controller;
+use livepc_format::machine::{Controller, GuestOs};
 use serde_json::{Value, json};
 
 use crate::{Base, DiskSpec, HypervisorError, Overlay, Result};
@@ -26,13 +26,35 @@ const IDE_DISKS: usize = 4;
 /// Disks on an AHCI controller.
 const SATA_PORTS: usize = 6;
 
-/// The SCSI adapter that both QEMU and VMware have and Linux, Windows and the BSDs bring a driver for: a machine that
-/// was made with one hypervisor starts with the other. VMware's PVSCSI, which Linux prefers, is unknown to Windows
-/// without VMware's tools; QEMU's default, an LSI 53C895A, is unknown to VMware and to Windows since Vista.
-const SCSI_ADAPTER: &str = "mptsas1068";
+/// The name of a controller that cannot hold a read back until the machine is stopped.
+///
+/// NVMe reports every error to its guest. Parallel ATA shows, between the failure of a read without DMA and the stop, a
+/// drive that is neither busy nor has data: a BIOS that looks in that moment takes it for a failure. (Seen with QEMU 7.2
+/// when a read was tried again and failed again.)
+fn impatient(controller: Controller) -> Option<&'static str> {
+    match controller {
+        Controller::Nvme => Some("NVMe"),
+        Controller::Ide => Some("IDE"),
+        Controller::Virtio | Controller::Sata | Controller::Scsi => None,
+    }
+}
+
+/// A SCSI adapter that both QEMU and VMware have, so that a machine made with one starts with the other, and that the
+/// guest's system brings a driver for. Linux has one for VMware's PVSCSI, and its initial RAM disks know it when they were
+/// made under VMware. Windows and the BSDs know LSI's SAS 1068 from the start. (QEMU's usual LSI 53C895A is unknown to
+/// VMware, and to Windows since Vista.)
+fn scsi_adapter(guest_os: GuestOs) -> &'static str {
+    match guest_os {
+        GuestOs::Linux => "pvscsi",
+        GuestOs::Windows | GuestOs::Bsd | GuestOs::Other => "mptsas1068",
+    }
+}
+
+/// The address of the first SAS disk, of those that anybody may assign. Without one, guests find no disk.
+const SAS_ADDRESS: u64 = 0x3000_0000_0000_0001;
 
 impl Disks {
-    pub(super) fn plan(disks: &[DiskSpec]) -> Result<Self> {
+    pub(super) fn plan(disks: &[DiskSpec], guest_os: GuestOs) -> Result<Self> {
         let has_ide = disks.iter().any(|disk| disk.controller == Controller::Ide);
         let mut plan = Self {
             board: if has_ide { Board::Pc } else { Board::Q35 },
@@ -40,12 +62,12 @@ impl Disks {
         };
         let (mut ide, mut sata, mut scsi) = (0, 0, 0);
         for (number, disk) in disks.iter().enumerate() {
-            if disk.controller == Controller::Nvme
+            if let Some(name) = impatient(disk.controller)
                 && !disk.complete
                 && !matches!(disk.overlay, Overlay::Raw(_))
             {
                 return unsupported(format!(
-                    "its disk “{}” is NVMe, which cannot wait for the network; download the release completely first",
+                    "its disk “{}” is {name}, which cannot wait for the network; download the release completely first",
                     disk.role
                 ));
             }
@@ -67,11 +89,18 @@ impl Disks {
                 }
                 Controller::Scsi => {
                     if scsi == 0 {
-                        plan.options
-                            .push(("-device", json!({ "driver": SCSI_ADAPTER, "id": "scsi" })));
+                        plan.options.push((
+                            "-device",
+                            json!({ "driver": scsi_adapter(guest_os), "id": "scsi" }),
+                        ));
                     }
                     scsi += 1;
-                    json!({ "driver": "scsi-hd", "bus": "scsi.0", "scsi-id": scsi - 1 })
+                    json!({
+                        "driver": "scsi-hd",
+                        "bus": "scsi.0",
+                        "scsi-id": scsi - 1,
+                        "wwn": SAS_ADDRESS + number as u64,
+                    })
                 }
             };
             plan.options

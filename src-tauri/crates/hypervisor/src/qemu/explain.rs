@@ -75,8 +75,8 @@ pub(super) fn rejected(name: &str, lines: &[String]) -> String {
 
 /// The last complaint that tells more than a warning or a failed assertion.
 fn complaint(lines: &[String]) -> String {
-    let serious =
-        |line: &&String| !line.contains("warning:") && !line.contains("module ") && !line.is_empty();
+    let noise = ["warning:", "module ", "Assertion `"];
+    let serious = |line: &&String| !noise.iter().any(|noise| line.contains(noise));
     let line = lines.iter().rfind(serious).or(lines.last());
     line.map_or_else(|| "it ended without a word".into(), |line| without_prefix(line))
 }

@@ -178,7 +178,7 @@ impl Hypervisor for Qemu {
             ));
         }
         spec.check()?;
-        disks::Disks::plan(&spec.disks).map(drop)
+        disks::Disks::plan(&spec.disks, spec.machine.guest_os).map(drop)
     }
 
     fn create_overlay<'a>(&'a self, path: &'a Path, size: u64) -> BoxFuture<'a, Result<()>> {

@@ -69,9 +69,22 @@ impl Supervisor {
             events: mut told,
             messages,
         } = launched;
+        let (looked, mut states) = mpsc::channel(1);
         let exit = loop {
             tokio::select! {
-                Some(event) = told.recv() => self.hear(&event, &qmp, &kill),
+                Some(event) = told.recv() => {
+                    self.hear(&event);
+                    if event.name == "STOP" && self.is_running() {
+                        tokio::spawn(look(qmp.clone(), looked.clone()));
+                    }
+                }
+                Some(state) = states.recv() => {
+                    if self.is_broken(&state) {
+                        tracing::error!(%state, "the guest cannot go on");
+                        self.end = Some(End::Crashed);
+                        let _ = child.start_kill();
+                    }
+                }
                 exit = child.wait() => break exit,
                 () = kill.notified() => {
                     self.end.get_or_insert(End::Quit);
@@ -81,7 +94,7 @@ impl Supervisor {
         };
         let rest = async {
             while let Some(event) = told.recv().await {
-                self.hear(&event, &qmp, &kill);
+                self.hear(&event);
             }
         };
         let _ = timeout(REST, rest).await;
@@ -101,20 +114,16 @@ impl Supervisor {
     }
 
     /// Takes in what QEMU tells.
-    fn hear(&mut self, event: &Event, qmp: &Qmp, kill: &Arc<Notify>) {
+    fn hear(&mut self, event: &Event) {
         let data = &event.data;
         match event.name.as_str() {
             "BLOCK_IO_ERROR" => self.hear_io_error(data),
             "STOP" => {
                 let _ = self.halted.send(true);
-                if matches!(*self.status.borrow(), Status::Running) {
-                    self.tell(MachineEvent::Paused, Status::Paused);
-                    tokio::spawn(kill_if_broken(qmp.clone(), Arc::clone(kill)));
-                }
             }
             "RESUME" => {
                 let _ = self.halted.send(false);
-                if !matches!(*self.status.borrow(), Status::Running) {
+                if !self.is_running() {
                     self.tell(MachineEvent::Resumed, Status::Running);
                 }
             }
@@ -130,6 +139,24 @@ impl Supervisor {
             }
             _ => {}
         }
+    }
+
+    /// Takes in why the guest was stopped without an error of a disk before. Returns whether it is past help.
+    fn is_broken(&self, state: &str) -> bool {
+        match state {
+            // Newer versions hold back such events for up to a second: it is still to come.
+            "io-error" => false,
+            "internal-error" | "guest-panicked" => true,
+            "paused" if *self.halted.borrow() && self.is_running() => {
+                self.tell(MachineEvent::Paused, Status::Paused);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        matches!(*self.status.borrow(), Status::Running)
     }
 
     fn hear_io_error(&self, data: &Value) {
@@ -165,16 +192,12 @@ impl Supervisor {
     }
 }
 
-/// A guest that was stopped for another reason than a disk may be past help: its accelerator has failed.
-async fn kill_if_broken(qmp: Qmp, kill: Arc<Notify>) {
-    if let Ok(Ok(state)) = timeout(ANSWER, qmp.execute("query-status", Value::Null)).await
-        && matches!(
-            state["status"].as_str(),
-            Some("internal-error" | "guest-panicked")
-        )
+/// Finds out in which state QEMU has stopped the guest.
+async fn look(qmp: Qmp, looked: mpsc::Sender<String>) {
+    if let Ok(Ok(answer)) = timeout(ANSWER, qmp.execute("query-status", Value::Null)).await
+        && let Some(state) = answer["status"].as_str()
     {
-        tracing::error!(%state, "the guest cannot go on");
-        kill.notify_one();
+        let _ = looked.send(state.into()).await;
     }
 }
 
