@@ -1,2 +1,6 @@
-//! The desktop shell.
-fn main() {}
+//! The LivePC app.
+#![cfg_attr(all(windows, not(debug_assertions)), windows_subsystem = "windows")]
+
+fn main() -> std::process::ExitCode {
+    livepc_desktop::run()
+}

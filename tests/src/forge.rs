@@ -16,7 +16,9 @@ impl Site {
     /// The folder of a publisher.
     #[must_use]
     pub fn of(publisher: &Publisher) -> Self {
-        Self { root: publisher.site() }
+        Self {
+            root: publisher.site(),
+        }
     }
 
     /// A file in it.
@@ -28,8 +30,13 @@ impl Site {
     /// The files of a folder in it, by name.
     #[must_use]
     pub fn files(&self, folder: &str) -> Vec<PathBuf> {
-        let mut files: Vec<_> =
-            self.root.join(folder).read_dir().expect("the folder is there").map(|entry| entry.expect("an entry").path()).collect();
+        let mut files: Vec<_> = self
+            .root
+            .join(folder)
+            .read_dir()
+            .expect("the folder is there")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
         files.sort();
         files
     }

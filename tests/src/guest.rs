@@ -18,9 +18,14 @@ pub fn folder() -> PathBuf {
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest/build.sh");
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("a home")).join(".cache"));
+    let cache =
+        cache.unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("a home")).join(".cache"));
     let folder = cache.join("livepc/guest/images");
-    let made = Command::new("bash").arg(script).arg(&folder).status().expect("bash runs");
+    let made = Command::new("bash")
+        .arg(script)
+        .arg(&folder)
+        .status()
+        .expect("bash runs");
     assert!(made.success(), "the sample guest could not be made");
     folder
 }
@@ -34,7 +39,8 @@ pub fn disk(release: u32) -> PathBuf {
 /// What is on the disk: label, files with size and SHA-256, the line that says READY.
 #[must_use]
 pub fn facts(release: u32) -> Value {
-    let text = std::fs::read_to_string(folder().join(format!("guest-{release}.json"))).expect("the guest's facts");
+    let text =
+        std::fs::read_to_string(folder().join(format!("guest-{release}.json"))).expect("the guest's facts");
     serde_json::from_str(&text).expect("JSON")
 }
 
@@ -49,7 +55,10 @@ pub fn wait_for(file: &Path, text: &str, limit: Duration) -> String {
         if content.contains(text) {
             return content;
         }
-        assert!(Instant::now() < until, "“{text}” did not appear within {limit:?}; there was: {content}");
+        assert!(
+            Instant::now() < until,
+            "“{text}” did not appear within {limit:?}; there was: {content}"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -68,8 +77,13 @@ impl Console {
     #[must_use]
     pub fn open(socket: &Path) -> Self {
         let write = UnixStream::connect(socket).expect("the machine's console");
-        write.set_read_timeout(Some(Duration::from_secs(120))).expect("a time limit");
-        Self { read: BufReader::new(write.try_clone().expect("a second handle")), write }
+        write
+            .set_read_timeout(Some(Duration::from_secs(120)))
+            .expect("a time limit");
+        Self {
+            read: BufReader::new(write.try_clone().expect("a second handle")),
+            write,
+        }
     }
 
     /// Sends a command, and gives the first line that begins with `answer`.
@@ -79,7 +93,10 @@ impl Console {
         writeln!(self.write, "{command}").expect("the console takes it");
         loop {
             let mut line = Vec::new();
-            let read = self.read.read_until(b'\n', &mut line).expect("the console answers");
+            let read = self
+                .read
+                .read_until(b'\n', &mut line)
+                .expect("the console answers");
             assert!(read > 0, "the console ended");
             let line = String::from_utf8_lossy(&line).trim().to_owned();
             assert!(!line.starts_with("ERROR"), "the guest said {line}");

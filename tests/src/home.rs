@@ -22,7 +22,11 @@ pub fn built(variable: &str, name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test has a file");
     let folder = test.ancestors().nth(2).expect("…/debug/deps/<test>");
     let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    assert!(program.is_file(), "{} is missing: build it first, or set {variable}", program.display());
+    assert!(
+        program.is_file(),
+        "{} is missing: build it first, or set {variable}",
+        program.display()
+    );
     program
 }
 
@@ -47,11 +51,17 @@ pub struct Ran {
 
 impl Ran {
     fn of(output: &Output) -> Self {
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         Self {
             code: output.status.code().unwrap_or(-1),
             json: serde_json::from_str(&out).unwrap_or(Value::Null),
-            said: err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect(),
+            said: err
+                .lines()
+                .filter_map(|line| serde_json::from_str(line).ok())
+                .collect(),
             text: format!("{out}{err}"),
         }
     }
@@ -59,7 +69,10 @@ impl Ran {
     /// The `code` of the error on standard error.
     #[must_use]
     pub fn error(&self) -> Option<&str> {
-        self.said.iter().find(|line| line["type"] == "error").and_then(|line| line["code"].as_str())
+        self.said
+            .iter()
+            .find(|line| line["type"] == "error")
+            .and_then(|line| line["code"].as_str())
     }
 
     /// The run must have succeeded; gives its object.
@@ -73,10 +86,23 @@ impl Ran {
     /// The run must have failed with this exit code and JSON code, a message and a hint.
     #[track_caller]
     pub fn refused(&self, exit: i32, code: &str) {
-        assert_eq!((self.code, self.error()), (exit, Some(code)), "it must be refused so, but said: {}", self.text);
-        let error = self.said.iter().find(|line| line["type"] == "error").expect("there is one");
+        assert_eq!(
+            (self.code, self.error()),
+            (exit, Some(code)),
+            "it must be refused so, but said: {}",
+            self.text
+        );
+        let error = self
+            .said
+            .iter()
+            .find(|line| line["type"] == "error")
+            .expect("there is one");
         for field in ["message", "hint"] {
-            assert!(error[field].as_str().is_some_and(|text| !text.is_empty()), "no {field}: {}", self.text);
+            assert!(
+                error[field].as_str().is_some_and(|text| !text.is_empty()),
+                "no {field}: {}",
+                self.text
+            );
         }
     }
 }
@@ -91,13 +117,17 @@ impl TestHome {
     /// An empty home.
     #[must_use]
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder for the home") }
+        Self {
+            folder: tempfile::tempdir().expect("a folder for the home"),
+        }
     }
 
     /// An empty home on the file system of `folder`.
     #[must_use]
     pub fn new_in(folder: &Path) -> Self {
-        Self { folder: tempfile::tempdir_in(folder).expect("a folder for the home") }
+        Self {
+            folder: tempfile::tempdir_in(folder).expect("a folder for the home"),
+        }
     }
 
     /// Its folder.
@@ -116,7 +146,11 @@ impl TestHome {
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(program());
-        command.env("LIVEPC_HOME", self.path()).env("NO_PROXY", "*").arg("--json").args(args);
+        command
+            .env("LIVEPC_HOME", self.path())
+            .env("NO_PROXY", "*")
+            .arg("--json")
+            .args(args);
         command.stdin(Stdio::null());
         command
     }
@@ -137,7 +171,11 @@ impl TestHome {
     /// Starts the program and goes on; its output is read with [`Child::wait_with_output`].
     #[must_use]
     pub fn spawn(&self, args: &[&str]) -> Child {
-        self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
+        self.command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts")
     }
 
     /// The only subscription, as `list` tells it.
@@ -167,14 +205,17 @@ impl TestHome {
     #[must_use]
     pub fn processes(&self, role: &str) -> Vec<u32> {
         let programs = self.home().programs();
-        let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir("/proc") else {
+            return Vec::new();
+        };
         entries
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
             .filter(|pid| {
                 let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
                 let args: Vec<_> = command.split(|b| *b == 0).map(String::from_utf8_lossy).collect();
-                args.first().is_some_and(|program| Path::new(&**program).starts_with(&programs))
+                args.first()
+                    .is_some_and(|program| Path::new(&**program).starts_with(&programs))
                     && (role.is_empty() || args.iter().any(|arg| arg == role))
             })
             .collect()
@@ -185,7 +226,11 @@ impl Drop for TestHome {
     fn drop(&mut self) {
         self.kill_all();
         if std::thread::panicking() {
-            for log in std::fs::read_dir(self.home().logs()).into_iter().flatten().flatten() {
+            for log in std::fs::read_dir(self.home().logs())
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
                 let text = std::fs::read_to_string(log.path()).unwrap_or_default();
                 eprintln!("--- {}\n{text}", log.path().display());
             }
@@ -197,11 +242,17 @@ impl Drop for TestHome {
 #[cfg(unix)]
 pub fn kill(pid: u32) {
     // It may have ended by itself meanwhile.
-    let _ = Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
+    let _ = Command::new("kill")
+        .args(["-9", &pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
 }
 
 /// Ends a process at once.
 #[cfg(windows)]
 pub fn kill(pid: u32) {
-    let _ = Command::new("taskkill").args(["/F", "/PID", &pid.to_string()]).stderr(Stdio::null()).status();
+    let _ = Command::new("taskkill")
+        .args(["/F", "/PID", &pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
 }

@@ -72,7 +72,12 @@ impl Nginx {
             .stdin(Stdio::null())
             .spawn()
             .expect("nginx starts: install the package nginx-light");
-        let nginx = Self { root: root.to_owned(), address: address.to_owned(), work, process };
+        let nginx = Self {
+            root: root.to_owned(),
+            address: address.to_owned(),
+            work,
+            process,
+        };
         nginx.wait();
         nginx
     }
@@ -107,7 +112,11 @@ impl Nginx {
             .filter_map(|line| {
                 let mut words = line.split(' ');
                 let path = words.next()?.to_owned();
-                Some(Asked { path, status: words.next()?.parse().ok()?, bytes: words.next()?.parse().ok()? })
+                Some(Asked {
+                    path,
+                    status: words.next()?.parse().ok()?,
+                    bytes: words.next()?.parse().ok()?,
+                })
             })
             .collect()
     }
@@ -115,12 +124,18 @@ impl Nginx {
     /// Bytes of the answers to requests for paths that have `part` in them.
     #[must_use]
     pub fn sent(&self, part: &str) -> u64 {
-        self.asked().iter().filter(|asked| asked.path.contains(part)).map(|asked| asked.bytes).sum()
+        self.asked()
+            .iter()
+            .filter(|asked| asked.path.contains(part))
+            .map(|asked| asked.bytes)
+            .sum()
     }
 
     /// Forgets what was asked.
     pub fn forget(&self) {
-        let log = std::fs::File::options().write(true).open(self.work.path().join("access.log"));
+        let log = std::fs::File::options()
+            .write(true)
+            .open(self.work.path().join("access.log"));
         log.and_then(|log| log.set_len(0)).expect("the log is there");
     }
 }
@@ -132,7 +147,9 @@ fn is_root() -> bool {
 impl Drop for Nginx {
     fn drop(&mut self) {
         // A quick shutdown: its worker ends with it, which a kill would not achieve.
-        let _ = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        let _ = Command::new("kill")
+            .args(["-TERM", &self.process.id().to_string()])
+            .status();
         let _ = self.process.wait();
     }
 }

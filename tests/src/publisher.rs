@@ -19,7 +19,10 @@ impl Publisher {
     /// New keys, and a project for the disk `source`.
     #[must_use]
     pub fn new(source: &Path, name: &str) -> Self {
-        let publisher = Self { home: TestHome::new(), work: tempfile::tempdir().expect("a folder for the project") };
+        let publisher = Self {
+            home: TestHome::new(),
+            work: tempfile::tempdir().expect("a folder for the project"),
+        };
         publisher.home.done(&["key", "new", "--no-password"]);
         publisher.project(source, name);
         publisher
@@ -30,7 +33,8 @@ impl Publisher {
         let folder = self.project_folder();
         let _ = std::fs::remove_dir_all(&folder);
         let (source, folder) = (source.display().to_string(), folder.display().to_string());
-        self.home.done(&["project", "init", &source, "--name", name, "--dir", &folder]);
+        self.home
+            .done(&["project", "init", &source, "--name", name, "--dir", &folder]);
     }
 
     /// Says in the project what it is and who publishes it.
@@ -46,7 +50,8 @@ impl Publisher {
     /// Puts a catalog beside the published files, with the LivePC in it.
     pub fn list_in_catalog(&self, feed_url: &str) {
         let catalog = self.site().join("catalog.xml").display().to_string();
-        self.home.done(&["catalog", "init", &catalog, "--title", "Sample Library"]);
+        self.home
+            .done(&["catalog", "init", &catalog, "--title", "Sample Library"]);
         self.home.done(&["catalog", "add", &catalog, "--feed", feed_url]);
     }
 
@@ -71,7 +76,10 @@ impl Publisher {
     /// Publishes a release, or not.
     #[must_use]
     pub fn try_publish(&self, more: &[&str]) -> Ran {
-        let (project, site) = (self.project_folder().display().to_string(), self.site().display().to_string());
+        let (project, site) = (
+            self.project_folder().display().to_string(),
+            self.site().display().to_string(),
+        );
         let mut args = vec!["publish", project.as_str(), "--to", site.as_str()];
         args.extend(more);
         self.home.run(&args)

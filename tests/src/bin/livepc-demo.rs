@@ -17,7 +17,11 @@ const BOOT: Duration = Duration::from_secs(180);
 fn main() {
     let headless = std::env::args().any(|arg| arg == "--headless");
     let demo = Demo::prepare();
-    if headless { demo.by_command_line() } else { demo.in_the_app() }
+    if headless {
+        demo.by_command_line()
+    } else {
+        demo.in_the_app()
+    }
 }
 
 struct Demo {
@@ -30,7 +34,10 @@ struct Demo {
 impl Demo {
     fn prepare() -> Self {
         let begun = Instant::now();
-        say(begun, "publishing release 1 of the sample guest, and recording its start");
+        say(
+            begun,
+            "publishing release 1 of the sample guest, and recording its start",
+        );
         let publisher = Publisher::new(&guest::disk(1), "Sample guest");
         publisher.describe(
             "A small Debian system that boots in seconds and answers on its serial port.",
@@ -48,7 +55,12 @@ impl Demo {
         );
         let server = Origin::start(publisher.site()).unwrap_or_else(|e| panic!("no server: {e}"));
         publisher.list_in_catalog(&format!("{}feed.xml", server.url()));
-        Self { begun, publisher, server, home: TestHome::new() }
+        Self {
+            begun,
+            publisher,
+            server,
+            home: TestHome::new(),
+        }
     }
 
     fn catalog(&self) -> String {
@@ -61,7 +73,8 @@ impl Demo {
             "A small Debian system that boots in seconds and answers on its serial port.",
             "The LivePC project",
         );
-        self.publisher.publish(&["--label", "2.0", "--changelog", "Newer translations and fonts."])
+        self.publisher
+            .publish(&["--label", "2.0", "--changelog", "Newer translations and fonts."])
     }
 
     fn by_command_line(&self) {
@@ -70,25 +83,53 @@ impl Demo {
         self.server.set_bytes_per_second(Some(50_000_000 / 8));
         home.done(&["source", "add", &self.catalog()]);
         let found = home.done(&["search", "sample"]);
-        let feed = found["entries"][0]["feed_url"].as_str().unwrap_or_default().to_owned();
-        say(begun, &format!("the Library has “{}”", found["entries"][0]["title"].as_str().unwrap_or("?")));
+        let feed = found["entries"][0]["feed_url"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        say(
+            begun,
+            &format!(
+                "the Library has “{}”",
+                found["entries"][0]["title"].as_str().unwrap_or("?")
+            ),
+        );
         home.done(&["subscribe", &feed, "--yes"]);
         say(begun, "subscribed; starting it over a line of 50 Mbit/s");
         let ready = self.start("first");
         let listed = home.listed();
-        say(begun, &format!("“{ready}” with {} of {} here", size(&listed["bytes_local"]), size(&listed["bytes_total"])));
+        say(
+            begun,
+            &format!(
+                "“{ready}” with {} of {} here",
+                size(&listed["bytes_local"]),
+                size(&listed["bytes_total"])
+            ),
+        );
 
         let second = self.publish_second();
-        say(begun, &format!("published release 2: {} for who has release 1", size(&second["bytes_from"]["1"])));
+        say(
+            begun,
+            &format!(
+                "published release 2: {} for who has release 1",
+                size(&second["bytes_from"]["1"])
+            ),
+        );
         home.done(&["download", "sample-guest", "--release", "1"]);
         say(begun, "release 1 is complete, while the machine runs");
         let before = self.server.log().sent("/packs/");
         home.done(&["update", "sample-guest"]);
         let fetched = self.server.log().sent("/packs/") - before;
-        say(begun, &format!("release 2 has arrived: {:.1} MB of packs", fetched as f64 / 1e6));
+        say(
+            begun,
+            &format!("release 2 has arrived: {:.1} MB of packs", fetched as f64 / 1e6),
+        );
         home.done(&["stop", "sample-guest"]);
         let ready = self.start("second");
-        say(begun, &format!("the next start uses release {}", home.listed()["release_in_use"]));
+        say(
+            begun,
+            &format!("the next start uses release {}", home.listed()["release_in_use"]),
+        );
         home.done(&["stop", "sample-guest"]);
         println!("{ready}");
     }
@@ -97,9 +138,14 @@ impl Demo {
     fn start(&self, name: &str) -> String {
         let serial = self.home.path().join(format!("serial-{name}.log"));
         let file = serial.display().to_string();
-        self.home.done(&["start", "sample-guest", "--display", "none", "--serial", &file]);
+        self.home
+            .done(&["start", "sample-guest", "--display", "none", "--serial", &file]);
         let said = wait_for(&serial, "LIVEPC READY", BOOT);
-        said.lines().find(|line| line.contains("LIVEPC READY")).unwrap_or_default().trim().to_owned()
+        said.lines()
+            .find(|line| line.contains("LIVEPC READY"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
     }
 
     fn in_the_app(&self) {
@@ -109,12 +155,24 @@ impl Demo {
             .spawn()
             .unwrap_or_else(|e| panic!("the app does not start: {e}"));
         let mut app = App(app);
-        say(self.begun, "the app is open: subscribe to the sample guest, then start it");
+        say(
+            self.begun,
+            "the app is open: subscribe to the sample guest, then start it",
+        );
         self.wait_for_ready(&mut app);
         if app.runs() {
             let second = self.publish_second();
-            say(self.begun, &format!("published release 2: {} for who has release 1", size(&second["bytes_from"]["1"])));
-            say(self.begun, "check for updates in My LivePCs; the next start uses it");
+            say(
+                self.begun,
+                &format!(
+                    "published release 2: {} for who has release 1",
+                    size(&second["bytes_from"]["1"])
+                ),
+            );
+            say(
+                self.begun,
+                "check for updates in My LivePCs; the next start uses it",
+            );
         }
         let _ = app.0.wait();
     }
@@ -122,7 +180,9 @@ impl Demo {
     /// Waits until the guest is READY, or the app is closed.
     #[cfg(unix)]
     fn wait_for_ready(&self, app: &mut App) {
-        let Ok(folder) = self.home.home().machine_sockets("sample-guest") else { return };
+        let Ok(folder) = self.home.home().machine_sockets("sample-guest") else {
+            return;
+        };
         let console = folder.join("console");
         while app.runs() {
             if std::os::unix::net::UnixStream::connect(&console).is_ok() {

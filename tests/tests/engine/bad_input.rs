@@ -12,14 +12,19 @@ fn a_source_that_is_no_disk_is_refused() {
     let work = tempfile::tempdir().expect("a folder");
     let home = TestHome::new();
     let path = |name: &str| work.path().join(name).display().to_string();
-    let init = |source: &str, dir: &str| home.run(&["project", "init", source, "--name", "Lab", "--dir", &path(dir)]);
+    let init = |source: &str, dir: &str| {
+        home.run(&["project", "init", source, "--name", "Lab", "--dir", &path(dir)])
+    };
     std::fs::write(work.path().join("empty"), "").expect("a file");
     std::fs::write(work.path().join("odd"), [1; 1000]).expect("a file");
     init(&path("."), "a").refused(2, "usage");
     init(&path("empty"), "a").refused(2, "usage");
     init(&path("odd"), "a").refused(2, "usage");
     init(&path("nothing"), "a").refused(3, "not-found");
-    assert!(!work.path().join("a").join("livepc.toml").exists(), "nothing was written");
+    assert!(
+        !work.path().join("a").join("livepc.toml").exists(),
+        "nothing was written"
+    );
     // An unpartitioned disk is a disk.
     std::fs::write(work.path().join("plain"), [7; 1024]).expect("a file");
     init(&path("plain"), "a").done();
@@ -41,7 +46,8 @@ fn names_that_are_not_there_are_told() {
     ] {
         home.run(verb).refused(3, "not-found");
     }
-    home.run(&["config", "set", "download.max-bytes-per-second", "fast"]).refused(2, "usage");
+    home.run(&["config", "set", "download.max-bytes-per-second", "fast"])
+        .refused(2, "usage");
     let set = home.done(&["config", "set", "download.max-bytes-per-second", "1000000"]);
     assert_eq!(set["settings"]["download.max-bytes-per-second"], "1000000");
 }
@@ -59,9 +65,13 @@ fn a_missing_or_broken_hypervisor_is_told() {
     std::fs::write(&broken, "#!/bin/sh\nexit 3\n").expect("a script");
     std::fs::set_permissions(&broken, std::fs::Permissions::from_mode(0o755)).expect("a mode");
     home.done(&["config", "set", "qemu.program", broken.to_str().expect("UTF-8")]);
-    home.run(&["start", "lab", "--display", "none"]).refused(7, "hypervisor");
+    home.run(&["start", "lab", "--display", "none"])
+        .refused(7, "hypervisor");
     let listed = home.listed();
-    assert_eq!((&listed["state"], &listed["release_in_use"]), (&"failed".into(), &serde_json::Value::Null));
+    assert_eq!(
+        (&listed["state"], &listed["release_in_use"]),
+        (&"failed".into(), &serde_json::Value::Null)
+    );
     assert_eq!(listed["complete"], true, "nothing that was here is lost");
     home.done(&["config", "set", "qemu.program", ""]);
     home.done(&["start", "lab", "--display", "none"]);
@@ -71,10 +81,14 @@ fn a_missing_or_broken_hypervisor_is_told() {
 #[test]
 fn a_full_disk_is_told_and_nothing_is_lost() {
     let work = tempfile::tempdir().expect("a folder");
-    let publisher = Publisher::new(&disk(work.path(), "1.raw", 64, 1), "Lab");
+    let publisher = Publisher::new(&disk(work.path(), "1.raw", 128, 1), "Lab");
     publisher.publish(&[]);
     let server = Nginx::serve(&publisher.site());
-    let small = SmallDisk::new(48);
+    // Room for the program's copy and a part of the disk.
+    let program = std::fs::metadata(livepc_tests::home::program())
+        .expect("the program")
+        .len();
+    let small = SmallDisk::new(64 + (program >> 20));
     let home = TestHome::new_in(small.path());
     home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
     let before = home.listed();
@@ -82,7 +96,7 @@ fn a_full_disk_is_told_and_nothing_is_lost() {
     let after = home.listed();
     assert_eq!(before["id"], after["id"], "the subscription is still there");
     assert_eq!(after["complete"], false);
-    small.resize(200);
+    small.resize(400 + (program >> 20));
     home.done(&["download", "lab"]);
     home.done(&["verify", "lab"]);
 }
@@ -95,12 +109,21 @@ fn an_immutable_file_is_not_overwritten_and_a_stranger_does_not_publish() {
     let site = Site::of(&publisher);
     let head = site.read("head.json");
     let stranger = Publisher::new(&disk(work.path(), "2.raw", 1, 2), "Lab");
-    let (project, to) = (stranger.project_folder().display().to_string(), publisher.site().display().to_string());
-    stranger.home.run(&["publish", &project, "--to", &to]).refused(4, "trust");
+    let (project, to) = (
+        stranger.project_folder().display().to_string(),
+        publisher.site().display().to_string(),
+    );
+    stranger
+        .home
+        .run(&["publish", &project, "--to", &to])
+        .refused(4, "trust");
     assert_eq!(site.read("head.json"), head, "the head is as it was");
     publisher.project(&disk(work.path(), "3.raw", 1, 3), "Lab");
     let planned = publisher.publish(&["--dry-run"]);
-    assert_eq!((&planned["dry_run"], &planned["release"]), (&true.into(), &2.into()));
+    assert_eq!(
+        (&planned["dry_run"], &planned["release"]),
+        (&true.into(), &2.into())
+    );
     assert_eq!(site.read("head.json"), head, "a dry run writes nothing");
     publisher.publish(&[]);
 }
@@ -111,14 +134,14 @@ struct SmallDisk {
 }
 
 impl SmallDisk {
-    fn new(mib: u32) -> Self {
+    fn new(mib: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = Self { folder };
         disk.mount(&format!("size={mib}m"));
         disk
     }
 
-    fn resize(&self, mib: u32) {
+    fn resize(&self, mib: u64) {
         self.mount(&format!("remount,size={mib}m"));
     }
 
@@ -128,7 +151,10 @@ impl SmallDisk {
             .arg(self.folder.path())
             .status()
             .expect("mount runs");
-        assert!(mounted.success(), "this test mounts a small file system, which takes root");
+        assert!(
+            mounted.success(),
+            "this test mounts a small file system, which takes root"
+        );
     }
 
     fn path(&self) -> &std::path::Path {
@@ -139,6 +165,9 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: an agent that was just killed may still be leaving.
-        let _ = std::process::Command::new("umount").arg("-l").arg(self.folder.path()).status();
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(self.folder.path())
+            .status();
     }
 }

@@ -19,22 +19,41 @@ fn a_guest_starts_before_its_disk_is_here_and_ends_cleanly() {
     let serial = home.path().join("serial.log");
     let serial_arg = serial.to_str().expect("UTF-8");
 
-    let started = home.done(&["start", "sample", "--display", "none", "--serial", serial_arg, "--no-fill"]);
+    let started = home.done(&[
+        "start",
+        "sample",
+        "--display",
+        "none",
+        "--serial",
+        serial_arg,
+        "--no-fill",
+    ]);
     assert_eq!(started["state"], "running");
     let said = wait_for(&serial, "LIVEPC READY", BOOT);
     assert!(!said.contains("I/O error"), "the guest must not see one: {said}");
     let listed = home.listed();
     let (local, total) = (listed["bytes_local"].as_u64(), listed["bytes_total"].as_u64());
-    assert!(local < total.map(|t| t * 6 / 10), "most of the disk is still on the server: {listed}");
+    assert!(
+        local < total.map(|t| t * 6 / 10),
+        "most of the disk is still on the server: {listed}"
+    );
     assert_eq!(listed["release_in_use"], 1);
     home.done(&["start", "sample", "--display", "none"]);
 
     let file = guest::facts(1)["files"][0].clone();
     let path = file["path"].as_str().expect("a path");
-    let mut console =
-        Console::open(&home.home().machine_sockets("sample").expect("the folder").join("console"));
+    let mut console = Console::open(
+        &home
+            .home()
+            .machine_sockets("sample")
+            .expect("the folder")
+            .join("console"),
+    );
     let answer = console.ask(&format!("sha256 {path}"), "SHA256");
-    assert!(answer.contains(file["sha256"].as_str().expect("a digest")), "the guest reads what was published: {answer}");
+    assert!(
+        answer.contains(file["sha256"].as_str().expect("a digest")),
+        "the guest reads what was published: {answer}"
+    );
 
     let stopped = home.done(&["stop", "sample"]);
     assert_eq!(stopped["state"], "stopped", "{stopped}");

@@ -25,7 +25,13 @@ impl Scene {
         publisher.publish(&[]);
         let site = Site::of(&publisher);
         let server = Nginx::serve(&publisher.site());
-        Self { work, publisher, site, server, home: TestHome::new() }
+        Self {
+            work,
+            publisher,
+            site,
+            server,
+            home: TestHome::new(),
+        }
     }
 
     /// A scene in which the first release is subscribed and complete.
@@ -45,7 +51,8 @@ impl Scene {
     }
 
     fn publish_second(&self, seed: u8) {
-        self.publisher.project(&disk(self.work.path(), "2.raw", 2, seed), "Lab");
+        self.publisher
+            .project(&disk(self.work.path(), "2.raw", 2, seed), "Lab");
         self.publisher.publish(&[]);
     }
 
@@ -54,8 +61,14 @@ impl Scene {
     fn refuses_to_subscribe(&self, path: &str, bytes: impl AsRef<[u8]>, exit: i32, code: &str) {
         let good = self.site.read(path);
         self.site.write(path, bytes);
-        self.home.run(&["subscribe", &self.feed(), "--yes"]).refused(exit, code);
-        assert_eq!(self.home.done(&["list"])["livepcs"], serde_json::json!([]), "nothing may be subscribed");
+        self.home
+            .run(&["subscribe", &self.feed(), "--yes"])
+            .refused(exit, code);
+        assert_eq!(
+            self.home.done(&["list"])["livepcs"],
+            serde_json::json!([]),
+            "nothing may be subscribed"
+        );
         self.site.write(path, good);
         let id = self.subscribe()["id"].as_str().expect("an id").to_owned();
         self.home.done(&["unsubscribe", &id, "--delete-data"]);
@@ -69,7 +82,10 @@ impl Scene {
         let after = self.home.listed();
         assert_eq!(before, after, "the subscription is as it was");
         let shown = self.home.done(&["show", "lab"]);
-        assert_eq!(shown["livepc"]["problem"]["code"], code, "and the reason is shown: {shown}");
+        assert_eq!(
+            shown["livepc"]["problem"]["code"], code,
+            "and the reason is shown: {shown}"
+        );
     }
 }
 
@@ -102,11 +118,22 @@ fn a_head_of_another_livepc_or_epoch_is_refused() {
 fn a_wrong_fingerprint_is_refused_and_the_right_one_taken() {
     let scene = Scene::new();
     let wrong = "0000 0000 0000 0000 0000 0000 0000 0000";
-    scene.home.run(&["subscribe", &scene.feed(), "--fingerprint", wrong]).refused(4, "trust");
-    scene.home.run(&["subscribe", &scene.feed(), "--fingerprint", "abc"]).refused(2, "usage");
+    scene
+        .home
+        .run(&["subscribe", &scene.feed(), "--fingerprint", wrong])
+        .refused(4, "trust");
+    scene
+        .home
+        .run(&["subscribe", &scene.feed(), "--fingerprint", "abc"])
+        .refused(2, "usage");
     assert_eq!(scene.home.done(&["list"])["livepcs"], serde_json::json!([]));
-    let right = scene.publisher.home.done(&["key", "show"])["fingerprint"].as_str().expect("it").to_owned();
-    scene.home.done(&["subscribe", &scene.feed(), "--fingerprint", &right]);
+    let right = scene.publisher.home.done(&["key", "show"])["fingerprint"]
+        .as_str()
+        .expect("it")
+        .to_owned();
+    scene
+        .home
+        .done(&["subscribe", &scene.feed(), "--fingerprint", &right]);
 }
 
 #[test]
@@ -130,7 +157,9 @@ fn two_heads_under_one_number_and_a_release_that_changes_are_refused() {
     let scene = Scene::subscribed();
     let key = signing_key(&scene.publisher);
     let good = scene.site.read(paths::HEAD);
-    scene.site.resign(&key, |head| head.releases[0].label = "other".into());
+    scene
+        .site
+        .resign(&key, |head| head.releases[0].label = "other".into());
     scene.refuses_to_update(4, "trust");
     scene.site.write(paths::HEAD, &good);
     scene.site.resign(&key, |head| {
@@ -161,17 +190,30 @@ fn an_expired_head_is_shown_and_not_refused() {
 fn wrong_bytes_are_refused_at_every_level() {
     for folder in ["manifests", "index", "packs"] {
         let scene = Scene::new();
-        for file in scene.site.files(folder).iter().filter(|file| file.extension().is_none_or(|e| e != "pages")) {
+        for file in scene
+            .site
+            .files(folder)
+            .iter()
+            .filter(|file| file.extension().is_none_or(|e| e != "pages"))
+        {
             scene.site.damage(file);
         }
         if folder == "manifests" {
-            scene.home.run(&["subscribe", &scene.feed(), "--yes"]).refused(4, "trust");
+            scene
+                .home
+                .run(&["subscribe", &scene.feed(), "--yes"])
+                .refused(4, "trust");
         } else {
             scene.subscribe();
             scene.home.run(&["download", "lab"]).refused(4, "trust");
             assert_eq!(scene.home.listed()["complete"], false, "{folder}");
         }
-        for file in scene.site.files(folder).iter().filter(|file| file.extension().is_none_or(|e| e != "pages")) {
+        for file in scene
+            .site
+            .files(folder)
+            .iter()
+            .filter(|file| file.extension().is_none_or(|e| e != "pages"))
+        {
             scene.site.damage(file);
         }
         scene.subscribe();
@@ -182,14 +224,25 @@ fn wrong_bytes_are_refused_at_every_level() {
 #[test]
 fn answers_that_are_no_feed_or_no_head_are_refused() {
     let scene = Scene::new();
-    scene.home.run(&["subscribe", &scene.server.url("nowhere.xml"), "--yes"]).refused(3, "not-found");
-    scene.home.run(&["subscribe", "http://127.0.0.1:1/feed.xml", "--yes"]).refused(5, "network");
-    scene.home.run(&["subscribe", "ftp://127.0.0.1/feed.xml", "--yes"]).refused(2, "usage");
+    scene
+        .home
+        .run(&["subscribe", &scene.server.url("nowhere.xml"), "--yes"])
+        .refused(3, "not-found");
+    scene
+        .home
+        .run(&["subscribe", "http://127.0.0.1:1/feed.xml", "--yes"])
+        .refused(5, "network");
+    scene
+        .home
+        .run(&["subscribe", "ftp://127.0.0.1/feed.xml", "--yes"])
+        .refused(2, "usage");
     scene.refuses_to_subscribe(paths::FEED, "<html><body>Hello</body></html>", 1, "failed");
     scene.refuses_to_subscribe(paths::FEED, vec![b' '; 9 << 20], 5, "network");
     let head = scene.site.read(paths::HEAD);
     scene.refuses_to_subscribe(paths::HEAD, &head[..head.len() / 2], 1, "failed");
     scene.refuses_to_subscribe(paths::HEAD, vec![b'{'; 9 << 20], 5, "network");
-    let newer = String::from_utf8(scene.site.read(paths::KEYS)).expect("JSON").replace("\\\"version\\\": 1", "\\\"version\\\": 2");
+    let newer = String::from_utf8(scene.site.read(paths::KEYS))
+        .expect("JSON")
+        .replace("\\\"version\\\": 1", "\\\"version\\\": 2");
     scene.refuses_to_subscribe(paths::KEYS, newer, 1, "update-livepc");
 }

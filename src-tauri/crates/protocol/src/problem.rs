@@ -57,6 +57,20 @@ impl Problem {
         }
     }
 
+    /// A problem out of one text that says what happened and, behind its last semicolon, what to do.
+    #[must_use]
+    pub fn of_text(code: Code, text: &str) -> Self {
+        let text = text.trim_end_matches('.');
+        match text.rsplit_once("; ") {
+            Some((message, hint)) => Self::new(
+                code,
+                format!("{}.", capital(message)),
+                format!("{}.", capital(hint)),
+            ),
+            None => Self::new(code, format!("{}.", capital(text)), ""),
+        }
+    }
+
     /// A failure of the operating system while `doing` something.
     #[must_use]
     pub fn io(doing: &str, error: &std::io::Error) -> Self {
@@ -72,5 +86,26 @@ impl Problem {
             format!("{doing}: {error}."),
             "“livepc doctor” shows where the logs are.",
         )
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut chars = text.chars();
+    chars
+        .next()
+        .map(|first| first.to_uppercase().chain(chars).collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_split_into_what_happened_and_what_to_do() {
+        let problem = Problem::of_text(Code::Usage, "a; b is empty; name another file");
+        assert_eq!(problem.message, "A; b is empty.");
+        assert_eq!(problem.hint, "Name another file.");
+        assert_eq!(Problem::of_text(Code::Usage, "it failed.").message, "It failed.");
     }
 }

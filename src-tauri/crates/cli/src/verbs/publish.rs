@@ -22,29 +22,35 @@ const START: Duration = Duration::from_secs(600);
 
 /// What went wrong with a publication.
 pub(crate) fn of_publish(error: &PublishError) -> Problem {
-    let message = format!("{error}.");
-    let (code, hint) = match error {
-        _ if error.is_disk_full() => (Code::DiskFull, "Free some space, then try again."),
-        _ if error.is_trust() => (Code::Trust, "Nothing was changed for subscribers."),
+    let code = match error {
+        _ if error.is_disk_full() => Code::DiskFull,
+        _ if error.is_trust() => Code::Trust,
         PublishError::SourceMissing(_)
         | PublishError::ProjectMissing(_)
         | PublishError::KeyMissing(_)
         | PublishError::CatalogMissing(_)
         | PublishError::NotInCatalog(_)
-        | PublishError::NoRelease { .. } => (Code::NotFound, ""),
-        PublishError::DestinationBusy(_) => (Code::Busy, ""),
-        PublishError::Cancelled => (Code::Cancelled, ""),
-        PublishError::Io { .. } | PublishError::SourceChanged(_) | PublishError::Overtaken { .. } => {
-            (Code::Failed, "Nothing was changed for subscribers.")
-        }
-        PublishError::Immutable { .. } | PublishError::Lost { .. } | PublishError::TooLong { .. } => {
-            (Code::Failed, "Nothing was changed for subscribers.")
-        }
-        PublishError::Format(livepc_format::FormatError::Newer { .. }) => (Code::UpdateLivepc, ""),
-        PublishError::Format(_) => (Code::Failed, ""),
-        _ => (Code::Usage, ""),
+        | PublishError::NoRelease { .. } => Code::NotFound,
+        PublishError::DestinationBusy(_) => Code::Busy,
+        PublishError::Cancelled => Code::Cancelled,
+        PublishError::Format(livepc_format::FormatError::Newer { .. }) => Code::UpdateLivepc,
+        PublishError::Io { .. }
+        | PublishError::SourceChanged(_)
+        | PublishError::Overtaken { .. }
+        | PublishError::Immutable { .. }
+        | PublishError::Lost { .. }
+        | PublishError::TooLong { .. }
+        | PublishError::Format(_) => Code::Failed,
+        _ => Code::Usage,
     };
-    Problem::new(code, message, hint)
+    let problem = Problem::of_text(code, &error.to_string());
+    if problem.hint.is_empty() {
+        return Problem {
+            hint: "Nothing was changed for subscribers.".into(),
+            ..problem
+        };
+    }
+    problem
 }
 
 pub(crate) fn project(session: &Session<'_>, verb: ProjectVerb) -> Result<(), Problem> {

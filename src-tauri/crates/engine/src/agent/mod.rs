@@ -68,10 +68,11 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
     let listener = Listener::bind(&core.home.agent_socket()?)
         .map_err(|e| Problem::io("The agent's socket cannot be opened", &e))?;
     core.find_runners().await?;
+    // Before anybody asks: what is here is shown as being here, with or without a network.
+    core.reopen_all().await;
     core.resume_jobs()?;
     let guests = Guests::default();
     tokio::spawn(core.clone().publish_snapshots());
-    tokio::spawn(core.clone().reopen_all());
     tokio::spawn(core.clone().poll());
     tokio::spawn(serve(listener, core.clone(), guests.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), home = %core.home.root().display(), "the agent is ready");
@@ -127,7 +128,7 @@ impl Core {
     }
 
     /// Opens the releases that are here, so that what is here can be counted and shown.
-    async fn reopen_all(self: Arc<Self>) {
+    async fn reopen_all(self: &Arc<Self>) {
         for subscription in subscription::all(&self.database).unwrap_or_default() {
             let newest = subscription.newest().map(|release| release.sequence);
             let mut sequences = vec![subscription.in_use, newest];

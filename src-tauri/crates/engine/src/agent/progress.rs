@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use livepc_format::index::{DiskRoot, PackList};
+use livepc_format::manifest::Content;
 use livepc_protocol::Problem;
 
 use super::core::{Core, lock};
 use super::release::{OfPack, Opened};
+use crate::problems::of_format;
 use crate::subscription::Subscription;
 
 /// Stored bytes of a release that are here.
@@ -140,10 +143,38 @@ impl Core {
             return Ok(());
         }
         let opened = self.open_release(subscription, Some(sequence)).await?;
-        // Whoever was here complete has the whole index; who has only its first object has begun to fetch.
-        if self.reader.has_object(&opened.manifest.packs.digest) {
+        if self.index_is_here(&opened)? {
             opened.plan(self).await?;
         }
         Ok(())
+    }
+
+    /// True if a plan can be made without the network.
+    fn index_is_here(&self, opened: &Opened) -> Result<bool, Problem> {
+        let list_object = &opened.manifest.packs;
+        let Some(bytes) = self.local_object(&list_object.digest, list_object.stored)? else {
+            return Ok(false);
+        };
+        let list = PackList::decode(&bytes, list_object).map_err(|e| of_format(&e))?;
+        if !list.packs.iter().all(|pack| self.reader.has_object(&pack.id.0)) {
+            return Ok(false);
+        }
+        for disk in &opened.manifest.disks {
+            let Content::Published { index, .. } = &disk.content else {
+                continue;
+            };
+            let Some(bytes) = self.local_object(&index.digest, index.stored)? else {
+                return Ok(false);
+            };
+            let root = DiskRoot::decode(&bytes, index).map_err(|e| of_format(&e))?;
+            if !root
+                .shards
+                .iter()
+                .all(|shard| self.reader.has_object(&shard.object.digest))
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

@@ -116,7 +116,8 @@ impl Core {
         ))
     }
 
-    fn local_object(&self, digest: &Digest, max: u64) -> Result<Option<Vec<u8>>, Problem> {
+    /// An object of the index, if it is in the store.
+    pub(super) fn local_object(&self, digest: &Digest, max: u64) -> Result<Option<Vec<u8>>, Problem> {
         self.reader.object(digest, max).map_err(|e| of_store(&e))
     }
 
