@@ -1,0 +1,272 @@
+import type { Answer } from '../bindings/Answer';
+import type { LivePc } from '../bindings/LivePc';
+import type { Problem } from '../bindings/Problem';
+import type { Request } from '../bindings/Request';
+import type { Snapshot } from '../bindings/Snapshot';
+import type { Host, Screen } from '../host';
+import { sampleJob } from '../samples';
+import { before, entries as allEntries, releases } from './content';
+import { NO_KVM, SCENES, UNREACHABLE, WRONG_KEY, fresh, world, type Scene, type World } from './scenes';
+import { advance } from './advance';
+
+const TICK_MS = 400;
+const ANSWER_MS = 60;
+
+/** How an invented host behaves. */
+export interface FakeOptions {
+  scene?: Scene;
+  /** True if progress moves by itself. */
+  lively?: boolean;
+  /** Milliseconds before each answer. */
+  delay?: number;
+}
+
+/** A host with invented content, for a browser, screenshots and tests. It is no part of the app. */
+export class FakeHost implements Host {
+  readonly scene: Scene;
+  /** All that was asked, oldest first. */
+  readonly asked: Request[] = [];
+  readonly #world: World;
+  readonly #delay: number;
+  readonly #settings = new Map([
+    ['download.max-bytes-per-second', '0'],
+    ['qemu.program', ''],
+  ]);
+  readonly #snapshots = new Set<(s: Snapshot) => void>();
+  readonly #screens = new Set<(s: Screen) => void>();
+  readonly #links = new Set<(f: string) => void>();
+  #nextJob = 100;
+
+  constructor({ scene = 'lively', lively = false, delay = 0 }: FakeOptions = {}) {
+    this.scene = scene;
+    this.#world = world(scene);
+    this.#delay = delay;
+    if (lively) setInterval(() => this.tick(TICK_MS), TICK_MS);
+  }
+
+  /** The host that an address asks for: ?scene=…, and &still if nothing is to move. */
+  static fromUrl(url: URL): FakeHost {
+    const wanted = url.searchParams.get('scene');
+    const scene = SCENES.find((s) => s === wanted) ?? 'lively';
+    const lively = !url.searchParams.has('still');
+    return new FakeHost({ scene, lively, delay: ANSWER_MS });
+  }
+
+  onSnapshot(fn: (s: Snapshot) => void): () => void {
+    return add(this.#snapshots, fn);
+  }
+
+  onNavigate(fn: (s: Screen) => void): () => void {
+    return add(this.#screens, fn);
+  }
+
+  onSubscribeLink(fn: (f: string) => void): () => void {
+    return add(this.#links, fn);
+  }
+
+  /** Acts as the tray would. */
+  navigate(screen: Screen): void {
+    for (const fn of this.#screens) fn(screen);
+  }
+
+  /** Acts as a link that a person opened would. */
+  link(feedUrl: string): void {
+    for (const fn of this.#links) fn(feedUrl);
+  }
+
+  /** Lets `milliseconds` pass. */
+  tick(milliseconds: number): void {
+    this.#world.snapshot = advance(this.#world.snapshot, milliseconds);
+    this.#tell();
+  }
+
+  async call(request: Request): Promise<Answer> {
+    this.asked.push(request);
+    if (this.#delay > 0) await new Promise((done) => setTimeout(done, this.#delay));
+    if (this.scene === 'away') {
+      const gone: Problem = { code: 'agent-gone', message: 'The agent ended before it answered.', hint: 'Try again: that starts it.' };
+      throw gone;
+    }
+    // As over a wire: nobody holds the host's own objects.
+    return structuredClone(this.#answer(request));
+  }
+
+  #answer(request: Request): Answer {
+    const { snapshot, sources } = this.#world;
+    switch (request.verb) {
+      case 'snapshot':
+        return { answer: 'snapshot', snapshot };
+      case 'list':
+        return { answer: 'list', livepcs: snapshot.livepcs };
+      case 'search':
+        return this.#search(request.text);
+      case 'source-list':
+      case 'source-refresh':
+        return { answer: 'sources', sources };
+      case 'source-add':
+        return this.#addSource(request.url);
+      case 'source-remove':
+        this.#world.sources = sources.filter((s) => s.url !== request.url);
+        this.#world.entries = this.#world.entries.filter((e) => e.source !== request.url);
+        this.#change({ library_revision: snapshot.library_revision + 1 });
+        return { answer: 'done' };
+      case 'preview':
+        return this.#preview(request.feed_url);
+      case 'subscribe':
+        return this.#subscribe(request.feed_url);
+      case 'show':
+        return { answer: 'shown', livepc: this.#find(request.id), releases: releases(this.#find(request.id).release_available ?? 1) };
+      case 'unsubscribe':
+        this.#find(request.id);
+        for (const entry of this.#world.entries) if (entry.subscribed === request.id) entry.subscribed = null;
+        this.#change({
+          livepcs: snapshot.livepcs.filter((l) => l.id !== request.id),
+          jobs: snapshot.jobs.filter((j) => j.id !== request.id),
+          library_revision: snapshot.library_revision + 1,
+        });
+        return { answer: 'done' };
+      case 'start':
+        if (this.scene === 'failed') throw NO_KVM;
+        return this.#set(request.id, { state: 'starting', problem: null, last_used: before(0) });
+      case 'stop':
+        return this.#set(request.id, { state: request.force ? 'stopped' : 'stopping' });
+      case 'retry':
+        if (this.scene === 'offline') throw UNREACHABLE;
+        return this.#set(request.id, { state: 'running', problem: null });
+      case 'download':
+        this.#download(this.#find(request.id));
+        return { answer: 'done' };
+      case 'update':
+        return {
+          answer: 'updates',
+          updates: snapshot.livepcs
+            .filter((l) => request.id === null || l.id === request.id)
+            .map((l) => ({ id: l.id, from: l.release_in_use, to: l.release_available, bytes_to_fetch: l.update_bytes ?? 0, changelog: '', job: null, problem: null })),
+        };
+      case 'job-control':
+        return this.#control(request.job, request.action);
+      case 'pause-all':
+        this.#change({ paused: request.paused });
+        return { answer: 'done' };
+      case 'config-get':
+      case 'config-set':
+        return this.#setting(request.name, request.verb === 'config-set' ? request.value : null);
+      default:
+        return { answer: 'done' };
+    }
+  }
+
+  #search(text: string): Answer {
+    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+    const { entries, sources } = this.#world;
+    const found = entries.filter((e) => {
+      const all = [e.title, e.summary, e.publisher, ...e.categories].join(' ').toLowerCase();
+      return words.every((w) => all.includes(w));
+    });
+    return { answer: 'library', entries: found, total: entries.length, sources };
+  }
+
+  #addSource(url: string): Answer {
+    if (/missing|unreachable/.test(url)) throw UNREACHABLE;
+    const added = allEntries().map((e) => ({ ...e, source: url }));
+    const known = new Set(this.#world.entries.map((e) => e.feed_url));
+    this.#world.entries = [...this.#world.entries, ...added.filter((e) => !known.has(e.feed_url))];
+    this.#world.sources = [
+      ...this.#world.sources.filter((s) => s.url !== url),
+      { url, title: new URL(url).host, entries: added.length, problem: null, checked: before(0) },
+    ];
+    this.#change({ library_revision: this.#world.snapshot.library_revision + 1 });
+    return { answer: 'sources', sources: this.#world.sources };
+  }
+
+  #preview(feedUrl: string): Answer {
+    if (this.scene === 'offline') throw UNREACHABLE;
+    if (this.scene === 'failed') throw WRONG_KEY;
+    const entry = this.#world.entries.find((e) => e.feed_url === feedUrl);
+    const livepc = this.#world.snapshot.livepcs.find((l) => l.feed_url === feedUrl);
+    return {
+      answer: 'preview',
+      preview: {
+        feed_url: feedUrl,
+        host: new URL(feedUrl).host,
+        title: entry?.title ?? 'Linked LivePC',
+        summary: entry?.summary ?? 'A LivePC that a link led to.',
+        publisher: entry?.publisher ?? 'Somebody',
+        publisher_key: 'RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3',
+        fingerprint: '3f9a 02c7 b81e 4d56 90aa 17f3 6be2 c404',
+        trust: livepc ? 'verified' : 'first-seen',
+        release: 3,
+        label: '3.0',
+        boot_ready_bytes: entry?.boot_ready_bytes ?? 40e6,
+        full_bytes: entry?.full_bytes ?? 900e6,
+        free: this.#world.snapshot.store.free,
+        expired: false,
+        subscribed: livepc?.id ?? null,
+      },
+    };
+  }
+
+  #subscribe(feedUrl: string): Answer {
+    const slug = /\/([^/]+)\/feed\.atom$/.exec(feedUrl)?.[1] ?? 'linked';
+    const livepc = { ...fresh(this.#world.entries, slug) };
+    const { livepcs, library_revision } = this.#world.snapshot;
+    this.#change({
+      livepcs: [...livepcs, livepc].sort((a, b) => a.title.localeCompare(b.title)),
+      library_revision: library_revision + 1,
+    });
+    this.#download(livepc);
+    return { answer: 'live-pc', livepc };
+  }
+
+  #download(livepc: LivePc): void {
+    const job = sampleJob({ job: this.#nextJob++, id: livepc.id, title: livepc.title, phase: livepc.boot_ready ? 'complete' : 'boot-ready', bytes_done: livepc.bytes_local, bytes_reused: livepc.bytes_local, bytes_total: livepc.bytes_total, started: before(0) });
+    this.#change({ jobs: [job, ...this.#world.snapshot.jobs] });
+  }
+
+  #control(number: number, action: 'pause' | 'resume' | 'cancel' | 'retry'): Answer {
+    const status = { pause: 'paused', resume: 'running', cancel: 'cancelled', retry: 'running' } as const;
+    const jobs = this.#world.snapshot.jobs.map((job) =>
+      job.job === number
+        ? { ...job, status: status[action], ended: action === 'cancel' ? before(0) : null, problem: null, bytes_per_second: action === 'pause' ? 0 : 8e6 }
+        : job,
+    );
+    this.#change({ jobs });
+    return { answer: 'done' };
+  }
+
+  #setting(name: string, value: string | null): Answer {
+    if (value !== null && name === 'qemu.program' && value !== '' && !value.includes('qemu')) {
+      const usage: Problem = { code: 'usage', message: `There is no program ${value}.`, hint: 'Give the full path of qemu-system-x86_64, or nothing to look for it.' };
+      throw usage;
+    }
+    if (value !== null) this.#settings.set(name, value);
+    return { answer: 'setting', name, value: this.#settings.get(name) ?? '' };
+  }
+
+  #find(id: string): LivePc {
+    const livepc = this.#world.snapshot.livepcs.find((l) => l.id === id);
+    if (livepc) return livepc;
+    const problem: Problem = { code: 'not-found', message: `There is no LivePC ${id}.`, hint: 'It may have been unsubscribed.' };
+    throw problem;
+  }
+
+  #set(id: string, over: Partial<LivePc>): Answer {
+    this.#find(id);
+    this.#change({ livepcs: this.#world.snapshot.livepcs.map((l) => (l.id === id ? { ...l, ...over } : l)) });
+    return { answer: 'done' };
+  }
+
+  #change(over: Partial<Snapshot>): void {
+    this.#world.snapshot = { ...this.#world.snapshot, ...over };
+    this.#tell();
+  }
+
+  #tell(): void {
+    for (const fn of this.#snapshots) fn(structuredClone(this.#world.snapshot));
+  }
+}
+
+function add<T>(set: Set<T>, fn: T): () => void {
+  set.add(fn);
+  return () => set.delete(fn);
+}

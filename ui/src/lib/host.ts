@@ -1,0 +1,43 @@
+import type { Answer } from './bindings/Answer';
+import type { Problem } from './bindings/Problem';
+import type { Request } from './bindings/Request';
+import type { Snapshot } from './bindings/Snapshot';
+
+/** The screens that the sidebar and the tray lead to. */
+export type Screen = 'library' | 'machines' | 'activity' | 'settings';
+
+/** What stands between this window and the agent. */
+export interface Host {
+  /** Asks the agent; rejects with a Problem. */
+  call(request: Request): Promise<Answer>;
+  /** Tells of each new snapshot; gives a function that ends it. */
+  onSnapshot(fn: (snapshot: Snapshot) => void): () => void;
+  /** Tells of a screen that was chosen outside of the window, as in the tray. */
+  onNavigate(fn: (screen: Screen) => void): () => void;
+  /** Tells of a link to a feed that a person opened. */
+  onSubscribeLink(fn: (feedUrl: string) => void): () => void;
+}
+
+type Tag = Answer['answer'];
+type Tagged<T extends Tag> = Extract<Answer, { answer: T }>;
+
+/** Asks the agent and narrows its answer; any other answer is a Problem. */
+export async function ask<T extends Tag>(host: Host, request: Request, tag: T): Promise<Tagged<T>> {
+  const answer = await host.call(request);
+  if (answer.answer === tag) return answer as Tagged<T>;
+  const problem: Problem = {
+    code: 'update-livepc',
+    message: `The agent answered “${answer.answer}” where “${tag}” was expected.`,
+    hint: 'The app and its agent may be of different versions: restart LivePC.',
+  };
+  throw problem;
+}
+
+/** Whatever was thrown, as a Problem. */
+export function asProblem(error: unknown): Problem {
+  if (typeof error === 'object' && error !== null && 'code' in error && 'message' in error && 'hint' in error) {
+    return error as Problem;
+  }
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: 'failed', message, hint: 'Try again. If it happens again, copy the details and report it.' };
+}
