@@ -3,7 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use livepc_format::index::{BootMap, ChunkEntry, ChunkTable, DiskRoot, ObjectRef, PackList, Shard, decode_pages};
+use livepc_format::index::{
+    BootMap, ChunkEntry, ChunkTable, DiskRoot, ObjectRef, PackList, Shard, decode_pages,
+};
 use livepc_format::{Digest, PackId, Result, decompress_chunk};
 
 fn store(body: &[u8]) -> (Vec<u8>, ObjectRef) {
