@@ -11,6 +11,7 @@ use livepc_hypervisor::{
     Base, DiskSpec, Display, Hypervisor, MachineEvent, MachineSpec, Overlay, Qemu, Running, Search, Serial,
 };
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 /// How long a start may take on a machine that is busy with other tests.
 pub(crate) const START: Duration = Duration::from_secs(300);
@@ -18,10 +19,16 @@ pub(crate) const START: Duration = Duration::from_secs(300);
 /// Bytes of the sample guest's disk.
 pub(crate) const GUEST_SIZE: u64 = 512 << 20;
 
+/// The system's QEMU, tried out once for all tests of a program.
 pub(crate) async fn qemu() -> Qemu {
-    Qemu::find(&Search::of_system(None), Architecture::X86_64)
-        .await
-        .expect("these tests need QEMU: Debian's qemu-system-x86 and qemu-utils")
+    static QEMU: OnceCell<Qemu> = OnceCell::const_new();
+    let find = async {
+        let qemu = Qemu::find(&Search::of_system(None), Architecture::X86_64).await;
+        let qemu = qemu.expect("these tests need QEMU: Debian's qemu-system-x86 and qemu-utils");
+        qemu.accelerator().await.unwrap();
+        qemu
+    };
+    QEMU.get_or_init(|| find).await.clone()
 }
 
 /// The sample guest's disk: in `$LIVEPC_TEST_GUEST`, or built into the user's cache.
