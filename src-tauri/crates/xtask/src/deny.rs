@@ -1,12 +1,11 @@
 //! What the dependencies may be: licences, sources and bans, by `cargo deny`.
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
-use crate::process;
 use crate::workspace::Workspace;
+use crate::{process, tools};
 
 /// The rules, relative to the top level.
 const RULES: &str = ".cargo/deny.toml";
@@ -22,7 +21,7 @@ const ADVISORIES: &str = "https://github.com/rustsec/advisory-db";
 /// # Errors
 /// When a rule is broken, or `cargo deny` can neither be found nor built.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
-    let tool = tool(workspace)?;
+    let tool = tools::ensure(workspace, "cargo-deny", VERSION)?;
     let mut checks = vec!["bans", "licenses", "sources"];
     if advisories_in_reach() {
         checks.insert(0, "advisories");
@@ -35,42 +34,6 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
             .args(["--config", RULES, "--workspace", "check"])
             .args(checks),
     )
-}
-
-/// `cargo-deny` from PATH, or from the cache, built there first if need be.
-fn tool(workspace: &Workspace) -> Result<PathBuf> {
-    if process::is_on_path("cargo-deny") {
-        return Ok(PathBuf::from("cargo-deny"));
-    }
-    let folder = workspace.cache.join("tools");
-    let tool = folder
-        .join("bin")
-        .join(format!("cargo-deny{}", std::env::consts::EXE_SUFFIX));
-    if !tool.is_file() {
-        println!(
-            "cargo-deny is not installed: building it into {} (once)",
-            folder.display()
-        );
-        // Without optimisation: it runs for a second, and compiles several times faster. Without our
-        // target folder: cargo then builds in a temporary one, which it removes.
-        process::run(
-            workspace
-                .cargo()
-                .args([
-                    "install",
-                    "cargo-deny",
-                    "--version",
-                    VERSION,
-                    "--locked",
-                    "--debug",
-                    "--root",
-                ])
-                .arg(&folder)
-                .env("CARGO_PROFILE_DEV_DEBUG", "0")
-                .env_remove("CARGO_TARGET_DIR"),
-        )?;
-    }
-    Ok(tool)
 }
 
 /// Whether the advisory database answers.

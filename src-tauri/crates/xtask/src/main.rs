@@ -12,6 +12,7 @@ mod process;
 mod stages;
 mod targets;
 mod test;
+mod tools;
 mod windows;
 mod wine;
 mod workspace;

@@ -13,7 +13,10 @@ use crate::packages::{Consent, Purpose};
 use crate::process::run;
 use crate::targets::TestTargets;
 use crate::workspace::Workspace;
-use crate::{bindings, deny, packages, windows, wine};
+use crate::{bindings, deny, packages, tools, windows, wine};
+
+/// What the desktop suite drives the app with, which the WebDriver of the system's webview alone cannot start.
+const TAURI_DRIVER: (&str, &str) = ("tauri-driver", "2.1.0");
 
 /// Installs what the other stages need.
 pub(crate) fn packages(workspace: &Workspace, consent: Consent, long: bool) -> Result<()> {
@@ -132,9 +135,11 @@ pub(crate) fn end_to_end(workspace: &Workspace) -> Result<()> {
     if suites.is_empty() {
         bail!("the `livepc-tests` crate has no suite");
     }
+    let driver = tools::ensure(workspace, TAURI_DRIVER.0, TAURI_DRIVER.1)?;
     for suite in suites {
         run(workspace
             .cargo()
+            .env("LIVEPC_TAURI_DRIVER", &driver)
             .env("LIVEPC_BIN", &cli)
             .env("LIVEPC_DESKTOP_BIN", &desktop)
             .env("LIVEPC_TEST_GUEST", &guest)

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 use crate::packages::{self, Consent, Purpose};
 use crate::process;
+use crate::test;
 use crate::wine;
 use crate::workspace::Workspace;
 
@@ -38,8 +39,10 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent, long: bool) -> Result
 /// # Errors
 /// When there is no compiler for Windows, or a crate does not compile.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
-    // What the shell embeds: its macros want the folder, and no more.
-    std::fs::create_dir_all(workspace.root.join("ui/dist"))?;
+    // The desktop shell embeds it, whatever the target.
+    if !workspace.root.join("ui/dist/index.html").is_file() {
+        test::ui_bundle(workspace)?;
+    }
     process::run(cargo(workspace, "check")?.arg("--workspace"))
 }
 
