@@ -67,13 +67,12 @@ export const words = {
     unreachable: (name: string, when: string | null) =>
       when ? `${name} cannot be reached. Showing what was there ${when}.` : `${name} cannot be reached.`,
     sizes: (boot: number | null, full: number | null) =>
-      boot !== null && full !== null
-        ? `boot-ready ${bytes(boot)} · ${bytes(full)}`
-        : full !== null
-          ? bytes(full)
-          : boot !== null
-            ? `boot-ready ${bytes(boot)}`
-            : 'size not known yet',
+      boot === null && full === null
+        ? ['size not known yet']
+        : [
+            ...(boot !== null ? [`boot-ready ${bytes(boot)}`] : []),
+            ...(full !== null ? [`complete ${bytes(full)}`] : []),
+          ],
     loading: 'Reading the Library',
   },
   source: {
@@ -131,6 +130,7 @@ export const words = {
     neverUsed: 'never started',
     complete: (n: number) => `complete · ${bytes(n)}`,
     bootReady: (local: number, total: number) => `boot-ready · ${bytesOf(local, total)}`,
+    toBootReady: (local: number, total: number) => `${bytesOf(local, total)} to boot-ready`,
     partial: (local: number, total: number) => `${bytesOf(local, total)} here`,
     absent: 'nothing fetched yet',
     expired: 'list of releases is out of date',

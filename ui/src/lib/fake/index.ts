@@ -167,7 +167,7 @@ export class FakeHost implements Host {
   }
 
   #addSource(url: string): Answer {
-    if (/missing|unreachable/.test(url)) throw UNREACHABLE;
+    if (/unreachable/.test(url)) throw { ...UNREACHABLE, message: `The server ${new URL(url).host} could not be reached: the connection timed out after 20\u00a0s.` };
     const added = allEntries().map((e) => ({ ...e, source: url }));
     const known = new Set(this.#world.entries.map((e) => e.feed_url));
     this.#world.entries = [...this.#world.entries, ...added.filter((e) => !known.has(e.feed_url))];
