@@ -15,10 +15,18 @@
 //! # }
 //! ```
 
+#[cfg(unix)]
+pub mod display;
 pub mod forge;
 pub mod guest;
 pub mod home;
 #[cfg(unix)]
+pub mod namespace;
+#[cfg(unix)]
 pub mod nginx;
 pub mod origin;
 pub mod publisher;
+#[cfg(unix)]
+pub mod tray;
+#[cfg(unix)]
+pub mod webdriver;

@@ -1,0 +1,113 @@
+//! A screen nobody looks at and a session bus nobody else is on, for the desktop app.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+/// An X server and a D-Bus session bus of its own; both end when it is dropped.
+#[derive(Debug)]
+pub struct Display {
+    name: String,
+    bus_address: String,
+    dark: bool,
+    _work: TempDir,
+    _processes: [Ended; 2],
+}
+
+/// A process that is ended when it is dropped.
+#[derive(Debug)]
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Display {
+    /// Starts both, with light windows.
+    #[must_use]
+    pub fn new() -> Self {
+        let work = tempfile::tempdir().expect("a folder for the bus");
+        let (server, number) = first_line(
+            // The server takes a free number itself, and tells which once it can be used.
+            Command::new("Xvfb")
+                .args([
+                    "-displayfd",
+                    "1",
+                    "-screen",
+                    "0",
+                    "1600x1200x24",
+                    "-nolisten",
+                    "tcp",
+                ])
+                .stderr(Stdio::null()),
+            "xvfb",
+        );
+        // Without folders of services nothing is started that is not a part of the test.
+        let config = format!(
+            "<busconfig><type>session</type><listen>unix:path={}</listen>
+             <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>
+             <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>",
+            work.path().join("bus").display()
+        );
+        let file = work.path().join("bus.conf");
+        std::fs::write(&file, config).expect("the bus's configuration is written");
+        let (bus, bus_address) = first_line(
+            Command::new("dbus-daemon")
+                .arg(format!("--config-file={}", file.display()))
+                .args(["--nofork", "--nopidfile", "--print-address=1"]),
+            "dbus",
+        );
+        Self {
+            name: format!(":{number}"),
+            bus_address,
+            dark: false,
+            _work: work,
+            _processes: [server, bus],
+        }
+    }
+
+    /// Programs started from now on see a desktop that is dark, or light.
+    pub fn set_dark(&mut self, dark: bool) {
+        self.dark = dark;
+    }
+
+    /// The address of the session bus.
+    #[must_use]
+    pub fn bus_address(&self) -> &str {
+        &self.bus_address
+    }
+
+    /// Has a command run on this desktop.
+    pub fn enter(&self, command: &mut Command) {
+        command
+            .env("DISPLAY", &self.name)
+            .env("DBUS_SESSION_BUS_ADDRESS", &self.bus_address)
+            .env("GDK_BACKEND", "x11")
+            .env("GTK_THEME", if self.dark { "Adwaita:dark" } else { "Adwaita" })
+            // Nobody reads this screen aloud: the bus for that would be asked for in vain.
+            .env("NO_AT_BRIDGE", "1")
+            .env_remove("WAYLAND_DISPLAY");
+    }
+}
+
+impl Default for Display {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Starts a program that prints one line when it is ready.
+fn first_line(command: &mut Command, package: &str) -> (Ended, String) {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut process = Ended(child.unwrap_or_else(|e| panic!("{name}: {e}; install the package {package}")));
+    let mut line = String::new();
+    let output = process.0.stdout.take().expect("its output is a pipe");
+    let read = BufReader::new(output).read_line(&mut line);
+    assert!(read.is_ok_and(|n| n > 0), "{name} ended before it was ready");
+    (process, line.trim().to_owned())
+}
