@@ -3,6 +3,7 @@ import type { JobKind } from "./JobKind";
 import type { JobPhase } from "./JobPhase";
 import type { JobStatus } from "./JobStatus";
 import type { Problem } from "./Problem";
+import type { Until } from "./Until";
 
 /**
  * A piece of work of the agent, kept across its restarts.
@@ -25,9 +26,13 @@ title: string,
  */
 kind: JobKind, 
 /**
- * The release.
+ * The release; the newest one of those that are checked.
  */
 release: number, 
+/**
+ * How far a release is fetched.
+ */
+until: Until | null, 
 /**
  * What it is doing.
  */
