@@ -70,7 +70,7 @@ fn status(snapshot: &Snapshot) -> String {
     }
     if !jobs.is_empty() {
         // Whole steps only: the menu is built anew whenever it changes.
-        let percent = if total > 0 { done * 100 / total } else { 0 };
+        let percent = (done * 100).checked_div(total).unwrap_or(0);
         parts.push(format!("{} downloading {percent} %", jobs.len()));
     }
     if parts.is_empty() {

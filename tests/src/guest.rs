@@ -91,6 +91,13 @@ impl Console {
     #[must_use]
     pub fn ask(&mut self, command: &str, answer: &str) -> String {
         writeln!(self.write, "{command}").expect("the console takes it");
+        self.hear(answer)
+    }
+
+    /// Gives the next line that begins with `start`.
+    #[track_caller]
+    #[must_use]
+    pub fn hear(&mut self, start: &str) -> String {
         loop {
             let mut line = Vec::new();
             let read = self
@@ -100,7 +107,7 @@ impl Console {
             assert!(read > 0, "the console ended");
             let line = String::from_utf8_lossy(&line).trim().to_owned();
             assert!(!line.starts_with("ERROR"), "the guest said {line}");
-            if line.starts_with(answer) {
+            if line.starts_with(start) {
                 return line;
             }
         }

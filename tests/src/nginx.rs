@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::namespace::Namespace;
+
 /// The server; it ends when it is dropped.
 #[derive(Debug)]
 pub struct Nginx {
@@ -32,12 +34,24 @@ impl Nginx {
     #[must_use]
     pub fn serve(root: &Path) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        Self::serve_at(root, &free.expect("a free port").to_string())
+        Self::serve_at(
+            root,
+            &free.expect("a free port").to_string(),
+            Command::new("nginx"),
+        )
     }
 
-    /// Serves `root` on an address.
+    /// Serves `root` from a namespace.
     #[must_use]
-    pub fn serve_at(root: &Path, address: &str) -> Self {
+    pub fn serve_in(root: &Path, namespace: &Namespace) -> Self {
+        Self::serve_at(
+            root,
+            &format!("{}:8080", namespace.address()),
+            namespace.command("nginx"),
+        )
+    }
+
+    fn serve_at(root: &Path, address: &str, mut program: Command) -> Self {
         let work = tempfile::tempdir().expect("a folder for nginx");
         let at = |name: &str| work.path().join(name).display().to_string();
         let user = if is_root() { "user root;" } else { "" };
@@ -65,7 +79,7 @@ impl Nginx {
         );
         let file = work.path().join("nginx.conf");
         std::fs::write(&file, config).expect("nginx's configuration is written");
-        let process = Command::new("nginx")
+        let process = program
             .arg("-c")
             .arg(&file)
             .args(["-e", &at("error.log")])

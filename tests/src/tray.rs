@@ -13,6 +13,9 @@ use zbus::{Connection, Proxy};
 
 use crate::display::Display;
 
+/// An entry as `GetLayout` gives it: its number, properties and children (com.canonical.dbusmenu).
+type Item = (i32, HashMap<String, OwnedValue>, Vec<OwnedValue>);
+
 const NAME: &str = "org.kde.StatusNotifierWatcher";
 const AT: &str = "/StatusNotifierWatcher";
 const ITEM: &str = "org.kde.StatusNotifierItem";
@@ -136,9 +139,8 @@ impl Tray {
         self.runtime.block_on(async {
             let menu = Proxy::new(&self.bus, icon.owner.clone(), icon.menu.clone(), MENU).await?;
             let _: bool = menu.call("AboutToShow", &0).await?;
-            let answer: (u32, (i32, HashMap<String, OwnedValue>, Vec<OwnedValue>)) =
+            let (_, (_, _, children)): (u32, Item) =
                 menu.call("GetLayout", &(0, -1, Vec::<String>::new())).await?;
-            let (_, (_, _, children)) = answer;
             Ok(children.iter().filter_map(|child| entry(child)).collect())
         })
     }

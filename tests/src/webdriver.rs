@@ -23,7 +23,7 @@ use crate::home::{TestHome, built};
 /// The key of an element's number in an answer, as the WebDriver standard has it.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// How long the app has for what is waited for.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 /// The pause before looking again.
 const AGAIN: Duration = Duration::from_millis(50);
 
@@ -161,14 +161,19 @@ impl App {
         });
     }
 
-    /// Its text, as it is shown.
+    /// Its text, as soon as it shows any.
     #[track_caller]
     #[must_use]
     pub fn text(&self, selector: &str) -> String {
         self.until(&format!("{selector} has text"), || {
             let element = self.element(selector)?;
             let text = self.get(&format!("element/{element}/text"))?;
-            text.as_str().map(str::to_owned).context("no text")
+            let text = text.as_str().unwrap_or_default();
+            if text.is_empty() {
+                bail!("it shows none")
+            } else {
+                Ok(text.to_owned())
+            }
         })
     }
 
@@ -191,13 +196,24 @@ impl App {
         self.post("execute/async", &json!({"script": script, "args": []}))
     }
 
-    /// Gives the window this size in pixels.
+    /// Gives the window this size in pixels, and waits until the page has come to rest in it.
     ///
     /// # Errors
     /// If it cannot have it.
     pub fn resize(&self, width: u32, height: u32) -> Result<()> {
-        self.post("window/rect", &json!({"width": width, "height": height}))
-            .map(drop)
+        self.post("window/rect", &json!({"width": width, "height": height}))?;
+        // The webview tells nobody when it has painted its new size: it is given a moment.
+        let script = format!(
+            "const done = arguments[0];
+             const rest = () => innerWidth === {width} && innerHeight === {height}
+               ? Promise.all(document.getAnimations()
+                   .filter((a) => a.effect.getComputedTiming().endTime !== Infinity)
+                   .map((a) => a.finished.catch(() => null)))
+                   .then(() => requestAnimationFrame(() => setTimeout(done, 300)))
+               : requestAnimationFrame(rest);
+             rest();"
+        );
+        self.run_script(&script).map(drop)
     }
 
     /// Writes what the window shows to a PNG file.

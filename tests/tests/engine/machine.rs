@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use livepc_tests::guest::{self, Console, wait_for};
 use livepc_tests::home::TestHome;
+use livepc_tests::namespace::Namespace;
 use livepc_tests::nginx::Nginx;
 use livepc_tests::publisher::Publisher;
 
@@ -57,5 +58,79 @@ fn a_guest_starts_before_its_disk_is_here_and_ends_cleanly() {
 
     let stopped = home.done(&["stop", "sample"]);
     assert_eq!(stopped["state"], "stopped", "{stopped}");
+    home.done(&["stop", "sample"]);
+}
+
+#[test]
+fn a_guest_runs_while_its_disk_fills_over_an_ordinary_line() {
+    let publisher = Publisher::new(&guest::disk(1), "Sample");
+    publisher.publish(&["--record-boot", "--boot-until", "LIVEPC READY"]);
+    let line = Namespace::behind(50);
+    let server = Nginx::serve_in(&publisher.site(), &line);
+    let home = TestHome::new();
+    home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
+    let serial = home.path().join("serial.log");
+    let begun = std::time::Instant::now();
+    home.done(&[
+        "start",
+        "sample",
+        "--display",
+        "none",
+        "--serial",
+        serial.to_str().expect("UTF-8"),
+    ]);
+    let _ = wait_for(&serial, "LIVEPC READY", BOOT);
+    let listed = home.listed();
+    let share =
+        listed["bytes_local"].as_f64().expect("bytes") / listed["bytes_total"].as_f64().expect("bytes");
+    println!(
+        "READY after {:.1} s with {:.1} % here",
+        begun.elapsed().as_secs_f64(),
+        share * 100.0
+    );
+    assert!(
+        share < 0.9,
+        "the guest is READY before its disk is here: {listed}"
+    );
+
+    // The last of the files is the last to be filled in; it is read before that.
+    let facts = guest::facts(1);
+    let files = facts["files"].as_array().expect("files");
+    let file = files
+        .iter()
+        .rfind(|file| file["read_at_boot"] == false)
+        .expect("a file that a start does not read");
+    let mut console = Console::open(
+        &home
+            .home()
+            .machine_sockets("sample")
+            .expect("the folder")
+            .join("console"),
+    );
+    let answer = console.ask(
+        &format!("sha256 {}", file["path"].as_str().expect("a path")),
+        "SHA256",
+    );
+    assert!(
+        answer.contains(file["sha256"].as_str().expect("a digest")),
+        "what was published is read: {answer}"
+    );
+
+    home.done(&["download", "sample"]);
+    let listed = home.listed();
+    assert_eq!(
+        (&listed["complete"], &listed["state"]),
+        (&true.into(), &"running".into()),
+        "complete while it runs"
+    );
+    let out = home.path().join("disk.raw");
+    home.done(&["export", "sample", out.to_str().expect("UTF-8")]);
+    let same = std::process::Command::new("cmp")
+        .args([&guest::disk(1), &out])
+        .status()
+        .expect("cmp runs");
+    assert!(same.success(), "the disk is what was published");
+    let said = std::fs::read_to_string(&serial).expect("the serial log");
+    assert!(!said.contains("I/O error"), "the guest saw none: {said}");
     home.done(&["stop", "sample"]);
 }

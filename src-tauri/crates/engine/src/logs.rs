@@ -50,7 +50,7 @@ pub fn files(home: &Home) -> Vec<PathBuf> {
         .flatten()
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
-    files.sort_by(|a, b| b.0.cmp(&a.0));
+    files.sort_by_key(|file| std::cmp::Reverse(file.0));
     files.into_iter().map(|(_, path)| path).collect()
 }
 

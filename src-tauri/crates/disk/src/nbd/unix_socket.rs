@@ -27,9 +27,15 @@ impl SocketFile {
             path: path.to_owned(),
             source,
         };
-        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        let directory = path
+            .parent()
+            .filter(|directory| !directory.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(failed)?;
         remove_stale(path).await?;
         // A socket gets its mode only after it exists. Until then a directory that others cannot enter protects it; the
         // name that clients know follows once it is safe.
@@ -44,7 +50,10 @@ impl SocketFile {
             Ok(listener)
         });
         let _ = fs::remove_dir_all(&staging);
-        let socket = Self { listener: made.map_err(failed)?, path: path.to_owned() };
+        let socket = Self {
+            listener: made.map_err(failed)?,
+            path: path.to_owned(),
+        };
         Ok(socket)
     }
 

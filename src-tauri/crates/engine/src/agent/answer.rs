@@ -130,11 +130,7 @@ impl Core {
                 library::remove(&self.database, &url)?;
                 self.library_changed();
             }
-            Request::SourceRefresh => {
-                if library::refresh(&self.database, &self.client, (self.now)()).await? {
-                    self.library_changed();
-                }
-            }
+            Request::SourceRefresh => self.refresh_library().await?,
             Request::Search { text } => {
                 let (entries, total) = library::search(&self.database, &text)?;
                 return Ok(Answer::Library {
@@ -148,6 +144,13 @@ impl Core {
         Ok(Answer::Sources {
             sources: library::sources(&self.database)?,
         })
+    }
+
+    async fn refresh_library(&self) -> Result<(), Problem> {
+        if library::refresh(&self.database, &self.client, (self.now)()).await? {
+            self.library_changed();
+        }
+        Ok(())
     }
 
     /// What a person decides on. Nothing but feed, head and keys is asked for.

@@ -1,0 +1,77 @@
+//! A host of its own: a network namespace behind a line of a given rate. Making one takes root.
+
+use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+static COUNT: AtomicU8 = AtomicU8::new(0);
+
+/// A network namespace that this one reaches over a slow line. It is removed when it is dropped.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    address: String,
+}
+
+impl Namespace {
+    /// Makes a namespace whose answers come at `mbit` Mbit/s.
+    #[must_use]
+    pub fn behind(mbit: u32) -> Self {
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("lpc{}-{n}", std::process::id());
+        let (near, far) = (format!("lpcn{n}"), format!("lpcf{n}"));
+        let subnet = format!("10.213.{n}");
+        let namespace = Self {
+            name: name.clone(),
+            address: format!("{subnet}.2"),
+        };
+        // What a killed run left.
+        let _ = Command::new("ip").args(["link", "del", &near]).output();
+        run(&format!("ip netns add {name}"));
+        run(&format!(
+            "ip link add {near} type veth peer name {far} netns {name}"
+        ));
+        run(&format!("ip addr add {subnet}.1/30 dev {near}"));
+        run(&format!("ip link set {near} up"));
+        run(&format!("ip -n {name} addr add {subnet}.2/30 dev {far}"));
+        run(&format!("ip -n {name} link set {far} up"));
+        run(&format!("ip -n {name} link set lo up"));
+        // The queue holds 50 ms.
+        run(&format!(
+            "tc -n {name} qdisc add dev {far} root tbf rate {mbit}mbit burst 64kb latency 50ms"
+        ));
+        namespace
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// A command that runs in it.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]);
+        command
+    }
+}
+
+fn run(line: &str) {
+    let mut words = line.split(' ');
+    let done = Command::new(words.next().unwrap_or_default())
+        .args(words)
+        .output()
+        .expect("iproute2 is installed");
+    assert!(
+        done.status.success(),
+        "{line}: {} (this takes root)",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
+    }
+}

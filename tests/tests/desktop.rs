@@ -1,0 +1,200 @@
+//! The real app on a screen nobody looks at: its window through WebDriver, its tray over D-Bus, a real guest.
+//!
+//! `LIVEPC_SHOTS` names a folder that gets pictures of the window.
+#![cfg(target_os = "linux")]
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use livepc_tests::display::Display;
+use livepc_tests::guest::{self, Console};
+use livepc_tests::home::TestHome;
+use livepc_tests::origin::Origin;
+use livepc_tests::publisher::Publisher;
+use livepc_tests::tray::{Tray, find};
+use livepc_tests::webdriver::{App, named};
+
+const TITLE: &str = "Sample guest";
+const ID: &str = "sample-guest";
+/// How long a machine has to start or to stop.
+const MACHINE: Duration = Duration::from_secs(180);
+
+/// A publisher with one LivePC in a catalog, and a subscriber's desktop.
+struct Scene {
+    publisher: Publisher,
+    origin: Origin,
+    display: Display,
+    home: TestHome,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let publisher = Publisher::new(&guest::disk(1), TITLE);
+        publisher.describe("A small Debian system.", "The LivePC project");
+        publisher.publish(&["--label", "1.0"]);
+        let origin = Origin::start(publisher.site()).expect("a server");
+        publisher.list_in_catalog(&format!("{}feed.xml", origin.url()));
+        // What the publisher's own program asked for.
+        origin.log().clear();
+        Self {
+            publisher,
+            origin,
+            display: Display::new(),
+            home: TestHome::new(),
+        }
+    }
+
+    /// Gives the app the catalog, as a person does.
+    fn add_source(&self, app: &App) {
+        app.click(&named("add-source"));
+        app.fill(&named("source-url"), &format!("{}catalog.xml", self.origin.url()));
+        app.click(&named("source-confirm"));
+        app.wait_for(&named("card"));
+    }
+
+    /// Waits until the only subscription is in this state.
+    #[track_caller]
+    fn wait_for_state(&self, state: &str) {
+        let until = Instant::now() + MACHINE;
+        loop {
+            let listed = self.home.listed();
+            if listed["state"] == state {
+                return;
+            }
+            assert_ne!(listed["state"], "failed", "{listed}");
+            assert!(Instant::now() < until, "not {state} within {MACHINE:?}: {listed}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
+/// The state button, in a state.
+fn button(state: &str) -> String {
+    format!("{}[data-state=\"{state}\"]", named("state-button"))
+}
+
+/// Pictures of the window in both sizes, where they are wanted.
+fn picture(app: &App, name: &str) {
+    let Some(folder) = std::env::var_os("LIVEPC_SHOTS").map(PathBuf::from) else {
+        return;
+    };
+    for (width, height) in [(900, 600), (1280, 800)] {
+        let file = folder.join(format!("{name}-{width}x{height}.png"));
+        app.resize(width, height).expect("the window has that size");
+        app.screenshot(&file).expect("a picture");
+    }
+}
+
+#[test]
+fn a_person_finds_subscribes_starts_stops_and_quits() {
+    let scene = Scene::new();
+    let tray = Tray::on(&scene.display);
+    let app = App::open(&scene.display, &scene.home);
+    let icon = tray.icon();
+    let menu = tray.menu(&icon).expect("a menu");
+    assert!(
+        find(&menu, &["Nothing is running"]).is_some_and(|status| !status.enabled),
+        "the first line tells what runs, and is no command: {menu:#?}"
+    );
+
+    scene.add_source(&app);
+    app.fill(&named("search"), "no such thing");
+    app.wait_for_none(&named("card"));
+    app.fill(&named("search"), "sample");
+    app.wait_for(&named("card"));
+    picture(&app, "light-library");
+    assert!(
+        scene.origin.log().of("/keys.json").is_empty(),
+        "a publisher is not asked before somebody wants to subscribe"
+    );
+
+    app.click(&button("subscribe"));
+    let shown = app.text(&named("fingerprint"));
+    let own = scene.publisher.home.done(&["key", "show"])["fingerprint"].clone();
+    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+    assert_eq!(
+        letters(&shown).to_lowercase(),
+        letters(own.as_str().unwrap_or_default()).to_lowercase(),
+        "a person compares it with what the publisher tells"
+    );
+    picture(&app, "light-confirmation");
+    // So slow that the download can be watched.
+    scene.origin.set_bytes_per_second(Some(2_000_000));
+    app.click(&named("confirm-subscribe"));
+    app.click(&named("nav-activity"));
+    app.wait_for(&named("job-row"));
+    picture(&app, "light-activity");
+    scene.origin.set_bytes_per_second(None);
+
+    app.click(&named("nav-machines"));
+    app.wait_for(&format!("{}[data-id=\"{ID}\"]", named("machine-row")));
+    app.click(&button("start"));
+    scene.wait_for_state("running");
+    let sockets = scene.home.home().machine_sockets(ID).expect("the folder");
+    let mut console = Console::open(&sockets.join("console"));
+    let _ = console.hear("LIVEPC READY");
+    let label = console.ask("label", "LABEL");
+    assert!(label.starts_with("LABEL"), "the guest itself answers: {label}");
+    app.wait_for(&button("running"));
+    picture(&app, "light-running");
+
+    tray.choose(&icon, &[TITLE, "Stop"]);
+    scene.wait_for_state("stopped");
+    tray.wait_for_menu(&icon, "the machine can be started again", |menu| {
+        find(menu, &[&format!("Start {TITLE}")]).is_some()
+    });
+    app.wait_for(&button("start"));
+    tray.choose(&icon, &["Quit"]);
+    tray.wait_for_end(&icon);
+}
+
+#[test]
+fn without_the_origin_the_library_stays() {
+    let mut scene = Scene::new();
+    scene.display.set_dark(true);
+    let app = App::open(&scene.display, &scene.home);
+    scene.add_source(&app);
+    picture(&app, "dark-library");
+
+    scene.origin.stop();
+    app.click(&button("subscribe"));
+    app.wait_for(&named("error"));
+    app.wait_for(&named("copy-details"));
+    picture(&app, "dark-unreachable");
+    drop(app);
+
+    let app = App::open(&scene.display, &scene.home);
+    app.wait_for(&named("card"));
+    for screen in ["machines", "activity", "settings", "library"] {
+        app.click(&named(&format!("nav-{screen}")));
+        app.wait_for(&format!(
+            "{}[aria-current=\"page\"]",
+            named(&format!("nav-{screen}"))
+        ));
+        picture(&app, &format!("dark-offline-{screen}"));
+    }
+    app.wait_for(&named("card"));
+}
+
+#[test]
+fn the_page_runs_nothing_that_was_not_built_into_it() {
+    let (display, home) = (Display::new(), TestHome::new());
+    let app = App::open(&display, &home);
+    app.wait_for(&named("add-source"));
+    // The browser itself tells which policy an inline script is refused by.
+    let refused = app.run_script(
+        "const done = arguments[0];
+         addEventListener('securitypolicyviolation', (e) => done([e.originalPolicy, window.broken === true]), { once: true });
+         const script = document.createElement('script');
+         script.textContent = 'window.broken = true';
+         document.body.append(script);",
+    );
+    let refused = refused.expect("an inline script is refused");
+    let policy = refused[0].as_str().expect("the policy");
+    assert!(
+        policy.contains("default-src 'self'"),
+        "the app's own policy applies: {policy}"
+    );
+    assert!(!policy.contains("unsafe-"), "nothing unsafe is allowed: {policy}");
+    assert_eq!(refused[1], false, "the script must not have run");
+}
