@@ -18,9 +18,9 @@ fn main() {
     let headless = std::env::args().any(|arg| arg == "--headless");
     let demo = Demo::prepare();
     if headless {
-        demo.by_command_line()
+        demo.by_command_line();
     } else {
-        demo.in_the_app()
+        demo.in_the_app();
     }
 }
 
