@@ -27,7 +27,7 @@ fn a_source_that_is_no_disk_is_refused() {
     );
     // An unpartitioned disk is a disk.
     std::fs::write(work.path().join("plain"), [7; 1024]).expect("a file");
-    init(&path("plain"), "a").done();
+    let _ = init(&path("plain"), "a").done();
     init(&path("plain"), "a").refused(2, "usage");
 }
 
