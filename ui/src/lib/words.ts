@@ -49,7 +49,7 @@ export const words = {
   },
   library: {
     title: 'Library',
-    search: (n: number) => (n > 0 ? `Search ${count(n)} LivePCs` : 'Search the Library'),
+    search: (n: number) => (n > 1 ? `Search ${count(n)} LivePCs` : 'Search the Library'),
     found: (n: number, total: number) => (n === total ? `${count(n)} LivePCs` : `${count(n)} of ${count(total)} LivePCs`),
     filters: 'Filters',
     all: 'All',
@@ -70,7 +70,7 @@ export const words = {
       boot === null && full === null
         ? ['size not known yet']
         : [
-            ...(boot !== null ? [`boot-ready ${bytes(boot)}`] : []),
+            ...(boot !== null && boot !== full ? [`boot-ready ${bytes(boot)}`] : []),
             ...(full !== null ? [`complete ${bytes(full)}`] : []),
           ],
     loading: 'Reading the Library',

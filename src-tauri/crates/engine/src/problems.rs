@@ -19,9 +19,14 @@ pub(crate) fn not_found(message: impl Into<String>, hint: impl Into<String>) -> 
     Problem::new(Code::NotFound, message, hint)
 }
 
+/// What an error says happened; what it advises is told by the hint.
+fn what_happened(error: &impl std::fmt::Display) -> String {
+    Problem::of_text(Code::Failed, &error.to_string()).message
+}
+
 /// What went wrong with published data.
 pub(crate) fn of_format(error: &FormatError) -> Problem {
-    let message = format!("{error}.");
+    let message = what_happened(error);
     match error {
         FormatError::WrongDigest { .. } | FormatError::BadSignature { .. } | FormatError::Foreign { .. } => {
             untrusted(message)
@@ -41,7 +46,7 @@ pub(crate) fn of_format(error: &FormatError) -> Problem {
 
 /// What went wrong between here and a server.
 pub(crate) fn of_transfer(error: &TransferError) -> Problem {
-    let message = format!("{error}.");
+    let message = what_happened(error);
     match error {
         TransferError::Digest { .. } => untrusted(message),
         TransferError::Everywhere { tried, .. } => {
@@ -75,7 +80,7 @@ pub(crate) fn of_transfer(error: &TransferError) -> Problem {
 
 /// What went wrong with the store.
 pub(crate) fn of_store(error: &StoreError) -> Problem {
-    let message = format!("{error}.");
+    let message = what_happened(error);
     match error {
         StoreError::DiskFull { .. } => Problem::new(
             Code::DiskFull,
