@@ -82,7 +82,7 @@ impl Leases {
         let mut in_use = Vec::new();
         for (key, path) in files {
             let file = lock_file(&path)?;
-            match file.try_lock() {
+            match try_lock(&file) {
                 Ok(()) if remove => {
                     drop(file);
                     fs::remove_file(&path).map_err(|error| StoreError::io("removed", &path, error))?;
@@ -94,6 +94,20 @@ impl Leases {
         }
         Ok(in_use)
     }
+}
+
+/// Takes a lock that nobody holds.
+///
+/// A process that is just being started holds copies of its parent's files, and with them its locks, for the moment until
+/// it begins to be another program; so a lock that was given back is waited for a little.
+pub(crate) fn try_lock(file: &File) -> std::result::Result<(), TryLockError> {
+    for _ in 0..20 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            taken => return taken,
+        }
+    }
+    file.try_lock()
 }
 
 /// Opens a file that is there to be locked.

@@ -13,7 +13,7 @@ use crate::database::{Database, Place};
 use crate::error::{Result, StoreError};
 use crate::folder::{Folder, create_folder};
 use crate::layout::PAGE_LEN;
-use crate::lease::lock_file;
+use crate::lease::{lock_file, try_lock};
 use crate::medium::{Disk, Medium};
 use crate::objects;
 use crate::pack_writer::Pages;
@@ -79,7 +79,7 @@ impl Store {
         create_folder(path)?;
         let lock_path = folder.lock();
         let lock = lock_file(&lock_path)?;
-        match lock.try_lock() {
+        match try_lock(&lock) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::InUse(path.to_owned())),
             Err(TryLockError::Error(error)) => return Err(StoreError::io("locked", &lock_path, error)),
