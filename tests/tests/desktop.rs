@@ -163,6 +163,9 @@ fn without_the_origin_the_library_stays() {
     picture(&app, "dark-unreachable");
     drop(app);
 
+    // A desktop of its own: on the same one, an app that is still ending would be asked to show its window.
+    scene.display = Display::new();
+    scene.display.set_dark(true);
     let app = App::open(&scene.display, &scene.home);
     app.wait_for(&named("card"));
     for screen in ["machines", "activity", "settings", "library"] {
