@@ -86,11 +86,16 @@ impl Console {
         }
     }
 
+    /// Sends a command; its answer is heard later.
+    pub fn tell(&mut self, command: &str) {
+        writeln!(self.write, "{command}").expect("the console takes it");
+    }
+
     /// Sends a command, and gives the first line that begins with `answer`.
     #[track_caller]
     #[must_use]
     pub fn ask(&mut self, command: &str, answer: &str) -> String {
-        writeln!(self.write, "{command}").expect("the console takes it");
+        self.tell(command);
         self.hear(answer)
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use livepc_protocol::{Home, ProcessLock};
 use serde_json::Value;
@@ -188,15 +189,29 @@ impl TestHome {
         livepcs.into_iter().next().expect("there is one")
     }
 
+    /// Waits until `is` is true of the only subscription, as `list` tells it, at most a minute.
+    #[track_caller]
+    pub fn until(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let listed = self.listed();
+            if is(&listed) {
+                return listed;
+            }
+            assert!(Instant::now() < until, "not {what} within a minute: {listed}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// True while an agent serves the home.
     #[must_use]
     pub fn has_agent(&self) -> bool {
         ProcessLock::is_held(&self.home().agent_lock())
     }
 
-    /// Kills every process that runs from this home: its agent and its runners, with SIGKILL.
+    /// Kills every process that works for this home: its agent, its runners and their hypervisors, with SIGKILL.
     pub fn kill_all(&self) {
-        for pid in self.processes("") {
+        for pid in self.processes("").into_iter().chain(self.hypervisors()) {
             kill(pid);
         }
     }
@@ -205,26 +220,48 @@ impl TestHome {
     #[must_use]
     pub fn processes(&self, role: &str) -> Vec<u32> {
         let programs = self.home().programs();
-        let Ok(entries) = std::fs::read_dir("/proc") else {
+        processes_that(|pid| {
+            let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let args: Vec<_> = command.split(|b| *b == 0).map(String::from_utf8_lossy).collect();
+            args.first()
+                .is_some_and(|program| Path::new(&**program).starts_with(&programs))
+                && (role.is_empty() || args.iter().any(|arg| arg == role))
+        })
+    }
+
+    /// Removes the sockets, which do not lie in the home's folder.
+    pub fn remove_sockets(&self) {
+        if let Ok(sockets) = self.home().sockets() {
+            // What a process that is just ending makes there may stay.
+            let _ = std::fs::remove_dir_all(sockets);
+        }
+    }
+
+    /// The hypervisors of this home's machines: each runs inside a folder beside its runner's socket.
+    #[must_use]
+    pub fn hypervisors(&self) -> Vec<u32> {
+        let Ok(sockets) = self.home().sockets() else {
             return Vec::new();
         };
-        entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(|pid| {
-                let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                let args: Vec<_> = command.split(|b| *b == 0).map(String::from_utf8_lossy).collect();
-                args.first()
-                    .is_some_and(|program| Path::new(&**program).starts_with(&programs))
-                    && (role.is_empty() || args.iter().any(|arg| arg == role))
-            })
-            .collect()
+        processes_that(|pid| {
+            std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder.starts_with(&sockets))
+        })
     }
+}
+
+/// The processes of the system for which `which` is true.
+fn processes_that(which: impl Fn(u32) -> bool) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| which(*pid))
+        .collect()
 }
 
 impl Drop for TestHome {
     fn drop(&mut self) {
         self.kill_all();
+        self.remove_sockets();
         if std::thread::panicking() {
             for log in std::fs::read_dir(self.home().logs())
                 .into_iter()

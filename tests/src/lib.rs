@@ -25,6 +25,7 @@ pub mod namespace;
 #[cfg(unix)]
 pub mod nginx;
 pub mod origin;
+pub mod presence;
 pub mod publisher;
 #[cfg(unix)]
 pub mod tray;

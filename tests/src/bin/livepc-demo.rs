@@ -5,6 +5,7 @@
 //! time. Everything lies in a temporary folder that is gone afterwards, and what was started ends with it.
 
 use std::process::{Child, Command};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use livepc_tests::guest::{self, wait_for};
@@ -13,74 +14,132 @@ use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
 
 const BOOT: Duration = Duration::from_secs(180);
+/// How often the demo looks whether the app is still open.
+const LOOK: Duration = Duration::from_millis(500);
+/// What is published, and the id that it gets.
+const NAME: &str = "Sample guest";
+const ID: &str = "sample-guest";
+const SUMMARY: &str = "A small Debian system that boots in seconds and answers on its serial port.";
+const PUBLISHER: &str = "The LivePC project";
 
-fn main() {
+/// The exit code of a program that Ctrl-C ended.
+const INTERRUPTED: i32 = 130;
+
+#[tokio::main]
+async fn main() {
     let headless = std::env::args().any(|arg| arg == "--headless");
-    let demo = Demo::prepare();
-    if headless {
-        demo.by_command_line();
-    } else {
-        demo.in_the_app();
+    let work = tempfile::tempdir().expect("a folder for the demo");
+    tempfile::env::override_temp_dir(work.path()).expect("nothing made a temporary folder yet");
+    let demo = Arc::new(Demo::default());
+    let shown = {
+        let demo = demo.clone();
+        tokio::task::spawn_blocking(move || {
+            if headless {
+                demo.by_command_line();
+            } else {
+                demo.in_the_app();
+            }
+        })
+    };
+    let code = tokio::select! {
+        done = shown => i32::from(done.is_err()),
+        _ = tokio::signal::ctrl_c() => {
+            eprintln!("Ending all that was started.");
+            INTERRUPTED
+        }
+    };
+    demo.end();
+    if let Err(error) = work.close() {
+        eprintln!("Not everything of the demo could be removed: {error}");
     }
+    // What an interrupted demonstration still waits for would keep the program from ending.
+    std::process::exit(code)
 }
 
 struct Demo {
     begun: Instant,
-    publisher: Publisher,
-    server: Origin,
     home: TestHome,
+    app: Mutex<Option<Child>>,
+    published: OnceLock<(Publisher, Origin)>,
+}
+
+impl Default for Demo {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            home: TestHome::new(),
+            app: Mutex::default(),
+            published: OnceLock::new(),
+        }
+    }
 }
 
 impl Demo {
-    fn prepare() -> Self {
-        let begun = Instant::now();
-        say(
-            begun,
-            "publishing release 1 of the sample guest, and recording its start",
-        );
-        let publisher = Publisher::new(&guest::disk(1), "Sample guest");
-        publisher.describe(
-            "A small Debian system that boots in seconds and answers on its serial port.",
-            "The LivePC project",
-        );
-        let published =
-            publisher.publish(&["--label", "1.0", "--record-boot", "--boot-until", "LIVEPC READY"]);
-        say(
-            begun,
-            &format!(
-                "published: {} for a new subscriber, {} of them to start",
-                size(&published["bytes_new_subscriber"]),
-                size(&published["bytes_boot_ready"])
-            ),
-        );
-        let server = Origin::start(publisher.site()).unwrap_or_else(|e| panic!("no server: {e}"));
-        publisher.list_in_catalog(&format!("{}feed.xml", server.url()));
-        Self {
-            begun,
-            publisher,
-            server,
-            home: TestHome::new(),
+    fn published(&self) -> &(Publisher, Origin) {
+        self.published.get_or_init(|| {
+            say(
+                self.begun,
+                "publishing release 1 of the sample guest, and recording its start",
+            );
+            let publisher = Publisher::new(&guest::disk(1), NAME);
+            publisher.describe(SUMMARY, PUBLISHER);
+            let published =
+                publisher.publish(&["--label", "1.0", "--record-boot", "--boot-until", "LIVEPC READY"]);
+            say(
+                self.begun,
+                &format!(
+                    "published: {} for a new subscriber, {} of them to start",
+                    size(&published["bytes_new_subscriber"]),
+                    size(&published["bytes_boot_ready"])
+                ),
+            );
+            let server = Origin::start(publisher.site()).unwrap_or_else(|e| panic!("no server: {e}"));
+            publisher.list_in_catalog(&format!("{}feed.xml", server.url()));
+            (publisher, server)
+        })
+    }
+
+    /// Ends all that was started.
+    fn end(&self) {
+        if let Some(mut app) = self.app().take() {
+            let _ = app.kill();
+            let _ = app.wait();
+        }
+        // In order first, so that the hypervisor ends with its runner; the machine may not be there at all.
+        let _ = self.home.run(&["stop", ID, "--force"]);
+        let publisher = self.published.get().map(|(publisher, _)| &publisher.home);
+        for home in publisher.into_iter().chain([&self.home]) {
+            home.kill_all();
+            home.remove_sockets();
         }
     }
 
+    fn app(&self) -> MutexGuard<'_, Option<Child>> {
+        self.app.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn app_runs(&self) -> bool {
+        self.app()
+            .as_mut()
+            .is_some_and(|app| matches!(app.try_wait(), Ok(None)))
+    }
+
     fn catalog(&self) -> String {
-        format!("{}catalog.xml", self.server.url())
+        format!("{}catalog.xml", self.published().1.url())
     }
 
     fn publish_second(&self) -> serde_json::Value {
-        self.publisher.project(&guest::disk(2), "Sample guest");
-        self.publisher.describe(
-            "A small Debian system that boots in seconds and answers on its serial port.",
-            "The LivePC project",
-        );
-        self.publisher
-            .publish(&["--label", "2.0", "--changelog", "Newer translations and fonts."])
+        let (publisher, _) = self.published();
+        publisher.project(&guest::disk(2), NAME);
+        publisher.describe(SUMMARY, PUBLISHER);
+        publisher.publish(&["--label", "2.0", "--changelog", "Newer translations and fonts."])
     }
 
     fn by_command_line(&self) {
         let (home, begun) = (&self.home, self.begun);
+        let (_, server) = self.published();
         // An ordinary line: 50 Mbit/s.
-        self.server.set_bytes_per_second(Some(50_000_000 / 8));
+        server.set_bytes_per_second(Some(50_000_000 / 8));
         home.done(&["source", "add", &self.catalog()]);
         let found = home.done(&["search", "sample"]);
         let feed = found["entries"][0]["feed_url"]
@@ -115,22 +174,22 @@ impl Demo {
                 size(&second["bytes_from"]["1"])
             ),
         );
-        home.done(&["download", "sample-guest", "--release", "1"]);
+        home.done(&["download", ID, "--release", "1"]);
         say(begun, "release 1 is complete, while the machine runs");
-        let before = self.server.log().sent("/packs/");
-        home.done(&["update", "sample-guest"]);
-        let fetched = self.server.log().sent("/packs/") - before;
+        let before = server.log().sent("/packs/");
+        home.done(&["update", ID]);
+        let fetched = server.log().sent("/packs/") - before;
         say(
             begun,
             &format!("release 2 has arrived: {:.1} MB of packs", fetched as f64 / 1e6),
         );
-        home.done(&["stop", "sample-guest"]);
+        home.done(&["stop", ID]);
         let ready = self.start("second");
         say(
             begun,
             &format!("the next start uses release {}", home.listed()["release_in_use"]),
         );
-        home.done(&["stop", "sample-guest"]);
+        home.done(&["stop", ID]);
         println!("{ready}");
     }
 
@@ -139,7 +198,7 @@ impl Demo {
         let serial = self.home.path().join(format!("serial-{name}.log"));
         let file = serial.display().to_string();
         self.home
-            .done(&["start", "sample-guest", "--display", "none", "--serial", &file]);
+            .done(&["start", ID, "--display", "none", "--serial", &file]);
         let said = wait_for(&serial, "LIVEPC READY", BOOT);
         said.lines()
             .find(|line| line.contains("LIVEPC READY"))
@@ -154,13 +213,13 @@ impl Demo {
             .env("LIVEPC_HOME", self.home.path())
             .spawn()
             .unwrap_or_else(|e| panic!("the app does not start: {e}"));
-        let mut app = App(app);
+        *self.app() = Some(app);
         say(
             self.begun,
             "the app is open: subscribe to the sample guest, then start it",
         );
-        self.wait_for_ready(&mut app);
-        if app.runs() {
+        self.wait_for_ready();
+        if self.app_runs() {
             let second = self.publish_second();
             say(
                 self.begun,
@@ -174,53 +233,39 @@ impl Demo {
                 "check for updates in My LivePCs; the next start uses it",
             );
         }
-        let _ = app.0.wait();
+        while self.app_runs() {
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Waits until the guest is READY, or the app is closed.
     #[cfg(unix)]
-    fn wait_for_ready(&self, app: &mut App) {
-        let Ok(folder) = self.home.home().machine_sockets("sample-guest") else {
+    fn wait_for_ready(&self) {
+        let Ok(folder) = self.home.home().machine_sockets(ID) else {
             return;
         };
         let console = folder.join("console");
-        while app.runs() {
+        while self.app_runs() {
             if std::os::unix::net::UnixStream::connect(&console).is_ok() {
                 // The guest may be READY already, and says it only once: it is asked.
                 let answer = guest::Console::open(&console).ask("label", "LABEL");
                 say(self.begun, &format!("the guest is READY ({answer})"));
                 return;
             }
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(LOOK);
         }
     }
 
     /// Waits until the guest executes, or the app is closed: there is no console to ask it on.
     #[cfg(windows)]
-    fn wait_for_ready(&self, app: &mut App) {
-        while app.runs() {
+    fn wait_for_ready(&self) {
+        while self.app_runs() {
             let list = self.home.done(&["list"]);
             if list["livepcs"][0]["state"] == "running" {
                 return;
             }
-            std::thread::sleep(Duration::from_secs(1));
+            std::thread::sleep(LOOK);
         }
-    }
-}
-
-/// The app; it is closed when the demo ends.
-struct App(Child);
-
-impl App {
-    fn runs(&mut self) -> bool {
-        matches!(self.0.try_wait(), Ok(None))
-    }
-}
-
-impl Drop for App {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

@@ -3,13 +3,144 @@
 use std::time::{Duration, Instant};
 
 use livepc_tests::forge::disk;
+use livepc_tests::guest::{self, Console, wait_for};
 use livepc_tests::home::{TestHome, kill};
 use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
+use serde_json::Value;
 
 /// Kills that a download must survive.
 const KILLS: u64 = 10;
 const MIB: usize = 96;
+const BOOT: Duration = Duration::from_secs(120);
+
+/// A machine that runs, over a line that is slow enough to be caught reading.
+struct Started {
+    home: TestHome,
+    console: Console,
+    server: Origin,
+    _publisher: Publisher,
+}
+
+impl Started {
+    fn new() -> Self {
+        let publisher = Publisher::new(&guest::disk(1), "Sample");
+        publisher.publish(&[]);
+        let server = Origin::start(publisher.site()).expect("the origin starts");
+        let home = TestHome::new();
+        home.done(&["subscribe", &format!("{}feed.xml", server.url()), "--yes"]);
+        let console = start(&home, "serial-1.log");
+        server.set_bytes_per_second(Some(2 << 20));
+        Self {
+            home,
+            console,
+            server,
+            _publisher: publisher,
+        }
+    }
+
+    /// Asks the guest for a file that is not here, and returns when its pages are on their way.
+    fn begin_to_read(&mut self, file: &Value) {
+        self.server.log().clear();
+        self.console
+            .tell(&format!("sha256 {}", file["path"].as_str().expect("a path")));
+        let until = Instant::now() + BOOT;
+        while self.server.log().sent("/packs/") == 0 {
+            assert!(Instant::now() < until, "the guest reads nothing of {file}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Starts the machine and waits until its guest is READY; gives its console.
+fn start(home: &TestHome, serial: &str) -> Console {
+    let serial = home.path().join(serial);
+    let serial_arg = serial.to_str().expect("UTF-8");
+    home.done(&[
+        "start",
+        "sample",
+        "--display",
+        "none",
+        "--serial",
+        serial_arg,
+        "--no-fill",
+    ]);
+    let _ = wait_for(&serial, "LIVEPC READY", BOOT);
+    let sockets = home.home().machine_sockets("sample").expect("the folder");
+    Console::open(&sockets.join("console"))
+}
+
+/// Small files that a start does not read.
+fn files() -> Vec<Value> {
+    let facts = guest::facts(1);
+    let files = facts["files"].as_array().expect("files");
+    let unread = files.iter().filter(|file| file["read_at_boot"] == false);
+    let mut unread: Vec<_> = unread.cloned().collect();
+    unread.sort_by_key(|file| file["size"].as_u64());
+    unread
+}
+
+#[track_caller]
+fn assert_read(answer: &str, file: &Value) {
+    let digest = file["sha256"].as_str().expect("a digest");
+    assert!(
+        answer.contains(digest),
+        "the guest reads what was published: {answer}"
+    );
+}
+
+#[test]
+fn a_guest_reads_on_when_the_agent_is_killed() {
+    let mut machine = Started::new();
+    for file in files().iter().take(3) {
+        machine.begin_to_read(file);
+        let agents = machine.home.processes("agent");
+        assert_eq!(agents.len(), 1, "one agent for a home");
+        kill(agents[0]);
+        let answer = machine.console.hear("SHA256");
+        assert_read(&answer, file);
+    }
+    let listed = machine.home.listed();
+    assert_eq!(
+        (&listed["state"], machine.home.processes("agent").len()),
+        (&"running".into(), 1),
+        "the runner has started a new agent, which knows the machine"
+    );
+    let said = std::fs::read_to_string(machine.home.path().join("serial-1.log")).expect("the serial log");
+    assert!(!said.contains("I/O error"), "the guest saw none: {said}");
+    machine.home.done(&["stop", "sample"]);
+}
+
+#[test]
+fn a_machine_whose_runner_was_killed_is_ended_and_starts_again() {
+    let mut machine = Started::new();
+    let file = files().swap_remove(0);
+    assert_eq!(
+        machine.home.hypervisors().len(),
+        1,
+        "one hypervisor for a machine"
+    );
+    let runner = machine.home.processes("runner");
+    machine.begin_to_read(&file);
+    kill(runner[0]);
+    let home = &machine.home;
+    home.until("failed", |listed| listed["state"] == "failed");
+    let until = Instant::now() + BOOT;
+    while !home.hypervisors().is_empty() {
+        assert!(Instant::now() < until, "its hypervisor goes on without a disk");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let shown = home.done(&["show", "sample"]);
+    assert_eq!(shown["livepc"]["problem"]["code"], "hypervisor", "{shown}");
+
+    machine.server.set_bytes_per_second(None);
+    let mut console = start(home, "serial-2.log");
+    assert_eq!(home.listed()["state"], "running");
+    let path = file["path"].as_str().expect("a path");
+    assert_read(&console.ask(&format!("sha256 {path}"), "SHA256"), &file);
+    home.done(&["stop", "sample"]);
+    home.done(&["verify", "sample"]);
+}
 
 #[test]
 fn a_download_that_is_killed_again_and_again_fetches_little_twice() {

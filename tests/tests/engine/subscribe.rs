@@ -1,11 +1,15 @@
 //! From a raw image through nginx to an equal raw image.
 
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufReader, Read as _};
 use std::path::Path;
 
 use livepc_tests::guest;
 use livepc_tests::home::TestHome;
 use livepc_tests::nginx::Nginx;
 use livepc_tests::publisher::Publisher;
+use sha2::{Digest as _, Sha256};
 
 fn assert_same(a: &Path, b: &Path) {
     let same = std::process::Command::new("cmp")
@@ -17,6 +21,28 @@ fn assert_same(a: &Path, b: &Path) {
         "the files differ: {}",
         String::from_utf8_lossy(&same.stdout)
     );
+}
+
+/// The pages of a disk, without those that are zero, in order.
+fn pages(disk: &Path) -> impl Iterator<Item = Vec<u8>> {
+    let mut file = BufReader::with_capacity(1 << 20, File::open(disk).expect("the disk"));
+    std::iter::from_fn(move || {
+        let mut page = vec![0; 4096];
+        file.read_exact(&mut page).is_ok().then_some(page)
+    })
+    .filter(|page| page.iter().any(|byte| *byte != 0))
+}
+
+/// Bytes of the pages of `new` that `old` has not, in groups of 64 with zstd at level 9.
+fn compressed_new_pages(old: &Path, new: &Path) -> u64 {
+    let mut seen: HashSet<[u8; 32]> = pages(old).map(|page| Sha256::digest(page).into()).collect();
+    let new: Vec<_> = pages(new)
+        .filter(|page| seen.insert(Sha256::digest(page).into()))
+        .collect();
+    let groups = new
+        .chunks(64)
+        .map(|group| zstd::bulk::compress(&group.concat(), 9));
+    groups.map(|bytes| bytes.expect("zstd").len() as u64).sum()
 }
 
 #[test]
@@ -97,6 +123,12 @@ fn a_release_arrives_byte_for_byte_and_the_next_one_as_its_new_pages() {
     assert!(
         off <= 0.03,
         "the head says {said} bytes, the server sent {fetched}"
+    );
+    let pages = compressed_new_pages(&guest::disk(1), &guest::disk(2));
+    println!("release 2 took {fetched} bytes; its new pages alone are {pages} at zstd-9");
+    assert!(
+        fetched as f64 <= 1.10 * pages as f64,
+        "{fetched} bytes were sent for new pages of {pages} compressed bytes"
     );
     let listed = home.listed();
     assert_eq!(

@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The pause before an agent that refused is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// The pause before a read that failed is tried again.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
+
 /// A connection to the home's agent that comes back.
 #[derive(Clone, Debug)]
 pub(crate) struct AgentLink {
@@ -57,11 +60,31 @@ impl AgentLink {
     }
 }
 
+/// Who reads, and so how often what was refused is asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadBy {
+    /// A guest: its machine is paused until the data is here, whatever keeps it, since an error would reach its file system.
+    Guest,
+    /// A program that can be told: what will not change by waiting is an error at once.
+    Program,
+}
+
+impl ReadBy {
+    /// True if asking again will not help.
+    fn gives_up_on(self, code: Code) -> bool {
+        match self {
+            Self::Guest => matches!(code, Code::Usage | Code::UpdateLivepc),
+            Self::Program => !matches!(code, Code::Network | Code::Busy | Code::AgentGone),
+        }
+    }
+}
+
 /// What a release's disks read through.
 #[derive(Debug)]
 pub(crate) struct AgentBackend {
     link: AgentLink,
     key: String,
+    read_by: ReadBy,
     /// What nobody waits for any more, but a paused machine will read again.
     overdue: Mutex<Vec<JoinHandle<()>>>,
     /// Why data does not come, while it does not.
@@ -69,29 +92,36 @@ pub(crate) struct AgentBackend {
 }
 
 impl AgentBackend {
-    pub(crate) fn new(link: AgentLink, release: &OpenedRelease) -> Arc<Self> {
+    pub(crate) fn new(link: AgentLink, release: &OpenedRelease, read_by: ReadBy) -> Arc<Self> {
         let (trouble, _) = watch::channel(None);
         Arc::new(Self {
             link,
             key: release.key.clone(),
+            read_by,
             overdue: Mutex::default(),
             trouble,
         })
     }
 
     /// Why data does not come, while it does not.
-    pub(crate) fn trouble(&self) -> watch::Receiver<Option<Problem>> {
-        self.trouble.subscribe()
+    pub(crate) fn trouble(&self) -> Option<Problem> {
+        self.trouble.borrow().clone()
     }
 
-    /// Waits until everything is here that a read has given up waiting for.
+    /// Waits until everything is here that a read has given up waiting for. A read that failed for another reason left
+    /// nothing to wait for; it may be tried again after a pause.
     pub(crate) async fn caught_up(&self) {
+        let mut waited = false;
         loop {
             let overdue: VecDeque<_> =
                 std::mem::take(&mut *self.overdue.lock().unwrap_or_else(PoisonError::into_inner)).into();
             if overdue.is_empty() {
+                if !waited {
+                    tokio::time::sleep(AFTER_A_FAILURE).await;
+                }
                 return;
             }
+            waited = true;
             for task in overdue {
                 // A task only ends when its data is here.
                 let _ = task.await;
@@ -99,9 +129,10 @@ impl AgentBackend {
         }
     }
 
-    /// Asks until the answer is yes; what is refused for good fails.
+    /// Asks until the answer is yes, or a refusal that whoever reads cannot wait out.
     async fn ask(
         link: AgentLink,
+        read_by: ReadBy,
         trouble: watch::Sender<Option<Problem>>,
         request: Request,
     ) -> Result<(), Problem> {
@@ -111,9 +142,7 @@ impl AgentBackend {
                     trouble.send_if_modified(|trouble| trouble.take().is_some());
                     return Ok(());
                 }
-                Err(problem) if matches!(problem.code, Code::Usage | Code::UpdateLivepc) => {
-                    return Err(problem);
-                }
+                Err(problem) if read_by.gives_up_on(problem.code) => return Err(problem),
                 Err(problem) => {
                     tracing::warn!(code = ?problem.code, "waiting for data: {}", problem.message);
                     trouble.send_replace(Some(problem));
@@ -124,7 +153,7 @@ impl AgentBackend {
     }
 
     async fn ask_with_patience(&self, request: Request) -> Result<(), FetchError> {
-        let asking = Self::ask(self.link.clone(), self.trouble.clone(), request);
+        let asking = Self::ask(self.link.clone(), self.read_by, self.trouble.clone(), request);
         let (done, answer) = tokio::sync::oneshot::channel();
         // A task of its own: it goes on when the read has given up, so that a paused machine can go on later.
         let task = tokio::spawn(async move {

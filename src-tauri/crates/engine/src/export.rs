@@ -3,12 +3,16 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
-use livepc_disk::block::{BlockDevice, Piece};
+use livepc_disk::block::{BlockDevice, Piece, ReadError};
 use livepc_protocol::{Code, Problem};
 
+use crate::problems::of_read;
 use crate::serve::Release;
 
+/// How long an export waits for a server that cannot be reached.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that are read at once.
 const STEP: u64 = 4 << 20;
 
@@ -44,7 +48,7 @@ pub async fn raw(
         let mut offset = 0;
         while offset < size {
             let len = STEP.min(size - offset);
-            for piece in read(&*disk, offset, len).await? {
+            for piece in read(release, &*disk, offset, len).await? {
                 match piece {
                     Piece::Zero(zeros) => {
                         out.seek(SeekFrom::Current(i64::from(zeros)))
@@ -73,15 +77,26 @@ pub async fn raw(
     done
 }
 
-/// Reads; data that is late is waited for, since no guest is.
-async fn read(disk: &impl BlockDevice, offset: u64, len: u64) -> Result<Vec<Piece>, Problem> {
+/// Reads; data that is late is waited for some time longer than a guest would, since nothing is paused meanwhile.
+async fn read(
+    release: &Release,
+    disk: &impl BlockDevice,
+    offset: u64,
+    len: u64,
+) -> Result<Vec<Piece>, Problem> {
+    let mut waited = Duration::ZERO;
     loop {
         match disk.read(offset, len as u32).await {
             Ok(pieces) => return Ok(pieces),
-            Err(livepc_disk::block::ReadError::Waited { .. }) => {
+            Err(ReadError::Waited { limit }) if waited + limit <= PATIENCE || release.trouble().is_none() => {
+                waited += limit;
                 tracing::warn!(offset, "the disk's data is late");
             }
-            Err(error) => return Err(Problem::new(Code::Failed, format!("{error}."), "Try again.")),
+            Err(ReadError::Waited { limit }) => {
+                let late = ReadError::Waited { limit };
+                return Err(release.trouble().unwrap_or_else(|| of_read(late)));
+            }
+            Err(error) => return Err(of_read(error)),
         }
     }
 }

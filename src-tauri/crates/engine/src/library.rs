@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use livepc_format::feed::{self, CatalogEntry, Source};
 use livepc_format::limits;
+use livepc_format::machine::GuestOs;
 use livepc_protocol::{Code, LibraryEntry, Problem, SourceStatus};
 use livepc_transfer::{Client, Document, Validators};
 use rusqlite::params;
@@ -157,10 +158,7 @@ fn to_library(entry: &CatalogEntry, source: &Url) -> LibraryEntry {
         description: entry.description.clone(),
         publisher: entry.publisher.clone(),
         categories: entry.categories.clone(),
-        guest_os: entry
-            .guest_os
-            .map(|os| crate::words::word(&os))
-            .unwrap_or_default(),
+        guest_os: entry.guest_os.map_or("", GuestOs::name).to_owned(),
         boot_ready_bytes: entry.boot_ready_bytes,
         full_bytes: entry.full_bytes,
         source: source.to_string(),

@@ -1,5 +1,6 @@
 //! What the layers below report, told as problems: a code, what happened, what to do next.
 
+use livepc_disk::block::ReadError;
 use livepc_format::FormatError;
 use livepc_protocol::{Code, Problem};
 use livepc_store::StoreError;
@@ -75,6 +76,22 @@ pub(crate) fn of_transfer(error: &TransferError) -> Problem {
             message,
             "Check the network, then try again; it goes on where it was. What is here works offline.",
         ),
+    }
+}
+
+/// Why a disk could not be read: what the agent said, if it was the one to refuse.
+pub(crate) fn of_read(error: ReadError) -> Problem {
+    match error {
+        ReadError::Io(error) => match error.downcast::<Problem>() {
+            Ok(problem) => problem,
+            Err(error) => Problem::io("The disk cannot be read", &error),
+        },
+        error @ ReadError::Waited { .. } => Problem::new(
+            Code::Network,
+            what_happened(&error),
+            "Check the network, then try again; it goes on where it was.",
+        ),
+        error => Problem::new(Code::Failed, what_happened(&error), "Try again."),
     }
 }
 

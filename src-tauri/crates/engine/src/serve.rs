@@ -12,7 +12,7 @@ use livepc_format::{Digest, Manifest, limits};
 use livepc_protocol::{Answer, Code, Home, IndexObject, Launcher, OpenedRelease, Problem, Request};
 use livepc_store::{Lease, Reader, ReleaseKey};
 
-use crate::backend::{AgentBackend, AgentLink};
+use crate::backend::{AgentBackend, AgentLink, ReadBy};
 use crate::problems::{not_found, of_format, of_store};
 use crate::server::misplaced;
 
@@ -40,7 +40,7 @@ impl Release {
         release: Option<u64>,
     ) -> Result<Self, Problem> {
         let link = AgentLink::new(home.clone(), launcher.clone(), format!("reader of {id}"));
-        Self::open_with(home, link, id, release).await
+        Self::open_with(home, link, id, release, ReadBy::Program).await
     }
 
     pub(crate) async fn open_with(
@@ -48,6 +48,7 @@ impl Release {
         link: AgentLink,
         id: &str,
         release: Option<u64>,
+        read_by: ReadBy,
     ) -> Result<Self, Problem> {
         let request = Request::OpenRelease {
             id: id.to_owned(),
@@ -71,13 +72,13 @@ impl Release {
                     size: *size,
                 };
                 let bytes = local(&reader, &digest, object.stored)?;
-                Some(Arc::new(
-                    BootMap::decode(&bytes, &object).map_err(|e| of_format(&e))?,
-                ))
+                let map = BootMap::decode(&bytes, &object).map_err(|e| of_format(&e))?;
+                map.check_fits(&manifest.disks).map_err(|e| of_format(&e))?;
+                Some(Arc::new(map))
             }
             None => None,
         };
-        let backend = AgentBackend::new(link, &opened);
+        let backend = AgentBackend::new(link, &opened, read_by);
         Ok(Self {
             opened,
             manifest,
@@ -86,6 +87,12 @@ impl Release {
             backend,
             _lease: lease,
         })
+    }
+
+    /// Why data does not come, while it does not.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Problem> {
+        self.backend.trouble()
     }
 
     /// The published disk with this role. `trace` is told of each read.

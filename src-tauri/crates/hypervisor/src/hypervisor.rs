@@ -41,13 +41,6 @@ pub trait Hypervisor: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When it does not; nothing of it is left running then.
     fn start<'a>(&'a self, spec: MachineSpec<'a>) -> BoxFuture<'a, Result<Running>>;
-
-    /// Ends a machine that was left running with this run-time folder, because the process that had started it died.
-    /// Returns whether there was one. To be called before disks are touched that it may still write to.
-    ///
-    /// # Errors
-    /// When there is one and it does not end.
-    fn reap<'a>(&'a self, run_dir: &'a Path) -> BoxFuture<'a, Result<bool>>;
 }
 
 /// A hypervisor as people are told about it.

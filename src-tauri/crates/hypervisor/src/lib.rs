@@ -14,8 +14,7 @@
 //! # Lifetime
 //!
 //! A machine must not outlive the process that serves its disks. On Windows the system ends both together; elsewhere a
-//! hypervisor that was left holds a lock in its run-time folder, by which [`Hypervisor::reap`] finds and ends it before
-//! the next start.
+//! hypervisor that was left holds a lock in its run-time folder, by which [`reap`] finds and ends it.
 
 mod error;
 mod hypervisor;
@@ -29,3 +28,18 @@ pub use hypervisor::{Accelerator, BoxFuture, Hypervisor, Installation};
 pub use qemu::{Qemu, Search};
 pub use running::{Control, End, Ended, MachineEvent, Running, Stall, StallCause, Status};
 pub use spec::{Base, DiskSpec, Display, MachineSpec, Overlay, Serial};
+
+use std::path::Path;
+use std::time::Duration;
+
+/// How long a hypervisor that was left running has to end, before and after it is forced to.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Ends a machine that was left running with this run-time folder, because the process that had started it died.
+/// Returns whether there was one. To be called before disks are touched that it may still write to.
+///
+/// # Errors
+/// When there is one and it does not end.
+pub async fn reap(run_dir: &Path) -> Result<bool> {
+    os::reap(run_dir, GRACE).await
+}

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use common::{Home, kill, process_in, qemu, start};
-use livepc_hypervisor::{DiskSpec, Hypervisor, Overlay, Status};
+use livepc_hypervisor::{DiskSpec, Hypervisor, Overlay, Status, reap};
 
 /// Names the folder of the machine to the process that shall die.
 const HOME: &str = "LIVEPC_TEST_RUNNER_HOME";
@@ -82,17 +82,14 @@ async fn a_qemu_that_was_left_is_ended_before_the_next_start() {
     let stray = die(&home);
     assert!(lives(stray), "it outlives its runner: there is something to reap");
 
-    assert!(qemu.reap(&home.path("run")).await.unwrap(), "there was one");
+    assert!(reap(&home.path("run")).await.unwrap(), "there was one");
     assert!(!lives(stray), "it is gone");
-    assert!(
-        !qemu.reap(&home.path("run")).await.unwrap(),
-        "and there is no other"
-    );
+    assert!(!reap(&home.path("run")).await.unwrap(), "and there is no other");
     let running = start(&qemu, &home, vec![disk(home.dir.path())]).await;
     assert_eq!(running.control().status(), Status::Running, "its disks are free");
     running.control().quit().await.unwrap();
     assert!(
-        !qemu.reap(&home.path("run")).await.unwrap(),
+        !reap(&home.path("run")).await.unwrap(),
         "a machine that has ended leaves nothing"
     );
 }
@@ -105,6 +102,6 @@ async fn a_qemu_that_does_not_listen_is_ended_by_force() {
         .unwrap();
     let stray = die(&home);
     kill("-STOP", stray);
-    assert!(qemu.reap(&home.path("run")).await.unwrap(), "there was one");
+    assert!(reap(&home.path("run")).await.unwrap(), "there was one");
     assert!(!lives(stray), "it is gone");
 }

@@ -17,8 +17,7 @@ pub struct Home {
 impl Home {
     /// The home in `root`; it is made, readable by the user alone, if it is not there.
     pub fn open(root: &Path) -> Result<Self, Problem> {
-        private_folder(root)
-            .map_err(|e| Problem::io(&format!("Cannot make the folder {}", root.display()), &e))?;
+        private_folder(root)?;
         let root = std::fs::canonicalize(root)
             .map_err(|e| Problem::io(&format!("Cannot open the folder {}", root.display()), &e))?;
         Ok(Self { root })
@@ -96,12 +95,7 @@ impl Home {
     /// A short private folder for sockets, which may have paths of about 100 bytes only.
     pub fn sockets(&self) -> Result<PathBuf, Problem> {
         let folder = socket_base().join(self.tag());
-        private_folder(&folder).map_err(|e| {
-            Problem::io(
-                &format!("Cannot make the private folder {}", folder.display()),
-                &e,
-            )
-        })?;
+        private_folder(&folder)?;
         Ok(folder)
     }
 
@@ -119,12 +113,7 @@ impl Home {
     pub fn machine_sockets(&self, id: &str) -> Result<PathBuf, Problem> {
         let tag = HEXLOWER.encode(&Sha256::digest(id.as_bytes())[..6]);
         let folder = self.sockets()?.join(tag);
-        private_folder(&folder).map_err(|e| {
-            Problem::io(
-                &format!("Cannot make the private folder {}", folder.display()),
-                &e,
-            )
-        })?;
+        private_folder(&folder)?;
         Ok(folder)
     }
 
@@ -151,9 +140,18 @@ fn socket_base() -> PathBuf {
     std::env::temp_dir().join("livepc")
 }
 
+fn private_folder(folder: &Path) -> Result<(), Problem> {
+    make_private(folder).map_err(|e| {
+        Problem::io(
+            &format!("Cannot make the private folder {}", folder.display()),
+            &e,
+        )
+    })
+}
+
 /// Makes a folder that only the user can enter, and refuses one that belongs to somebody else.
 #[cfg(unix)]
-fn private_folder(folder: &Path) -> std::io::Result<()> {
+fn make_private(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -174,6 +172,6 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
 
 /// The user's own folders are private by inheritance on Windows.
 #[cfg(windows)]
-fn private_folder(folder: &Path) -> std::io::Result<()> {
+fn make_private(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)
 }

@@ -1,11 +1,12 @@
 //! `cargo xtask demo`: the whole product on this computer, from an empty machine to a running guest.
 
+use std::process::Command;
+
 use anyhow::Result;
 
 use crate::packages::{self, Consent, Purpose};
-use crate::process::run as run_command;
-use crate::test;
 use crate::workspace::Workspace;
+use crate::{process, test};
 
 /// What the demo compiles and runs with.
 const NEEDS: [Purpose; 3] = [Purpose::Build, Purpose::Machines, Purpose::Guest];
@@ -29,16 +30,30 @@ pub(crate) fn run(workspace: &Workspace, consent: Consent, headless: bool) -> Re
         test::ui_bundle(workspace)?;
         build.args(["--bin", "livepc-desktop", "--package", "livepc-desktop"]);
     }
-    run_command(build.args(["--package", "livepc-cli", "--package", "livepc-tests"]))?;
+    process::run(build.args(["--package", "livepc-cli", "--package", "livepc-tests"]))?;
     test::guest(workspace)?;
-    let mut demo = std::process::Command::new(workspace.binary("livepc-demo"));
+    let mut demo = Command::new(workspace.binary("livepc-demo"));
     demo.env("LIVEPC_BIN", workspace.binary("livepc"))
         .env("LIVEPC_DESKTOP_BIN", workspace.binary("livepc-desktop"))
         .env("LIVEPC_TEST_GUEST", workspace.guest());
     if headless {
         demo.arg("--headless");
     }
-    run_command(&mut demo)
+    become_command(&mut demo)
+}
+
+/// Goes on as another program, so that Ctrl-C reaches it alone and is over when it has ended.
+#[cfg(unix)]
+fn become_command(command: &mut Command) -> Result<()> {
+    use std::os::unix::process::CommandExt as _;
+    let line = process::command_line(command);
+    Err(anyhow::Error::from(command.exec()).context(format!("`{line}` could not be started")))
+}
+
+/// A program cannot become another one on Windows.
+#[cfg(windows)]
+fn become_command(command: &mut Command) -> Result<()> {
+    process::run(command)
 }
 
 fn has_display() -> bool {

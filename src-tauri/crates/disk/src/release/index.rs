@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use livepc_format::index::{DiskRoot, ObjectRef, Shard};
 use livepc_format::limits::SHARD_PAGES;
+use livepc_format::manifest::Region;
 use livepc_store::Reader;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -19,6 +20,7 @@ const SHARD_BYTES: usize = 64 << 20;
 const DECODED_AT_ONCE: usize = 2;
 
 pub(super) struct Index {
+    regions: Arc<[Region]>,
     root_object: ObjectRef,
     root: OnceCell<DiskRoot>,
     shards: Shards,
@@ -50,6 +52,7 @@ impl Index {
             .as_deref()
             .map(|map| BootIndex::new(map, layout.number));
         Self {
+            regions: layout.regions.as_slice().into(),
             root_object: layout.root,
             root: OnceCell::new(),
             shards: Shards::new(SHARD_BYTES),
@@ -116,14 +119,22 @@ impl Index {
 
     /// The shard; `None` if the GiB is zero.
     async fn shard(&self, place: (u32, u32)) -> Result<Option<Arc<Shard>>, ReadError> {
-        let root = self
-            .loaded(&self.root, &self.root_object, DiskRoot::decode)
-            .await?;
+        let regions = Arc::clone(&self.regions);
+        let decode = move |bytes: &[u8], object: &ObjectRef| {
+            let root = DiskRoot::decode(bytes, object)?;
+            root.check_fits(&regions).map(|()| root)
+        };
+        let root = self.loaded(&self.root, &self.root_object, decode).await?;
         let Some(object) = root.shard(place.0, place.1) else {
             return Ok(None);
         };
         let cell = self.shards.cell(place);
-        let decode = |bytes: &[u8], object: &ObjectRef| Shard::decode(bytes, object).map(Arc::new);
+        // The root fits, so the region is there and reaches into the shard.
+        let pages = self.regions[place.0 as usize].pages() - shard_base(place.1);
+        let decode = move |bytes: &[u8], object: &ObjectRef| {
+            let shard = Shard::decode(bytes, object)?;
+            shard.check_fits(pages).map(|()| Arc::new(shard))
+        };
         let shard = self.loaded(&cell, object, decode).await?;
         self.shards.loaded(place, shard);
         Ok(Some(Arc::clone(shard)))
@@ -137,11 +148,11 @@ impl Index {
         &self,
         cell: &'a OnceCell<T>,
         object: &ObjectRef,
-        decode: impl Fn(&[u8], &ObjectRef) -> livepc_format::Result<T> + Copy + Send + 'static,
+        decode: impl Fn(&[u8], &ObjectRef) -> livepc_format::Result<T> + Clone + Send + 'static,
     ) -> Result<&'a T, ReadError> {
         let mut fetched = false;
         loop {
-            match cell.get_or_try_init(|| self.load(object, decode)).await {
+            match cell.get_or_try_init(|| self.load(object, decode.clone())).await {
                 Ok(value) => return Ok(value),
                 Err(NotLoaded::Failed(error)) => return Err(error),
                 Err(NotLoaded::Absent) if fetched => {

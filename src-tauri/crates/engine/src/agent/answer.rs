@@ -256,6 +256,7 @@ impl Core {
                 .await?;
         }
         self.with_store(|store| store.prune(false)).await?;
+        self.writes.fetch_add(1, Ordering::SeqCst);
         if delete_data {
             let folder = self.home.machine(&subscription.id);
             let removed = Self::blocking(move || std::fs::remove_dir_all(folder)).await?;

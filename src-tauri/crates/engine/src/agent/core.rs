@@ -40,6 +40,8 @@ pub(crate) struct Core {
     pub(super) library_revision: AtomicU64,
     /// Counts the writes to the store, so that what was counted once is counted again only after a change.
     pub(super) writes: Arc<AtomicU64>,
+    /// What the store took on the disk, and after how many writes.
+    pub(super) store_bytes: Mutex<Option<(u64, u64)>>,
     pub(super) changed: Notify,
     pub(super) snapshots: watch::Sender<Snapshot>,
 }
@@ -57,6 +59,18 @@ impl Core {
     pub(super) fn library_changed(&self) {
         self.library_revision.fetch_add(1, Ordering::SeqCst);
         self.touch();
+    }
+
+    /// The bytes that the store takes on the disk, counted again only after writes.
+    pub(super) fn store_bytes(&self) -> u64 {
+        let writes = self.writes.load(Ordering::SeqCst);
+        match *lock(&self.store_bytes) {
+            Some((then, bytes)) if then == writes => return bytes,
+            _ => {}
+        }
+        let bytes = self.store.usage().unwrap_or(0);
+        *lock(&self.store_bytes) = Some((writes, bytes));
+        bytes
     }
 
     /// Runs what blocks on the file system.

@@ -171,7 +171,8 @@ impl Core {
         let Some(mut state) = self.machines.state(id) else {
             return;
         };
-        if state.state.is_live() {
+        let died = state.state.is_live();
+        if died {
             state.state = MachineState::Failed;
             state.problem = Some(Problem::new(
                 Code::Hypervisor,
@@ -185,7 +186,31 @@ impl Core {
         let mut runners = lock(&self.machines.runners);
         runners.insert(id.to_owned(), Runner { client: None, state });
         drop(runners);
+        if died {
+            self.end_what_it_left(id);
+        }
         self.touch();
+    }
+
+    /// Ends the hypervisor of a runner that died; a start that comes meanwhile waits for that.
+    fn end_what_it_left(self: &Arc<Self>, id: &str) {
+        let (core, id) = (self.clone(), id.to_owned());
+        tokio::spawn(async move {
+            let turn = core.machines.turn(&id);
+            let _turn = turn.lock().await;
+            // A start that came first has seen to it.
+            if core.machines.client(&id).is_some() {
+                return;
+            }
+            // The end of a process that is not a child of ours makes no event that every system has.
+            let lock = core.home.runner_lock(&id);
+            while ProcessLock::is_held(&lock) {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            if let Err(problem) = crate::runner::reap(&core.home, &id).await {
+                tracing::warn!(id, "{problem}");
+            }
+        });
     }
 
     /// A runner tells how its machine is.
@@ -194,13 +219,16 @@ impl Core {
         self.touch();
     }
 
-    /// Finds the runners that outlived the last agent.
+    /// Finds the runners that outlived the last agent, and ends what those left that did not.
     pub(super) async fn find_runners(self: &Arc<Self>) -> Result<(), Problem> {
-        for subscription in subscription::all(&self.database)? {
-            if ProcessLock::is_held(&self.home.runner_lock(&subscription.id))
-                && let Err(problem) = self.adopt_runner(&subscription.id).await
-            {
-                tracing::warn!(id = subscription.id, "a runner does not answer: {problem}");
+        for Subscription { id, .. } in subscription::all(&self.database)? {
+            let found = if ProcessLock::is_held(&self.home.runner_lock(&id)) {
+                self.adopt_runner(&id).await
+            } else {
+                crate::runner::reap(&self.home, &id).await
+            };
+            if let Err(problem) = found {
+                tracing::warn!(id, "the last agent's runner: {problem}");
             }
         }
         Ok(())

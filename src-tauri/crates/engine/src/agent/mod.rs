@@ -112,6 +112,7 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
         asked_to_stop: AtomicBool::new(false),
         library_revision: AtomicU64::new(0),
         writes,
+        store_bytes: Mutex::default(),
         changed: Notify::new(),
         snapshots,
     })

@@ -75,9 +75,9 @@ impl Core {
         let boot_map = match &release.boot_map {
             Some(object) => {
                 let bytes = self.object(&origin, object).await?;
-                Some(Arc::new(
-                    BootMap::decode(&bytes, object).map_err(|e| of_format(&e))?,
-                ))
+                let map = BootMap::decode(&bytes, object).map_err(|e| of_format(&e))?;
+                map.check_fits(&manifest.disks).map_err(|e| of_format(&e))?;
+                Some(Arc::new(map))
             }
             None => None,
         };
@@ -92,8 +92,8 @@ impl Core {
             plan: OnceCell::new(),
         });
         self.keep(&opened, None).await?;
-        let guest_os = crate::words::word(&opened.manifest.machine.guest_os);
-        subscription::describe(&self.database, &subscription.id, &guest_os)?;
+        let guest_os = opened.manifest.machine.guest_os.name();
+        subscription::describe(&self.database, &subscription.id, guest_os)?;
         lock(&self.releases).insert(key, opened.clone());
         Ok(opened)
     }
@@ -239,10 +239,11 @@ impl Opened {
         let mut objects = vec![self.manifest.packs];
         let mut shard_objects = Vec::new();
         for disk in &self.manifest.disks {
-            let Content::Published { index, .. } = &disk.content else {
+            let Content::Published { index, regions, .. } = &disk.content else {
                 continue;
             };
             let root = DiskRoot::decode(&core.object(&self.origin, index).await?, index)
+                .and_then(|root| root.check_fits(regions).map(|()| root))
                 .map_err(|e| of_format(&e))?;
             objects.push(*index);
             shard_objects.extend(root.shards.iter().map(|shard| shard.object));

@@ -144,7 +144,7 @@ impl Core {
                 jobs,
                 paused: core.is_paused(),
                 store: StoreUse {
-                    bytes: core.store.usage().unwrap_or(0),
+                    bytes: core.store_bytes(),
                     free,
                 },
                 library_revision: core.library_revision.load(Ordering::SeqCst),

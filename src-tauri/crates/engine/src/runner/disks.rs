@@ -11,6 +11,7 @@ use livepc_hypervisor::{Base, DiskSpec, Hypervisor, Overlay};
 use livepc_protocol::{Code, Home, Problem};
 
 use super::of_hypervisor;
+use crate::problems::of_read;
 use crate::serve::Release;
 
 /// Bytes that a hypervisor reads when it attaches a disk: they must be here before, since it does nothing else meanwhile.
@@ -33,7 +34,7 @@ pub(super) async fn serve(home: &Home, id: &str, release: &Release) -> Result<Se
         }
         let device = release.disk(&disk.role, None)?;
         let len = FIRST.min(u32::try_from(disk.size).unwrap_or(FIRST));
-        first_sectors(&*device, len).await?;
+        first_sectors(release, &*device, len).await?;
         let name = unguessable()?;
         exports
             .add(name.clone(), device as Arc<dyn BlockDevice>, Visibility::Hidden)
@@ -50,14 +51,11 @@ pub(super) async fn serve(home: &Home, id: &str, release: &Release) -> Result<Se
     Ok(ServedDisks { server, names })
 }
 
-async fn first_sectors(device: &impl BlockDevice, len: u32) -> Result<(), Problem> {
+/// Reads the beginning of a disk; why it does not come is told by who should bring it.
+async fn first_sectors(release: &Release, device: &impl BlockDevice, len: u32) -> Result<(), Problem> {
     match device.read(0, len).await {
         Ok(_) => Ok(()),
-        Err(error) => Err(Problem::new(
-            Code::Network,
-            format!("The beginning of the disk cannot be read: {error}."),
-            "Check the network, then start it again.",
-        )),
+        Err(error) => Err(release.trouble().unwrap_or_else(|| of_read(error))),
     }
 }
 

@@ -85,7 +85,7 @@ impl Machine {
         loop {
             let event = tokio::select! {
                 event = running.next_event() => event,
-                () = self.data_is_back(release, stalled), if stalled => {
+                () = self.data_is_back(release), if stalled => {
                     stalled = false;
                     if let Err(error) = self.control.resume().await {
                         tracing::warn!("the machine does not go on: {error}");
@@ -98,7 +98,7 @@ impl Machine {
                 Some(MachineEvent::Stalled(stall)) => {
                     stalled = true;
                     let problem = match stall.cause {
-                        StallCause::Read => release.backend.trouble().borrow().clone().unwrap_or_else(|| {
+                        StallCause::Read => release.trouble().unwrap_or_else(|| {
                             Problem::new(
                                 Code::Network,
                                 "The machine waits for data that has not arrived.",
@@ -135,7 +135,7 @@ impl Machine {
     }
 
     /// Waits until a stalled machine may go on: its data is here, or somebody says so.
-    async fn data_is_back(&self, release: &Release, _stalled: bool) {
+    async fn data_is_back(&self, release: &Release) {
         let waits_for_data = !matches!(
             self.control.status(),
             livepc_hypervisor::Status::Stalled(stall) if stall.cause != StallCause::Read
@@ -189,9 +189,12 @@ fn how(ended: &Ended) -> (MachineState, Option<Problem>) {
     match ended.end {
         End::Guest | End::Quit => (MachineState::Stopped, None),
         End::Crashed => {
-            let said = ended
-                .last_lines
-                .last()
+            // An internal error is followed by all registers of the processor.
+            let lines = &ended.last_lines;
+            let said = lines
+                .iter()
+                .find(|line| line.contains("internal error"))
+                .or(lines.last())
                 .map(|line| format!(" It said: {line}"))
                 .unwrap_or_default();
             let problem = Problem::new(

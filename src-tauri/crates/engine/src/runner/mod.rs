@@ -17,7 +17,7 @@ use livepc_protocol::{
 
 pub(crate) use self::disks::base;
 use self::machine::Machine;
-use crate::backend::AgentLink;
+use crate::backend::{AgentLink, ReadBy};
 use crate::config;
 use crate::serve::Release;
 use crate::server::{Guests, serve};
@@ -59,12 +59,10 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
         ));
     };
     let link = AgentLink::new(home.clone(), launcher.clone(), format!("runner of {id}"));
-    let release = Release::open_with(home, link.clone(), id, Some(options.release)).await?;
+    let release = Release::open_with(home, link.clone(), id, Some(options.release), ReadBy::Guest).await?;
     let hypervisor: Arc<dyn Hypervisor> = Arc::new(find_qemu(&link, &release).await?);
-    let run_dir = home.machine_sockets(id)?.join("q");
-    if hypervisor.reap(&run_dir).await.map_err(|e| of_hypervisor(&e))? {
-        tracing::warn!("a hypervisor that a dead runner had left was ended");
-    }
+    reap(home, id).await?;
+    let run_dir = run_dir(home, id)?;
     let served = disks::serve(home, id, &release).await?;
     let specs = disks::attach(&*hypervisor, &folder, &release, &served).await?;
     let machine = Machine::start(&options, hypervisor, &release, specs, run_dir, link).await?;
@@ -75,6 +73,21 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
     ready();
     machine.watch(&release).await;
     served.server.shutdown().await;
+    Ok(())
+}
+
+/// The run-time folder of a machine's hypervisor.
+fn run_dir(home: &Home, id: &str) -> Result<PathBuf, Problem> {
+    Ok(home.machine_sockets(id)?.join("q"))
+}
+
+/// Ends the hypervisor that a runner left when it died, if there is one. To be called by who holds the machine's lock, or
+/// knows that no runner starts meanwhile.
+pub(crate) async fn reap(home: &Home, id: &str) -> Result<(), Problem> {
+    let left = livepc_hypervisor::reap(&run_dir(home, id)?).await;
+    if left.map_err(|e| of_hypervisor(&e))? {
+        tracing::warn!(id, "a hypervisor that a dead runner had left was ended");
+    }
     Ok(())
 }
 

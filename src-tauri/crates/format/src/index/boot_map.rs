@@ -87,8 +87,7 @@ impl BootMap {
 
     fn parse(body: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(WHAT, LETTERS, body)?;
-        let count = reader.count(BOOT_EXTENTS, 32)?;
-        let packs = (0..count).map(|_| reader.pack_id()).collect::<Result<Vec<_>>>()?;
+        let packs = reader.pack_ids(BOOT_EXTENTS)?;
         let count = reader.count(BOOT_EXTENTS, 69)?;
         let mut chunks: Vec<BootChunk> = Vec::with_capacity(count);
         for _ in 0..count {

@@ -66,8 +66,7 @@ impl Shard {
 
     fn parse(body: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(WHAT, LETTERS, body)?;
-        let count = reader.count(SHARD_PAGES as usize, 32)?;
-        let packs = (0..count).map(|_| reader.pack_id()).collect::<Result<Vec<_>>>()?;
+        let packs = reader.pack_ids(SHARD_PAGES as usize)?;
         let count = reader.count(SHARD_PAGES as usize, 4)?;
         let mut extents = Vec::with_capacity(count);
         let (mut next, mut next_in_pack) = (0_u64, 0_i64);

@@ -104,6 +104,12 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
+    /// A list of packs, its count before it.
+    pub(super) fn pack_ids(&mut self, max: usize) -> Result<Vec<PackId>> {
+        let count = self.count(max, 32)?;
+        (0..count).map(|_| self.pack_id()).collect()
+    }
+
     /// An integer with a sign, zigzag coded.
     pub(super) fn sint(&mut self) -> Result<i64> {
         let value = self.uint()?;

@@ -35,8 +35,6 @@ use crate::{
 
 /// How long QEMU has until its monitor answers. It reads the first sectors of each disk before.
 const START: Duration = Duration::from_secs(60);
-/// How long a QEMU that was left running has to end, before and after it is forced to.
-const REAP: Duration = Duration::from_secs(5);
 
 /// A QEMU that works, for one architecture. What was found out about it is kept as long as the value.
 #[derive(Clone, Debug)]
@@ -187,9 +185,5 @@ impl Hypervisor for Qemu {
 
     fn start<'a>(&'a self, spec: MachineSpec<'a>) -> BoxFuture<'a, Result<Running>> {
         Box::pin(self.start_machine(spec))
-    }
-
-    fn reap<'a>(&'a self, run_dir: &'a Path) -> BoxFuture<'a, Result<bool>> {
-        Box::pin(os::reap(run_dir, REAP))
     }
 }

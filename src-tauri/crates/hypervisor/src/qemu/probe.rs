@@ -17,11 +17,42 @@ use crate::{Accelerator, HypervisorError, Rejected, Result, os};
 /// How long QEMU has to answer about itself.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// How long an accelerator has for the BIOS of an empty machine: it takes emulation half a second.
+/// How long an accelerator has for the BIOS and a boot sector: it takes emulation half a second.
 ///
 /// An accelerator that is slower than that is none: a nested host can offer a KVM that accepts everything and then runs
 /// the guest thirty times slower than emulation would.
 const BIOS: Duration = Duration::from_secs(5);
+
+/// A boot sector that enters protected mode, returns from an interrupt there and resets the machine, as boot loaders do.
+/// A nested KVM can run all of the BIOS and then fail at that return.
+const BOOT_SECTOR: [u8; 85] = [
+    0xfa, // cli
+    0x31, 0xc0, // xor ax, ax
+    0x8e, 0xd8, // mov ds, ax
+    0x0f, 0x01, 0x16, 0x37, 0x7c, // lgdt [0x7c37]
+    0x0f, 0x20, 0xc0, // mov eax, cr0
+    0x0c, 0x01, // or al, 1
+    0x0f, 0x22, 0xc0, // mov cr0, eax
+    0xea, 0x17, 0x7c, 0x08, 0x00, // jmp 8:0x7c17
+    0x66, 0xb8, 0x10, 0x00, // 32 bits from here on: mov ax, 16
+    0x8e, 0xd8, // mov ds, ax
+    0x8e, 0xd0, // mov ss, ax
+    0xbc, 0x00, 0x7c, 0x00, 0x00, // mov esp, 0x7c00
+    0x9c, // pushf
+    0x6a, 0x08, // push 8
+    0x68, 0x2d, 0x7c, 0x00, 0x00, // push 0x7c2d
+    0xcf, // iret
+    0x66, 0xba, 0xf9, 0x0c, // mov dx, 0xcf9
+    0xb0, 0x06, // mov al, 6
+    0xee, // out dx, al
+    0xf4, 0xeb, 0xfd, // hlt, again and again
+    0x17, 0x00, 0x3d, 0x7c, 0x00, 0x00, // 0x7c37: the descriptor table has 24 bytes at 0x7c3d
+    0, 0, 0, 0, 0, 0, 0, 0, // nothing
+    0xff, 0xff, 0, 0, 0, 0x9b, 0xcf, 0, // 8: code, 4 GiB
+    0xff, 0xff, 0, 0, 0, 0x93, 0xcf, 0, // 16: data, 4 GiB
+];
+/// The disk that it is on: a BIOS reads no smaller one.
+const BOOT_DISK: (&str, usize) = ("probe.raw", 1 << 20);
 
 /// What runs a guest's code, and why nothing faster does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +76,7 @@ pub(super) async fn acceleration(program: &Path) -> Result<Acceleration> {
         if !built.iter().any(|name| name == accelerator.name()) {
             continue;
         }
-        match runs(program, accelerator).await {
+        match runs(program, accelerator, &BOOT_SECTOR).await {
             Ok(()) => {
                 let mut line = CommandLine::default();
                 line.plain("-sandbox", SANDBOX);
@@ -70,26 +101,35 @@ pub(super) async fn acceleration(program: &Path) -> Result<Acceleration> {
     })
 }
 
-/// Tries whether an empty machine gets through its BIOS, which restarts it when there is nothing to boot from.
-async fn runs(program: &Path, accelerator: Accelerator) -> Result<(), String> {
+/// Tries whether a machine gets through its BIOS and a boot sector, which resets it.
+async fn runs(program: &Path, accelerator: Accelerator, boot_sector: &[u8]) -> Result<(), String> {
     let mut line = CommandLine::default();
     line.accelerator(accelerator);
-    line.plain("-boot", "reboot-timeout=0");
+    line.plain("-drive", format!("file={},format=raw,if=ide", BOOT_DISK.0));
     line.flag("-no-reboot");
-    let mut launched = started(program, line)
+    let run_dir = run_dir().map_err(|error| error.to_string())?;
+    let mut disk = vec![0; BOOT_DISK.1];
+    disk[..boot_sector.len()].copy_from_slice(boot_sector);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    std::fs::write(run_dir.path().join(BOOT_DISK.0), disk).map_err(|error| error.to_string())?;
+    let mut launched = started(program, line, run_dir.path())
         .await
         .map_err(|lines| explain::rejected(accelerator.name(), &lines))?;
     let ended = async {
         launched.qmp.execute("cont", Value::Null).await.ok()?;
         while let Some(Event { name, data }) = launched.events.recv().await {
-            if name == "SHUTDOWN" {
-                return (data["reason"] == "guest-reset").then_some(());
+            match name.as_str() {
+                "SHUTDOWN" if data["reason"] == "guest-reset" => return Some(true),
+                // Nobody asked it to stop: it cannot go on.
+                "STOP" => return Some(false),
+                _ => {}
             }
         }
         None
     };
     match timeout(BIOS, ended).await {
-        Ok(Some(())) => Ok(()),
+        Ok(Some(true)) => Ok(()),
+        Ok(Some(false)) => Err("it fails at what boot loaders do (internal error)".into()),
         Ok(None) => Err(explain::rejected(
             accelerator.name(),
             &launched.messages.at_end().await,
@@ -100,14 +140,19 @@ async fn runs(program: &Path, accelerator: Accelerator) -> Result<(), String> {
 
 /// Tries whether QEMU starts with these options; what it said if it does not.
 async fn starts(program: &Path, line: CommandLine) -> Result<(), Vec<String>> {
-    started(program, line).await.map(drop)
+    let run_dir = run_dir().map_err(|error| vec![error.to_string()])?;
+    started(program, line, run_dir.path()).await.map(drop)
 }
 
-async fn started(program: &Path, mut line: CommandLine) -> Result<super::launch::Launched, Vec<String>> {
-    let run_dir = tempfile::Builder::new()
-        .prefix("livepc-")
-        .tempdir()
-        .map_err(|error| vec![error.to_string()])?;
+fn run_dir() -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("livepc-").tempdir()
+}
+
+async fn started(
+    program: &Path,
+    mut line: CommandLine,
+    run_dir: &Path,
+) -> Result<super::launch::Launched, Vec<String>> {
     line.flag("-nodefaults");
     line.flag("-no-user-config");
     line.flag("-S");
@@ -118,7 +163,7 @@ async fn started(program: &Path, mut line: CommandLine) -> Result<super::launch:
         line.monitor(&backend);
         Ok(line.into_args())
     };
-    match launch(program, run_dir.path(), None, ANSWER, arguments).await {
+    match launch(program, run_dir, None, ANSWER, arguments).await {
         Ok(launched) => Ok(launched),
         Err(Failure::Exited(lines)) => Err(lines),
         Err(Failure::Silent(mut lines)) => {
@@ -207,6 +252,17 @@ fn words(list: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_accelerator_runs_a_boot_sector_to_its_end() {
+        let search = crate::Search::of_system(None);
+        let qemu = crate::Qemu::find(&search, livepc_format::machine::Architecture::X86_64).await;
+        let qemu = qemu.expect("these tests need QEMU: Debian's qemu-system-x86 and qemu-utils");
+        let tried = |sector: &'static [u8]| runs(qemu.program(), Accelerator::Tcg, sector);
+        assert_eq!(tried(&BOOT_SECTOR).await, Ok(()));
+        let hangs = tried(&[0xf4, 0xeb, 0xfd]).await.unwrap_err();
+        assert!(hangs.contains("no progress"), "{hangs}");
+    }
 
     #[test]
     fn a_window_needs_a_toolkit_and_a_session() {
