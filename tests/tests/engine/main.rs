@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod bad_input;
+mod json;
 mod kill;
 mod machine;
 mod subscribe;

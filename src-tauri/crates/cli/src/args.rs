@@ -23,7 +23,13 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused for trust, 5 netwo
 7 hypervisor missing or failed, 130 interrupted.")]
 pub(crate) struct Args {
     /// The folder that has everything of LivePC's [default: the user's folder for application data]
-    #[arg(long, global = true, env = "LIVEPC_HOME", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "LIVEPC_HOME",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
     pub(crate) home: Option<PathBuf>,
     /// Print one JSON object; progress and errors are JSON lines on stderr
     #[arg(long, global = true)]
@@ -384,10 +390,54 @@ pub(crate) enum ExportFormat {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{Command, CommandFactory};
+    use clap_complete::Shell;
+
+    use super::Args;
 
     #[test]
     fn the_command_line_is_sound() {
-        super::Args::command().debug_assert();
+        Args::command().debug_assert();
+    }
+
+    /// The help of a command and of those below it.
+    fn helps(command: &mut Command, name: &str, all: &mut String) {
+        all.push_str(&format!("$ {name} --help\n{}\n", command.render_long_help()));
+        let verbs = command.get_subcommands_mut();
+        for verb in verbs.filter(|verb| verb.get_name() != "help" && !verb.is_hide_set()) {
+            let name = format!("{name} {}", verb.get_name());
+            helps(verb, &name, all);
+        }
+    }
+
+    #[test]
+    fn every_verb_explains_itself() {
+        let mut command = Args::command().term_width(100).version("0.0.0");
+        command.build();
+        let mut all = String::new();
+        helps(&mut command, "livepc", &mut all);
+        insta::assert_snapshot!(all);
+    }
+
+    #[test]
+    fn shells_complete_every_verb() {
+        for shell in [
+            Shell::Bash,
+            Shell::Zsh,
+            Shell::Fish,
+            Shell::PowerShell,
+            Shell::Elvish,
+        ] {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "livepc", &mut script);
+            let script = String::from_utf8(script).expect("a script is text");
+            for verb in Args::command()
+                .get_subcommands()
+                .filter(|verb| !verb.is_hide_set())
+            {
+                let name = verb.get_name();
+                assert!(script.contains(name), "{shell} does not know {name}");
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ mod session;
 mod verbs;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 use livepc_protocol::{Code, Problem};
@@ -16,6 +17,9 @@ use livepc_protocol::{Code, Problem};
 use crate::args::{Args, Verb};
 use crate::output::Output;
 use crate::session::Session;
+
+/// How long a verb that notices Ctrl-C itself has to leave things in order.
+const IN_ORDER: Duration = Duration::from_secs(1);
 
 /// The exit code for a problem; the list is part of the contract with scripts.
 fn exit_code(code: Code) -> u8 {
@@ -32,7 +36,10 @@ fn exit_code(code: Code) -> u8 {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return not_understood(&error),
+    };
     if let Verb::Completions { shell } = args.verb {
         clap_complete::generate(shell, &mut Args::command(), "livepc", &mut std::io::stdout());
         return ExitCode::SUCCESS;
@@ -43,12 +50,13 @@ fn main() -> ExitCode {
         Err(error) => return fail(&output, &Problem::io("LivePC cannot start", &error)),
     };
     let done = runtime.block_on(async {
+        let mut verb = std::pin::pin!(run(args, &output));
         tokio::select! {
-            done = run(args, &output) => done,
-            interrupted = tokio::signal::ctrl_c() => Err(match interrupted {
-                Ok(()) => Problem::new(Code::Cancelled, "Interrupted.", "The same command goes on where it was."),
-                Err(error) => Problem::io("Ctrl-C cannot be noticed", &error),
-            }),
+            done = &mut verb => done,
+            interrupted = tokio::signal::ctrl_c() => match interrupted {
+                Ok(()) => tokio::time::timeout(IN_ORDER, verb).await.unwrap_or_else(|_| Err(session::interrupted())),
+                Err(error) => Err(Problem::io("Ctrl-C cannot be noticed", &error)),
+            },
         }
     });
     // Tasks that still wait for something have nobody to tell any more.
@@ -57,6 +65,27 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => fail(&output, &problem),
     }
+}
+
+/// Tells what is wrong with the command line, or shows the help that it asks for.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args().any(|arg| arg == "--json") {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(message);
+        let hint = "“livepc help” lists the verbs, “livepc help VERB” what one takes.";
+        return fail(
+            &Output::new(true, false),
+            &Problem::new(Code::Usage, message, hint),
+        );
+    }
+    // Whoever reads may have gone.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() {
+        exit_code(Code::Usage)
+    } else {
+        0
+    })
 }
 
 fn fail(output: &Output, problem: &Problem) -> ExitCode {

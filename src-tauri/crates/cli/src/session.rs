@@ -47,6 +47,15 @@ impl<'a> Session<'a> {
     }
 }
 
+/// The problem of a verb that Ctrl-C ended.
+pub(crate) fn interrupted() -> Problem {
+    Problem::new(
+        Code::Cancelled,
+        "Interrupted.",
+        "The same command goes on where it was.",
+    )
+}
+
 /// The problem of an answer that does not fit its request.
 pub(crate) fn unexpected() -> Problem {
     Problem::new(

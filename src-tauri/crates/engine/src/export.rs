@@ -1,6 +1,5 @@
 //! A release's disk as a file.
 
-use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -37,45 +36,55 @@ pub async fn raw(
         ));
     }
     let disk = release.disk(role, None)?;
-    let name = file
-        .file_name()
-        .ok_or_else(|| Problem::new(Code::Usage, format!("{doing}: it has no name."), ""))?;
-    let unfinished = file.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let mut out = File::create_new(&unfinished).map_err(|e| Problem::io(&doing, &e))?;
-    let written = async {
-        let size = disk.size();
-        out.set_len(size).map_err(|e| Problem::io(&doing, &e))?;
-        let mut offset = 0;
-        while offset < size {
-            let len = STEP.min(size - offset);
-            for piece in read(release, &*disk, offset, len).await? {
-                match piece {
-                    Piece::Zero(zeros) => {
-                        out.seek(SeekFrom::Current(i64::from(zeros)))
-                            .map_err(|e| Problem::io(&doing, &e))?;
-                    }
-                    Piece::Data(data) => out.write_all(&data).map_err(|e| Problem::io(&doing, &e))?,
-                }
-            }
-            offset += len;
-            progress(offset, size);
-        }
-        out.sync_all().map_err(|e| Problem::io(&doing, &e))?;
-        if force {
-            std::fs::rename(&unfinished, file).map_err(|e| Problem::io(&doing, &e))?;
-        } else {
-            // Unlike a rename, a link never replaces what came there meanwhile.
-            std::fs::hard_link(&unfinished, file).map_err(|e| Problem::io(&doing, &e))?;
-            let _ = std::fs::remove_file(&unfinished);
-        }
-        Ok(size)
+    let folder = match file.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
     };
-    let done = written.await;
-    if done.is_err() {
-        let _ = std::fs::remove_file(&unfinished);
+    // It is gone with this future, however that ends.
+    let mut unfinished = tempfile::Builder::new();
+    unfinished.prefix(".livepc-");
+    like_any_other(&mut unfinished);
+    let mut unfinished = unfinished
+        .tempfile_in(folder)
+        .map_err(|e| Problem::io(&doing, &e))?;
+    let size = disk.size();
+    let out = unfinished.as_file_mut();
+    out.set_len(size).map_err(|e| Problem::io(&doing, &e))?;
+    let mut offset = 0;
+    while offset < size {
+        let len = STEP.min(size - offset);
+        for piece in read(release, &*disk, offset, len).await? {
+            match piece {
+                Piece::Zero(zeros) => out.seek(SeekFrom::Current(i64::from(zeros))).map(drop),
+                Piece::Data(data) => out.write_all(&data),
+            }
+            .map_err(|e| Problem::io(&doing, &e))?;
+        }
+        offset += len;
+        progress(offset, size);
     }
-    done
+    out.sync_all().map_err(|e| Problem::io(&doing, &e))?;
+    let kept = if force {
+        unfinished.persist(file)
+    } else {
+        // Unlike `persist`, it never replaces what came there meanwhile.
+        unfinished.persist_noclobber(file)
+    };
+    kept.map_err(|e| Problem::io(&doing, &e.error))?;
+    Ok(size)
 }
+
+/// Gives a file the permissions of any other that the user makes: a temporary one is private.
+#[cfg(unix)]
+fn like_any_other(file: &mut tempfile::Builder<'_, '_>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    // Without what the user's mask takes away.
+    file.permissions(std::fs::Permissions::from_mode(0o666));
+}
+
+/// Permissions are inherited from the folder on Windows.
+#[cfg(windows)]
+fn like_any_other(_: &mut tempfile::Builder<'_, '_>) {}
 
 /// Reads; data that is late is waited for some time longer than a guest would, since nothing is paused meanwhile.
 async fn read(

@@ -5,10 +5,10 @@ use serde_json::json;
 
 use crate::args::Until;
 use crate::output::bytes;
-use crate::session::{Session, unexpected};
+use crate::session::{Session, interrupted, unexpected};
 
 /// Follows a job to its end.
-pub(crate) async fn follow(session: &Session<'_>, client: &Client, job: u64) -> Result<Job, Problem> {
+async fn follow(session: &Session<'_>, client: &Client, job: u64) -> Result<Job, Problem> {
     let mut snapshots = client.watch().await?;
     loop {
         let found = snapshots
@@ -16,6 +16,7 @@ pub(crate) async fn follow(session: &Session<'_>, client: &Client, job: u64) -> 
             .as_ref()
             .and_then(|snapshot| snapshot.jobs.iter().find(|found| found.job == job).cloned());
         if let Some(found) = found {
+            show(session, &found);
             match found.status {
                 JobStatus::Done => return Ok(found),
                 JobStatus::Failed => {
@@ -35,22 +36,6 @@ pub(crate) async fn follow(session: &Session<'_>, client: &Client, job: u64) -> 
                 }
                 JobStatus::Queued | JobStatus::Running | JobStatus::Waiting => {}
             }
-            let phase = match found.phase {
-                JobPhase::Metadata => "metadata",
-                JobPhase::BootReady => "boot-ready",
-                JobPhase::Complete => "complete",
-                JobPhase::Checking => "checking",
-            };
-            if found.bytes_total > 0 {
-                let more = json!({
-                    "id": found.id,
-                    "bytes_reused": found.bytes_reused,
-                    "bytes_per_second": found.bytes_per_second,
-                });
-                session
-                    .output
-                    .progress(phase, found.bytes_done, found.bytes_total, more);
-            }
         }
         if snapshots.changed().await.is_err() {
             return Err(Problem::new(
@@ -62,13 +47,33 @@ pub(crate) async fn follow(session: &Session<'_>, client: &Client, job: u64) -> 
     }
 }
 
-/// Follows a download; when this process is interrupted, so is the job.
-async fn follow_own(session: &Session<'_>, client: &Client, job: u64) -> Result<Job, Problem> {
+/// Shows how far a job is.
+fn show(session: &Session<'_>, found: &Job) {
+    let phase = match found.phase {
+        JobPhase::Metadata => "metadata",
+        JobPhase::BootReady => "boot-ready",
+        JobPhase::Complete => "complete",
+        JobPhase::Checking => "checking",
+    };
+    if found.bytes_total > 0 {
+        let more = json!({
+            "id": found.id,
+            "bytes_reused": found.bytes_reused,
+            "bytes_per_second": found.bytes_per_second,
+        });
+        session
+            .output
+            .progress(phase, found.bytes_done, found.bytes_total, more);
+    }
+}
+
+/// Follows a job to its end; when this process is interrupted, so is the job.
+pub(crate) async fn follow_own(session: &Session<'_>, client: &Client, job: u64) -> Result<Job, Problem> {
     tokio::select! {
         done = follow(session, client, job) => done,
         _ = tokio::signal::ctrl_c() => {
             client.call(Request::JobControl { job, action: JobAction::Pause }).await?;
-            Err(Problem::new(Code::Cancelled, "Interrupted.", "The same command goes on where it was."))
+            Err(interrupted())
         }
     }
 }
@@ -154,7 +159,7 @@ pub(crate) async fn verify(session: &Session<'_>, id: Option<String>) -> Result<
         let Answer::Job { job } = client.call(Request::Verify { id: Some(id) }).await? else {
             return Err(unexpected());
         };
-        checked.push(follow(session, &client, job.job).await?);
+        checked.push(follow_own(session, &client, job.job).await?);
     }
     let total: u64 = checked.iter().map(|job| job.bytes_done).sum();
     session

@@ -36,8 +36,11 @@ async fn stop(session: &Session<'_>) -> Result<(), Problem> {
     let lock = session.home.agent_lock();
     if ProcessLock::is_held(&lock) {
         let client = Client::connect(&session.home.agent_socket()?, "cli", false).await?;
-        client.call(Request::AgentStop).await?;
-        client.closed().await;
+        match client.call(Request::AgentStop).await {
+            // It may have ended before its answer was sent.
+            Err(problem) if problem.code != Code::AgentGone => return Err(problem),
+            _ => client.closed().await,
+        }
     }
     session
         .output

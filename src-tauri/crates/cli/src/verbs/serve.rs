@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::output::bytes;
 use crate::session::{Session, unexpected};
-use crate::verbs::download::follow;
+use crate::verbs::download::follow_own;
 
 pub(crate) async fn serve(
     session: &Session<'_>,
@@ -86,7 +86,7 @@ pub(crate) async fn export(
         let Answer::Job { job } = client.call(request).await? else {
             return Err(unexpected());
         };
-        follow(session, &client, job.job).await?;
+        follow_own(session, &client, job.job).await?;
     }
     let mut told = 0;
     let size = export::raw(&release, disk, file, force, |done, total| {

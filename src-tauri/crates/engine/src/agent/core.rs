@@ -11,6 +11,7 @@ use livepc_protocol::{Code, Home, Launcher, Problem, Snapshot};
 use livepc_store::{NewChunk, Reader, Store, StoreError};
 use livepc_transfer::{ChunkSink, Client, Fetcher, VerifiedChunk};
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::jobs::Jobs;
 use super::machines::Machines;
@@ -36,7 +37,7 @@ pub(crate) struct Core {
     pub(super) jobs: Jobs,
     pub(super) machines: Machines,
     pub(super) paused: AtomicBool,
-    pub(super) asked_to_stop: AtomicBool,
+    pub(super) asked_to_stop: CancellationToken,
     pub(super) library_revision: AtomicU64,
     /// Counts the writes to the store, so that what was counted once is counted again only after a change.
     pub(super) writes: Arc<AtomicU64>,

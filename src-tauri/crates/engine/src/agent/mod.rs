@@ -15,7 +15,7 @@ mod snapshot;
 mod verify;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use livepc_protocol::{Code, Home, Launcher, Listener, Problem, ProcessLock, Snap
 use livepc_store::Store;
 use livepc_transfer::{Client, Config, Fetcher, Limits};
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 pub use self::core::Clock;
 use self::core::Core;
@@ -109,7 +110,7 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
         jobs: jobs::Jobs::new(),
         machines: machines::Machines::default(),
         paused: AtomicBool::new(false),
-        asked_to_stop: AtomicBool::new(false),
+        asked_to_stop: CancellationToken::new(),
         library_revision: AtomicU64::new(0),
         writes,
         store_bytes: Mutex::default(),
@@ -151,14 +152,20 @@ impl Core {
     /// Waits until nobody has needed the agent for a while, or somebody asked it to end.
     async fn until_idle(&self, guests: &Guests) {
         loop {
-            let asked = self.asked_to_stop.load(Ordering::SeqCst);
+            let asked = self.asked_to_stop.is_cancelled();
             let idle = |guests: &Guests| guests.count() == 0 && !self.is_needed();
             let was_idle = idle(guests);
             if was_idle && asked {
                 return;
             }
             // A job or machine may end without any client's doing, so this looks again now and then.
-            let changed = tokio::time::timeout(LINGER, guests.changed()).await;
+            let changed = async {
+                tokio::select! {
+                    () = guests.changed() => {}
+                    () = self.asked_to_stop.cancelled(), if !asked => {}
+                }
+            };
+            let changed = tokio::time::timeout(LINGER, changed).await;
             if was_idle && changed.is_err() && idle(guests) {
                 return;
             }
@@ -174,7 +181,7 @@ impl Core {
                 "Stop the machines and pause the downloads first.",
             ));
         }
-        self.asked_to_stop.store(true, Ordering::SeqCst);
+        self.asked_to_stop.cancel();
         Ok(())
     }
 }
