@@ -3,7 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use anyhow::{Context, Result};
 use tempfile::TempDir;
+use x11rb::connection::Connection;
+use x11rb::protocol::xproto::{AtomEnum, ClientMessageEvent, ConnectionExt, EventMask, MapState, Window};
+use x11rb::rust_connection::RustConnection;
 
 /// An X server and a D-Bus session bus of its own; both end when it is dropped.
 #[derive(Debug)]
@@ -81,6 +85,34 @@ impl Display {
         &self.bus_address
     }
 
+    /// True while a window with this title is to be seen.
+    #[must_use]
+    pub fn shows(&self, title: &str) -> bool {
+        self.screen()
+            .and_then(|(x, root)| window(&x, root, title))
+            .is_ok_and(|window| window.is_some())
+    }
+
+    /// Asks the window with this title to close, as a window manager does for its close button.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn close(&self, title: &str) -> Result<()> {
+        let (x, root) = self.screen()?;
+        let window = window(&x, root, title)?.with_context(|| format!("no window “{title}”"))?;
+        let atom = |name: &str| anyhow::Ok(x.intern_atom(false, name.as_bytes())?.reply()?.atom);
+        let data = [atom("WM_DELETE_WINDOW")?, x11rb::CURRENT_TIME, 0, 0, 0];
+        let close = ClientMessageEvent::new(32, window, atom("WM_PROTOCOLS")?, data);
+        x.send_event(false, window, EventMask::NO_EVENT, close)?.check()?;
+        Ok(())
+    }
+
+    fn screen(&self) -> Result<(RustConnection, Window)> {
+        let (x, screen) = x11rb::connect(Some(&self.name))?;
+        let root = x.setup().roots[screen].root;
+        Ok((x, root))
+    }
+
     /// Has a command run on this desktop.
     pub fn enter(&self, command: &mut Command) {
         command
@@ -98,6 +130,20 @@ impl Default for Display {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The window on the screen that has this title. Nobody manages windows here, so all are the root's.
+fn window(x: &RustConnection, root: Window, title: &str) -> Result<Option<Window>> {
+    for window in x.query_tree(root)?.reply()?.children {
+        let name = x
+            .get_property(false, window, AtomEnum::WM_NAME, AtomEnum::ANY, 0, 256)?
+            .reply()?;
+        let state = x.get_window_attributes(window)?.reply()?.map_state;
+        if name.value == title.as_bytes() && state == MapState::VIEWABLE {
+            return Ok(Some(window));
+        }
+    }
+    Ok(None)
 }
 
 /// Starts a program that prints one line when it is ready.
