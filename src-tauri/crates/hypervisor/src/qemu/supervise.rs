@@ -44,6 +44,7 @@ pub(super) async fn supervise(launched: Launched, roles: Vec<String>) -> Result<
         events,
         status,
         halted,
+        pending: None,
         end: None,
     };
     tokio::spawn(supervisor.run(launched, kill));
@@ -54,8 +55,10 @@ struct Supervisor {
     roles: Vec<String>,
     events: mpsc::UnboundedSender<MachineEvent>,
     status: watch::Sender<Status>,
-    /// Whether QEMU has stopped the guest; a stall begins a moment before.
+    /// Whether QEMU has stopped the guest.
     halted: watch::Sender<bool>,
+    /// What has failed while the guest was not stopped yet, or not any more.
+    pending: Option<Stall>,
     /// What ended the machine, as far as QEMU has told.
     end: Option<End>,
 }
@@ -74,7 +77,7 @@ impl Supervisor {
             tokio::select! {
                 Some(event) = told.recv() => {
                     self.hear(&event);
-                    if event.name == "STOP" && self.is_running() {
+                    if event.name == "STOP" {
                         tokio::spawn(look(qmp.clone(), looked.clone()));
                     }
                 }
@@ -119,10 +122,16 @@ impl Supervisor {
         match event.name.as_str() {
             "BLOCK_IO_ERROR" => self.hear_io_error(data),
             "STOP" => {
-                let _ = self.halted.send(true);
+                self.halted.send_replace(true);
+                if let Some(stall) = self.pending.take()
+                    && self.is_running()
+                {
+                    self.stalled(stall);
+                }
             }
             "RESUME" => {
-                let _ = self.halted.send(false);
+                self.halted.send_replace(false);
+                self.pending = None;
                 if !self.is_running() {
                     self.tell(MachineEvent::Resumed, Status::Running);
                 }
@@ -141,13 +150,14 @@ impl Supervisor {
         }
     }
 
-    /// Takes in why the guest was stopped without an error of a disk before. Returns whether it is past help.
+    /// Takes in why the guest was stopped. Returns whether it is past help.
     fn is_broken(&self, state: &str) -> bool {
         match state {
             // Newer versions hold back such events for up to a second: it is still to come.
             "io-error" => false,
             "internal-error" | "guest-panicked" => true,
-            "paused" if *self.halted.borrow() && self.is_running() => {
+            // It may have been taken for a stall, because of an error from before.
+            "paused" if *self.halted.borrow() && *self.status.borrow() != Status::Paused => {
                 self.tell(MachineEvent::Paused, Status::Paused);
                 false
             }
@@ -159,14 +169,24 @@ impl Supervisor {
         matches!(*self.status.borrow(), Status::Running)
     }
 
-    fn hear_io_error(&self, data: &Value) {
+    /// Since QEMU 10 only the first of these events comes at once, and the next up to a second late: when the guest was
+    /// stopped, or when it goes on again. So only one that comes together with a stop tells of a stall.
+    fn hear_io_error(&mut self, data: &Value) {
         if data["action"] != "stop" {
             tracing::warn!(%data, "the guest sees an I/O error");
-        } else if !matches!(*self.status.borrow(), Status::Stalled(_)) {
+        } else if self.is_running() {
             // Every request that was on its way fails; the first tells it all.
             let stall = self.stall(data);
-            self.tell(MachineEvent::Stalled(stall.clone()), Status::Stalled(stall));
+            if *self.halted.borrow() {
+                self.stalled(stall);
+            } else {
+                self.pending.get_or_insert(stall);
+            }
         }
+    }
+
+    fn stalled(&self, stall: Stall) {
+        self.tell(MachineEvent::Stalled(stall.clone()), Status::Stalled(stall));
     }
 
     fn stall(&self, data: &Value) -> Stall {
@@ -266,5 +286,86 @@ fn no_answer(asked: &'static str) -> HypervisorError {
     HypervisorError::NoAnswer {
         asked,
         seconds: ANSWER.as_secs(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn supervisor() -> (Supervisor, mpsc::UnboundedReceiver<MachineEvent>) {
+        let (events, told) = mpsc::unbounded_channel();
+        let supervisor = Supervisor {
+            roles: vec!["system".into()],
+            events,
+            status: watch::channel(Status::Running).0,
+            halted: watch::channel(false).0,
+            pending: None,
+            end: None,
+        };
+        (supervisor, told)
+    }
+
+    fn error(reason: &str) -> Event {
+        Event {
+            name: "BLOCK_IO_ERROR".into(),
+            data: json!({"node-name": node(0), "operation": "read", "action": "stop", "reason": reason}),
+        }
+    }
+
+    fn plain(name: &str) -> Event {
+        Event {
+            name: name.into(),
+            data: Value::Null,
+        }
+    }
+
+    fn stall(message: &str) -> MachineEvent {
+        MachineEvent::Stalled(Stall {
+            role: "system".into(),
+            cause: StallCause::Read,
+            message: message.into(),
+        })
+    }
+
+    #[test]
+    fn an_error_and_a_stop_are_one_stall_in_either_order() {
+        for events in [[error("EIO"), plain("STOP")], [plain("STOP"), error("EIO")]] {
+            let (mut supervisor, mut told) = supervisor();
+            supervisor.hear(&events[0]);
+            assert!(told.try_recv().is_err(), "not by {} alone", events[0].name);
+            supervisor.hear(&events[1]);
+            assert_eq!(told.try_recv(), Ok(stall("EIO")));
+            supervisor.hear(&error("another"));
+            assert!(told.try_recv().is_err(), "the first tells it all");
+            supervisor.hear(&plain("RESUME"));
+            assert_eq!(told.try_recv(), Ok(MachineEvent::Resumed));
+            assert!(supervisor.is_running());
+        }
+    }
+
+    #[test]
+    fn an_error_that_is_told_after_the_machine_went_on_stalls_nothing() {
+        let (mut supervisor, mut told) = supervisor();
+        for event in [error("EIO"), plain("STOP"), plain("RESUME"), error("late")] {
+            supervisor.hear(&event);
+        }
+        assert_eq!(told.try_recv(), Ok(stall("EIO")));
+        assert_eq!(told.try_recv(), Ok(MachineEvent::Resumed));
+        assert!(told.try_recv().is_err());
+        assert!(supervisor.is_running());
+    }
+
+    #[test]
+    fn a_pause_after_a_late_error_is_a_pause_in_the_end() {
+        let (mut supervisor, _told) = supervisor();
+        supervisor.hear(&error("late"));
+        supervisor.hear(&plain("STOP"));
+        assert!(!supervisor.is_broken("paused"));
+        assert_eq!(*supervisor.status.borrow(), Status::Paused);
+        supervisor.hear(&error("later"));
+        assert_eq!(*supervisor.status.borrow(), Status::Paused);
     }
 }
