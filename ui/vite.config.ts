@@ -3,7 +3,10 @@ import { readFileSync } from 'node:fs';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
 
-const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8')) as { version: string };
+// The app has one version, which the workspace's Cargo.toml tells.
+const manifest = readFileSync(new URL('../Cargo.toml', import.meta.url), 'utf8');
+const version = /^\[workspace\.package\]\r?\nversion = "([^"]+)"/m.exec(manifest)?.[1];
+if (!version) throw new Error('Cargo.toml has no version at the beginning of [workspace.package].');
 
 export default defineConfig(({ mode }) => ({
   plugins: [svelte()],
