@@ -1,4 +1,4 @@
-//! The window's one command: a request to the agent, passed on.
+//! The window's command to the agent: a request, passed on.
 
 use livepc_protocol::{Answer, Code, Problem, Request};
 use tauri::State;

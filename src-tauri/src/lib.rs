@@ -2,17 +2,20 @@
 //!
 //! The shell is a client of the agent like the command line. It has no logic of its own: the window's requests are passed
 //! on ([`command`]), the agent's snapshots are sent to the window and shown in the tray ([`agent`], [`tray`]), and a
-//! `livepc://` link only opens a confirmation ([`link`]). Closing the window or ending the app stops no machine.
+//! `livepc://` link only opens a confirmation ([`link`], [`message`]). Closing the window or ending the app stops no machine.
 
 mod agent;
 mod command;
 mod link;
+mod message;
 mod tray;
 mod window;
 
 use std::process::ExitCode;
 
-use tauri::{Manager, RunEvent};
+use livepc_protocol::Home;
+use tauri::plugin::TauriPlugin;
+use tauri::{Manager, RunEvent, Wry};
 use tauri_plugin_deep_link::DeepLinkExt;
 
 use crate::agent::Agent;
@@ -23,13 +26,20 @@ const HIDDEN: &str = "--hidden";
 /// Runs the app until somebody quits it.
 #[must_use]
 pub fn run() -> ExitCode {
-    let built = tauri::Builder::default()
-        // First of all: a second start hands its arguments to the first one, and ends.
-        .plugin(tauri_plugin_single_instance::init(|app, _, _| window::show(app)))
+    if let Ok(home) = Home::default_for_user() {
+        livepc_engine::logs::to_file(&home, "desktop");
+    }
+    let mut builder = tauri::Builder::default();
+    // First of all the plugins: a second start hands its arguments to the first one, and ends.
+    if let Some(single) = single_instance() {
+        builder = builder.plugin(single);
+    }
+    let built = builder
         .plugin(tauri_plugin_deep_link::init())
-        .invoke_handler(tauri::generate_handler![command::call])
+        .invoke_handler(tauri::generate_handler![command::call, message::take_message])
         .setup(|app| {
             let handle = app.handle().clone();
+            app.manage(message::Waiting::default());
             app.manage(Agent::start(&handle));
             tray::create(&handle);
             if !std::env::args().any(|arg| arg == HIDDEN) {
@@ -41,6 +51,10 @@ pub fn run() -> ExitCode {
                     link::open(&links, &url);
                 }
             });
+            // The link that started the app was told of before anybody could listen.
+            for url in app.deep_link().get_current()?.unwrap_or_default() {
+                link::open(&handle, &url);
+            }
             Ok(())
         })
         .on_window_event(window::on_event)
@@ -56,8 +70,54 @@ pub fn run() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
+            tracing::error!("the app does not start: {error}");
             eprintln!("LivePC cannot open its window: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// One app for each home: another home's app, as the demo's, must not hand over to the user's own.
+fn single_instance() -> Option<TauriPlugin<Wry>> {
+    let mut single = tauri_plugin_single_instance::Builder::new().callback(|app, _, _| window::show(app));
+    if std::env::var_os("LIVEPC_HOME").is_some_and(|home| !home.is_empty()) {
+        // The other systems tell apps apart by their identifier alone.
+        if !cfg!(target_os = "linux") {
+            return None;
+        }
+        single = single.dbus_id(bus_name(&Home::default_for_user().ok()?)?);
+    }
+    Some(single.build())
+}
+
+/// What the app of this home is called on the bus: its sockets' folder has a name that no other home's has.
+fn bus_name(home: &Home) -> Option<String> {
+    let sockets = home.sockets().ok()?;
+    let tag = sockets.file_name()?.to_str()?;
+    // Its parts may not begin with a digit.
+    Some(format!("io.github.livepc.desktop.h{tag}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_home_has_an_app_of_its_own() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [a, b] = folders
+            .each_ref()
+            .map(|folder| Home::open(folder.path()).unwrap());
+        let name = bus_name(&a).unwrap();
+        assert_eq!(Some(&name), bus_name(&a).as_ref());
+        assert_ne!(Some(&name), bus_name(&b).as_ref());
+        assert!(
+            name.split('.')
+                .all(|part| part.starts_with(|c: char| c.is_ascii_alphabetic())),
+            "a bus takes it: {name}"
+        );
+        for home in [a, b] {
+            let _ = std::fs::remove_dir(home.sockets().unwrap());
         }
     }
 }

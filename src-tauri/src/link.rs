@@ -3,12 +3,18 @@
 use tauri::AppHandle;
 use url::Url;
 
-use crate::window;
+use crate::message::{self, Message};
 
 /// Opens what a link asks for; anything but a sound question is ignored.
 pub(crate) fn open(app: &AppHandle, link: &Url) {
     match feed_of(link) {
-        Some(feed) => window::confirm_feed(app, feed.as_str()),
+        Some(feed) => {
+            let message = Message {
+                feed: Some(feed.into()),
+                ..Message::default()
+            };
+            message::tell(app, message);
+        }
         None => tracing::warn!("a link was ignored: it does not ask to subscribe to a feed"),
     }
 }

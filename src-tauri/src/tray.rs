@@ -1,21 +1,26 @@
 //! The tray icon and its menu. On Linux the icon itself tells of no click: everything is in the menu, which is built anew
 //! whenever what it shows has changed.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 
-use livepc_protocol::{Display, JobStatus, LivePc, MachineState, Request, Snapshot};
+use livepc_protocol::{Display, JobStatus, LivePc, Request, Snapshot};
 use tauri::menu::{Menu, MenuBuilder, MenuItemBuilder, SubmenuBuilder};
 use tauri::tray::TrayIconBuilder;
 use tauri::{AppHandle, Manager};
 
 use crate::agent::Agent;
+use crate::message::{self, Message};
 use crate::window;
 
 const ID: &str = "livepc";
-/// Machines that the menu offers to start.
+/// Machines that the menu itself offers to start; the others are in one below it.
 const RECENT: usize = 8;
 /// Seconds that a guest may take to shut down.
 const STOP_SECONDS: u64 = 120;
+/// How long the desktop has to tell whether it shows icons.
+#[cfg(target_os = "linux")]
+const ANSWER: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What the menu shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +28,7 @@ struct Model {
     status: String,
     running: Vec<(String, String)>,
     startable: Vec<(String, String)>,
+    more: Vec<(String, String)>,
     paused: bool,
 }
 
@@ -37,13 +43,15 @@ impl Model {
         let mut idle: Vec<&LivePc> = snapshot
             .livepcs
             .iter()
-            .filter(|livepc| !livepc.state.is_live() && livepc.state != MachineState::Absent)
+            .filter(|livepc| !livepc.state.is_live())
             .collect();
         idle.sort_by_key(|livepc| std::cmp::Reverse(livepc.last_used));
+        let recent = idle.len().min(RECENT);
         Self {
             status: status(snapshot),
             running: snapshot.livepcs.iter().filter(live).map(name).collect(),
-            startable: idle.into_iter().take(RECENT).map(name).collect(),
+            startable: idle[..recent].iter().copied().map(name).collect(),
+            more: idle[recent..].iter().copied().map(name).collect(),
             paused: snapshot.paused,
         }
     }
@@ -86,7 +94,16 @@ pub(crate) fn create(app: &AppHandle) {
         status: "Nothing is running".into(),
         ..Model::default()
     };
-    let built = menu(app, &model).and_then(|menu| {
+    // Where the system's library for tray icons is missing, the first use of it panics.
+    match std::panic::catch_unwind(AssertUnwindSafe(|| build(app, &model))) {
+        Ok(Ok(())) => drop(app.manage(Shown(Mutex::new(model)))),
+        Ok(Err(error)) => tracing::warn!("there is no tray: {error}"),
+        Err(_) => tracing::warn!("there is no tray: its library is missing"),
+    }
+}
+
+fn build(app: &AppHandle, model: &Model) -> tauri::Result<()> {
+    let built = menu(app, model).and_then(|menu| {
         let mut tray = TrayIconBuilder::with_id(ID)
             .menu(&menu)
             .tooltip("LivePC")
@@ -98,15 +115,38 @@ pub(crate) fn create(app: &AppHandle) {
         }
         tray.build(app)
     });
-    match built {
-        Ok(_) => drop(app.manage(Shown(Mutex::new(model)))),
-        Err(error) => tracing::warn!("there is no tray: {error}"),
-    }
+    built.map(drop)
 }
 
 /// True if the tray can bring the window back.
-pub(crate) fn is_there(app: &AppHandle) -> bool {
+#[cfg(not(target_os = "linux"))]
+pub(crate) async fn is_there(app: &AppHandle) -> bool {
     app.tray_by_id(ID).is_some()
+}
+
+/// True if the tray can bring the window back: having an icon does not mean that anything shows it.
+#[cfg(target_os = "linux")]
+pub(crate) async fn is_there(app: &AppHandle) -> bool {
+    if app.tray_by_id(ID).is_none() {
+        return false;
+    }
+    match tokio::time::timeout(ANSWER, is_shown()).await {
+        Ok(Ok(shown)) => shown,
+        Ok(Err(error)) => {
+            tracing::info!("no tray shows the icon: {error}");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Whether something on this desktop shows icons.
+#[cfg(target_os = "linux")]
+async fn is_shown() -> zbus::Result<bool> {
+    let name = "org.kde.StatusNotifierWatcher";
+    let bus = zbus::Connection::session().await?;
+    let watcher = zbus::Proxy::new(&bus, name, "/StatusNotifierWatcher", name).await?;
+    watcher.get_property("IsStatusNotifierHostRegistered").await
 }
 
 /// Shows a new snapshot, if it changes anything in the menu.
@@ -149,8 +189,16 @@ fn menu(app: &AppHandle, model: &Model) -> tauri::Result<Menu<tauri::Wry>> {
             .build()?;
         menu = menu.item(&machine);
     }
-    for (id, title) in &model.startable {
-        menu = menu.item(&item(&format!("start:{id}"), &format!("Start {title}"))?);
+    let start = |(id, title): &(String, String)| item(&format!("start:{id}"), &format!("Start {title}"));
+    for machine in &model.startable {
+        menu = menu.item(&start(machine)?);
+    }
+    if !model.more.is_empty() {
+        let mut more = SubmenuBuilder::new(app, "More");
+        for machine in &model.more {
+            more = more.item(&start(machine)?);
+        }
+        menu = menu.item(&more.build()?);
     }
     if !model.running.is_empty() || !model.startable.is_empty() {
         menu = menu.separator();
@@ -204,7 +252,7 @@ fn chosen(app: &AppHandle, id: &str) {
                 });
                 ask(app, Request::PauseAll { paused: !paused });
             }
-            "show" => window::navigate(app, "machines"),
+            "show" => message::tell(app, on_machines()),
             "open" => window::show(app),
             "quit" => app.exit(0),
             _ => {}
@@ -212,26 +260,64 @@ fn chosen(app: &AppHandle, id: &str) {
     }
 }
 
-/// Asks the agent; what fails is shown with the machine, and in the window.
+fn on_machines() -> Message {
+    Message {
+        screen: Some("machines"),
+        ..Message::default()
+    }
+}
+
+/// Asks the agent; what fails is shown in the window.
 fn ask(app: &AppHandle, request: Request) {
     let agent = app.state::<Agent>().inner().clone();
     let app = app.clone();
     tauri::async_runtime::spawn(async move {
         if let Err(problem) = agent.call(request).await {
             tracing::warn!("from the tray: {problem}");
-            window::navigate(&app, "machines");
+            let message = Message {
+                problem: Some(problem),
+                ..on_machines()
+            };
+            message::tell(&app, message);
         }
     });
 }
 
 #[cfg(test)]
 mod tests {
+    use livepc_protocol::MachineState;
+
     use super::*;
 
     #[test]
     fn an_empty_home_has_nothing_to_start() {
         let model = Model::of(&Snapshot::default());
         assert_eq!(model.status, "Nothing is running");
-        assert!(model.running.is_empty() && model.startable.is_empty());
+        assert!(model.running.is_empty() && model.startable.is_empty() && model.more.is_empty());
+    }
+
+    fn livepc(number: usize, state: MachineState) -> LivePc {
+        let json = serde_json::json!({
+            "id": format!("m{number}"), "title": format!("Machine {number}"), "summary": "", "publisher": "",
+            "guest_os": "", "feed_url": "", "publisher_key": "", "fingerprint": "", "trust": "verified",
+            "release_in_use": null, "label_in_use": null, "release_available": null, "label_available": null,
+            "boot_ready": false, "complete": false, "has_boot_map": false, "bytes_local": 0, "bytes_total": 0,
+            "boot_bytes_local": 0, "boot_bytes_total": 0, "update_bytes": null, "state": state, "problem": null,
+            "expired": false, "checked": null, "last_used": null, "machine_bytes": 0,
+        });
+        serde_json::from_value(json).expect("a LivePC")
+    }
+
+    #[test]
+    fn every_machine_that_does_not_run_can_be_started() {
+        let mut livepcs = vec![livepc(0, MachineState::Running)];
+        livepcs.extend((1..=10).map(|number| livepc(number, MachineState::Absent)));
+        let model = Model::of(&Snapshot {
+            livepcs,
+            ..Snapshot::default()
+        });
+        assert_eq!(model.running.len(), 1);
+        let offered: Vec<_> = model.startable.iter().chain(&model.more).collect();
+        assert_eq!((offered.len(), model.startable.len()), (10, RECENT));
     }
 }

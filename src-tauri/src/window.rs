@@ -1,10 +1,11 @@
 //! The one window: shown, hidden in the tray, or closed.
 
-use tauri::{AppHandle, Emitter, Manager, WebviewUrl, WebviewWindowBuilder, Window, WindowEvent};
+use tauri::{AppHandle, Manager, WebviewUrl, WebviewWindowBuilder, Window, WindowEvent};
 
 use crate::tray;
 
-const LABEL: &str = "main";
+/// What the app calls it.
+pub(crate) const LABEL: &str = "main";
 
 /// Shows the window; makes it if there is none.
 pub(crate) fn show(app: &AppHandle) {
@@ -29,26 +30,18 @@ pub(crate) fn show(app: &AppHandle) {
     }
 }
 
-/// Shows the window on one of its screens.
-pub(crate) fn navigate(app: &AppHandle, screen: &str) {
-    show(app);
-    let _ = app.emit_to(LABEL, "navigate", screen);
-}
-
-/// Asks the window to open the confirmation for a feed.
-pub(crate) fn confirm_feed(app: &AppHandle, feed: &str) {
-    show(app);
-    let _ = app.emit_to(LABEL, "subscribe-link", feed);
-}
-
 /// Closing the window hides it if the tray can bring it back; otherwise it ends the app. Machines go on either way.
 pub(crate) fn on_event(window: &Window, event: &WindowEvent) {
     if let WindowEvent::CloseRequested { api, .. } = event {
-        if tray::is_there(window.app_handle()) {
-            api.prevent_close();
-            let _ = window.hide();
-        } else {
-            window.app_handle().exit(0);
-        }
+        // Whether there is a tray is asked over a bus, which must not hold up the window.
+        api.prevent_close();
+        let window = window.clone();
+        tauri::async_runtime::spawn(async move {
+            if tray::is_there(window.app_handle()).await {
+                let _ = window.hide();
+            } else {
+                window.app_handle().exit(0);
+            }
+        });
     }
 }

@@ -47,6 +47,16 @@ describe('app', () => {
     end();
   });
 
+  it('makes a toast of what went wrong in the tray', () => {
+    const host = new FakeHost();
+    const app = new App(host);
+    const end = app.begin();
+    host.navigate('machines', problem);
+    expect(app.screen).toBe('machines');
+    expect(app.toasts.list[0]?.problem).toEqual(problem);
+    end();
+  });
+
   it('knows that the agent is away, and that it is back', async () => {
     const app = new App(new FakeHost({ scene: 'away' }));
     await app.load();

@@ -46,8 +46,11 @@ export class App {
   begin(): () => void {
     this.#ends = [
       this.host.onSnapshot((snapshot) => this.accept(snapshot)),
-      this.host.onNavigate((screen) => this.go(screen)),
-      this.host.onSubscribeLink((feedUrl) => this.confirm(feedUrl)),
+      this.host.onMessage(({ screen, feed, problem }) => {
+        if (screen) this.go(screen);
+        if (feed) this.confirm(feed);
+        if (problem) this.toasts.problem(problem);
+      }),
     ];
     void this.load();
     return () => this.#ends.forEach((end) => end());

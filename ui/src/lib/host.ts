@@ -12,10 +12,18 @@ export interface Host {
   call(request: Request): Promise<Answer>;
   /** Tells of each new snapshot; gives a function that ends it. */
   onSnapshot(fn: (snapshot: Snapshot) => void): () => void;
-  /** Tells of a screen that was chosen outside of the window, as in the tray. */
-  onNavigate(fn: (screen: Screen) => void): () => void;
-  /** Tells of a link to a feed that a person opened. */
-  onSubscribeLink(fn: (feedUrl: string) => void): () => void;
+  /** Tells of what comes from outside of the window, and came before this was called. */
+  onMessage(fn: (message: Message) => void): () => void;
+}
+
+/** What comes from outside of the window; most of it null. */
+export interface Message {
+  /** A screen that was chosen, as in the tray. */
+  screen: Screen | null;
+  /** The feed of a link that a person opened. */
+  feed: string | null;
+  /** What went wrong with an action of the tray. */
+  problem: Problem | null;
 }
 
 type Tag = Answer['answer'];

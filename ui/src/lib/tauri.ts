@@ -3,9 +3,7 @@ import { listen } from '@tauri-apps/api/event';
 import type { Answer } from './bindings/Answer';
 import type { Request } from './bindings/Request';
 import type { Snapshot } from './bindings/Snapshot';
-import { asProblem, type Host, type Screen } from './host';
-
-const SCREENS: readonly string[] = ['library', 'machines', 'activity', 'settings'] satisfies Screen[];
+import { asProblem, type Host, type Message } from './host';
 
 /** The agent, reached through the app's shell. */
 export class TauriHost implements Host {
@@ -21,19 +19,16 @@ export class TauriHost implements Host {
     return subscribe<Snapshot>('snapshot', fn);
   }
 
-  onNavigate(fn: (screen: Screen) => void): () => void {
-    return subscribe<string>('navigate', (screen) => {
-      if (SCREENS.includes(screen)) fn(screen as Screen);
-    });
-  }
-
-  onSubscribeLink(fn: (feedUrl: string) => void): () => void {
-    return subscribe<string>('subscribe-link', fn);
+  onMessage(fn: (message: Message) => void): () => void {
+    const take = async () => fn(await invoke<Message>('take_message'));
+    // The event only says that there is something to take; what is there already is taken once it can be heard.
+    return subscribe('message', () => void take(), () => void take());
   }
 }
 
-/** Listens at once; what is given back works even before the shell has confirmed. */
-function subscribe<T>(event: string, fn: (payload: T) => void): () => void {
+/** Listens at once; what is given back works even before the shell has confirmed, which `onready` is told. */
+function subscribe<T>(event: string, fn: (payload: T) => void, onready?: () => void): () => void {
   const unlisten = listen<T>(event, ({ payload }) => fn(payload));
+  if (onready) void unlisten.then(onready);
   return () => void unlisten.then((end) => end());
 }

@@ -3,7 +3,7 @@ import type { LivePc } from '../bindings/LivePc';
 import type { Problem } from '../bindings/Problem';
 import type { Request } from '../bindings/Request';
 import type { Snapshot } from '../bindings/Snapshot';
-import type { Host, Screen } from '../host';
+import type { Host, Message, Screen } from '../host';
 import { sampleJob } from '../samples';
 import { before, entries as allEntries, releases } from './content';
 import { NO_KVM, SCENES, UNREACHABLE, WRONG_KEY, fresh, world, type Scene, type World } from './scenes';
@@ -33,8 +33,7 @@ export class FakeHost implements Host {
     ['qemu.program', ''],
   ]);
   readonly #snapshots = new Set<(s: Snapshot) => void>();
-  readonly #screens = new Set<(s: Screen) => void>();
-  readonly #links = new Set<(f: string) => void>();
+  readonly #messages = new Set<(m: Message) => void>();
   #nextJob = 100;
 
   constructor({ scene = 'lively', lively = false, delay = 0 }: FakeOptions = {}) {
@@ -56,22 +55,18 @@ export class FakeHost implements Host {
     return add(this.#snapshots, fn);
   }
 
-  onNavigate(fn: (s: Screen) => void): () => void {
-    return add(this.#screens, fn);
+  onMessage(fn: (m: Message) => void): () => void {
+    return add(this.#messages, fn);
   }
 
-  onSubscribeLink(fn: (f: string) => void): () => void {
-    return add(this.#links, fn);
-  }
-
-  /** Acts as the tray would. */
-  navigate(screen: Screen): void {
-    for (const fn of this.#screens) fn(screen);
+  /** Acts as the tray would, or as an action of it that went wrong. */
+  navigate(screen: Screen, problem: Problem | null = null): void {
+    for (const fn of this.#messages) fn({ screen, feed: null, problem });
   }
 
   /** Acts as a link that a person opened would. */
-  link(feedUrl: string): void {
-    for (const fn of this.#links) fn(feedUrl);
+  link(feed: string): void {
+    for (const fn of this.#messages) fn({ screen: null, feed, problem: null });
   }
 
   /** Lets `milliseconds` pass. */
