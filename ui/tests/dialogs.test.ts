@@ -18,6 +18,23 @@ async function card(slug: string): Promise<HTMLElement> {
   });
 }
 
+/** Keeps the answer to a verb until it is let go. */
+function hold(host: FakeHost, verb: string): { answer: () => void; refuse: (message: string) => void } {
+  const call = host.call.bind(host);
+  let answer = () => {};
+  let refuse = (_: string) => {};
+  host.call = async (request) => {
+    if (request.verb === verb) {
+      await new Promise<void>((resolve, reject) => {
+        answer = resolve;
+        refuse = (message) => reject({ code: 'network', message, hint: '' });
+      });
+    }
+    return call(request);
+  };
+  return { answer: () => answer(), refuse: (message) => refuse(message) };
+}
+
 const verbs = (host: FakeHost) => host.asked.map((r) => r.verb);
 
 describe('subscribing', () => {
@@ -45,10 +62,55 @@ describe('subscribing', () => {
     expect((screen.getByTestId('confirm-subscribe') as HTMLButtonElement).disabled).toBe(true);
   });
 
+  it('leads to the subscription if there is one by another address', async () => {
+    const host = await open();
+    const call = host.call.bind(host);
+    host.call = async (request) => {
+      const answer = await call(request);
+      if (answer.answer === 'preview') answer.preview.subscribed = 'gis-studio';
+      return answer;
+    };
+    host.link('https://mirror.example/gis/feed.atom');
+    await fireEvent.click(await screen.findByText('Show it'));
+    await waitFor(() => expect(screen.getByRole('heading', { level: 1 }).textContent).toBe('GIS Studio'));
+  });
+
   it('is what Enter on a card does', async () => {
     await open();
     await fireEvent.keyDown(await card('plan-9'), { key: 'Enter' });
     expect(await screen.findByTestId('confirm-subscribe')).toBeTruthy();
+  });
+});
+
+describe('a dialog that was cancelled', () => {
+  it('does not close the next one when its subscription arrives', async () => {
+    const host = await open();
+    const held = hold(host, 'subscribe');
+    await fireEvent.click(within(await card('forensics-101')).getByTestId('state-button'));
+    await screen.findByTestId('fingerprint');
+    await fireEvent.click(screen.getByTestId('confirm-subscribe'));
+    await fireEvent.click(screen.getByText('Cancel'));
+    await fireEvent.click(within(await card('plan-9')).getByTestId('state-button'));
+    await screen.findByTestId('fingerprint');
+    held.answer();
+    await waitFor(() => expect(verbs(host)).toContain('subscribe'));
+    await waitFor(async () => expect(within(await card('forensics-101')).getByTestId('state-button').dataset.state).not.toBe('subscribe'));
+    expect(screen.getByTestId('confirm-subscribe')).toBeTruthy();
+  });
+
+  it('tells of a late failure by a toast', async () => {
+    const host = await open();
+    const held = hold(host, 'source-add');
+    await fireEvent.click(screen.getByTestId('add-source'));
+    const field = screen.getByTestId('source-url');
+    await fireEvent.input(field, { target: { value: 'https://a.example/catalog.xml' } });
+    await fireEvent.submit(field.closest('form')!);
+    await fireEvent.click(screen.getByText('Cancel'));
+    await fireEvent.click(screen.getByTestId('add-source'));
+    held.refuse('It is away.');
+    const toast = await screen.findByText('It is away.');
+    expect(toast.closest('dialog'), 'the next dialog shows nothing of it').toBeNull();
+    expect(screen.getByTestId('source-url')).toBeTruthy();
   });
 });
 
@@ -99,6 +161,30 @@ describe('keys', () => {
     await waitFor(() => expect(document.activeElement).toBe(screen.getByTestId('search')));
     await fireEvent.keyDown(window, { key: 'F1' });
     expect(await screen.findByText('Keyboard shortcuts')).toBeTruthy();
+  });
+
+  it('leave the search field alone when the Library is opened otherwise', async () => {
+    await open();
+    await fireEvent.keyDown(window, { key: '/' });
+    await waitFor(() => expect(document.activeElement).toBe(screen.getByTestId('search')));
+    const nav = screen.getByTestId('nav-library');
+    await fireEvent.click(screen.getByTestId('nav-machines'));
+    nav.focus();
+    await fireEvent.click(nav);
+    expect(await screen.findByTestId('search')).toBeTruthy();
+    expect(document.activeElement).toBe(nav);
+  });
+
+  it('go on at the heading of a page, and at its card when it is left', async () => {
+    await open();
+    const title = within(await card('gis-studio')).getByText('GIS Studio');
+    title.focus();
+    await fireEvent.click(title);
+    const heading = await screen.findByRole('heading', { level: 1 });
+    await waitFor(() => expect(document.activeElement).toBe(heading));
+    await fireEvent.keyDown(heading, { key: 'Escape' });
+    const back = await card('gis-studio');
+    await waitFor(() => expect(document.activeElement).toBe(back));
   });
 
   it('pause a job with Space', async () => {

@@ -8,6 +8,7 @@ import { entries } from '../src/lib/fake/content';
 import { canRetry, details } from '../src/lib/problem';
 import { sample, sampleJob } from '../src/lib/samples';
 import { chipsOf, filter, Library } from '../src/library/library.svelte';
+import { menuOf } from '../src/machines/menu';
 import { status } from '../src/machines/status';
 import { addressIn, feedOfLink, offer } from '../src/shell/drop';
 
@@ -118,6 +119,15 @@ describe('lines', () => {
     expect(plain(numbersOf(sampleJob({ bytes_reused: 0.4e9 })))).toEqual(['800 MB of 1.9 GB', '11 MB/s', 'about 2 minutes left', '400 MB reused']);
     expect(phaseOf(sampleJob({ status: 'waiting' }))).toBe('Waiting for the network');
     expect(progress(sampleJob({ status: 'done', bytes_total: 0 }))).toBe(1);
+  });
+});
+
+describe('the menu of a machine', () => {
+  it('offers to stop it in order also while it is stopping', () => {
+    const app = new App(new FakeHost());
+    const labels = (state: 'stopping' | 'stopped') => menuOf(sample({ state }), app, () => {}, false).flat().map((item) => item.label);
+    expect(labels('stopping')).toContain('Stop');
+    expect(labels('stopped')).not.toContain('Stop');
   });
 });
 

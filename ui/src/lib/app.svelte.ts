@@ -29,8 +29,10 @@ export class App {
   showingShortcuts = $state(false);
   /** Why the agent cannot be asked; null while it can. */
   away = $state.raw<Problem | null>(null);
-  /** Counts the wishes to search, so that the field can take the focus. */
-  searchWanted = $state(0);
+  /** True until the search field has taken the focus. */
+  searchWanted = $state(false);
+  /** The feed of the page that was just left, whose card takes the focus. */
+  left: string | null = null;
 
   readonly livepcs: LivePc[] = $derived(this.snapshot?.livepcs ?? []);
   readonly running: number = $derived(this.livepcs.filter((l) => isLive(l)).length);
@@ -121,17 +123,32 @@ export class App {
   go(screen: Screen): void {
     this.screen = screen;
     this.page = null;
+    this.left = null;
   }
 
   /** Opens the page of a LivePC. */
   open(feedUrl: string): void {
     this.page = feedUrl;
+    this.left = null;
+  }
+
+  /** Leads from a page back to the screen below it. */
+  back(): void {
+    this.left = this.page;
+    this.page = null;
+  }
+
+  /** Gives the focus to the card of the page that was just left, unless something has it already. */
+  returnTo(feedUrl: string, card: HTMLElement): void {
+    if (this.left !== feedUrl) return;
+    this.left = null;
+    if (document.activeElement === null || document.activeElement === document.body) card.focus();
   }
 
   /** Leads to the Library's search field. */
   search(): void {
     this.go('library');
-    this.searchWanted += 1;
+    this.searchWanted = true;
   }
 
   /** Opens the confirmation for a feed; only this asks the feed. */

@@ -16,7 +16,8 @@ export function menuOf(livepc: LivePc, app: App, onforce: () => void, page: bool
       run: () => void app.run({ verb: 'start', id, display: 'window', serial: null, fill: true }, title),
     });
   }
-  if (livepc.state === 'stalled' || livepc.state === 'starting') {
+  // The state button offers it while the machine runs; a guest that did not hear it can be asked once more.
+  if (livepc.state === 'stalled' || livepc.state === 'starting' || livepc.state === 'stopping') {
     machine.push({
       label: words.menu.stop,
       run: () => void app.run({ verb: 'stop', id, force: false, timeout: STOP_TIMEOUT }, title),

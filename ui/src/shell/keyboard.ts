@@ -16,7 +16,7 @@ export function onGlobalKey(event: KeyboardEvent, app: App): void {
   else if (event.key === 'F1') action = () => (app.showingShortcuts = true);
   else if (!command && !typing && event.key === '/') action = () => app.search();
   else if (!command && !typing && event.key === '?') action = () => (app.showingShortcuts = true);
-  else if (!typing && event.key === 'Escape' && app.page) action = () => (app.page = null);
+  else if (!typing && event.key === 'Escape' && app.page) action = () => app.back();
   if (!action) return;
   event.preventDefault();
   action();
