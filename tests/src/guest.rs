@@ -1,7 +1,7 @@
 //! The sample guest, which `tests/guest/build.sh` makes, and talking to it over its serial port.
 
 #[cfg(unix)]
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -76,14 +76,20 @@ impl Console {
     /// Opens the console socket of a machine.
     #[must_use]
     pub fn open(socket: &Path) -> Self {
-        let write = UnixStream::connect(socket).expect("the machine's console");
-        write
-            .set_read_timeout(Some(Duration::from_secs(120)))
-            .expect("a time limit");
-        Self {
-            read: BufReader::new(write.try_clone().expect("a second handle")),
+        Self::try_open(socket).expect("the machine's console")
+    }
+
+    /// Opens the console socket of a machine that may have ended.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn try_open(socket: &Path) -> io::Result<Self> {
+        let write = UnixStream::connect(socket)?;
+        write.set_read_timeout(Some(Duration::from_secs(120)))?;
+        Ok(Self {
+            read: BufReader::new(write.try_clone()?),
             write,
-        }
+        })
     }
 
     /// Sends a command; its answer is heard later.
@@ -99,22 +105,55 @@ impl Console {
         self.hear(answer)
     }
 
+    /// As [`ask`](Self::ask), for a machine that may end before it answers.
+    ///
+    /// # Errors
+    /// If the machine ended, or the guest said an error or nothing.
+    pub fn try_ask(&mut self, command: &str, answer: &str) -> io::Result<String> {
+        writeln!(self.write, "{command}")?;
+        self.try_hear(answer)
+    }
+
     /// Gives the next line that begins with `start`.
     #[track_caller]
     #[must_use]
     pub fn hear(&mut self, start: &str) -> String {
+        self.try_hear(start).expect("the guest answers")
+    }
+
+    fn try_hear(&mut self, start: &str) -> io::Result<String> {
         loop {
             let mut line = Vec::new();
-            let read = self
-                .read
-                .read_until(b'\n', &mut line)
-                .expect("the console answers");
-            assert!(read > 0, "the console ended");
+            if self.read.read_until(b'\n', &mut line)? == 0 {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the console ended"));
+            }
             let line = String::from_utf8_lossy(&line).trim().to_owned();
-            assert!(!line.starts_with("ERROR"), "the guest said {line}");
+            if line.starts_with("ERROR") {
+                return Err(io::Error::other(format!("the guest said {line}")));
+            }
             if line.starts_with(start) {
-                return line;
+                return Ok(line);
             }
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_machine_that_ends_before_it_answers_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("console");
+        assert!(Console::try_open(&socket).is_err(), "there is no machine yet");
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let mut console = Console::try_open(&socket).expect("a console");
+        // The machine gets the question, and ends.
+        let (machine, _) = listener.accept().expect("a connection");
+        drop(machine);
+        assert!(console.try_ask("label", "LABEL").is_err());
     }
 }

@@ -4,6 +4,7 @@
 //! `livepc-demo` opens the app with the sample Library, and publishes release 2 when the machine is READY for the first
 //! time. Everything lies in a temporary folder that is gone afterwards, and what was started ends with it.
 
+use std::io::Write as _;
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ const ID: &str = "sample-guest";
 const SUMMARY: &str = "A small Debian system that boots in seconds and answers on its serial port.";
 const PUBLISHER: &str = "The LivePC project";
 
-/// The exit code of a program that Ctrl-C ended.
+/// The exit code of a program that was told to end.
 const INTERRUPTED: i32 = 130;
 
 #[tokio::main]
@@ -43,17 +44,41 @@ async fn main() {
     };
     let code = tokio::select! {
         done = shown => i32::from(done.is_err()),
-        _ = tokio::signal::ctrl_c() => {
-            eprintln!("Ending all that was started.");
+        () = told_to_end() => {
+            complain("Ending all that was started.");
             INTERRUPTED
         }
     };
     demo.end();
     if let Err(error) = work.close() {
-        eprintln!("Not everything of the demo could be removed: {error}");
+        complain(&format!("Not everything of the demo could be removed: {error}"));
     }
     // What an interrupted demonstration still waits for would keep the program from ending.
     std::process::exit(code)
+}
+
+/// Waits for Ctrl-C, for the terminal to be closed, or for whatever else asks it to end.
+#[cfg(unix)]
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("signals can be noticed");
+    let mut hangup = signal(SignalKind::hangup()).expect("signals can be noticed");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
+/// Waits for Ctrl-C.
+#[cfg(windows)]
+async fn told_to_end() {
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Says it on a terminal that may be gone.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 struct Demo {
@@ -246,9 +271,10 @@ impl Demo {
         };
         let console = folder.join("console");
         while self.app_runs() {
-            if std::os::unix::net::UnixStream::connect(&console).is_ok() {
-                // The guest may be READY already, and says it only once: it is asked.
-                let answer = guest::Console::open(&console).ask("label", "LABEL");
+            // The guest may be READY already, and says it only once: it is asked. Who stops it before it answers may start
+            // it again.
+            let answer = guest::Console::try_open(&console);
+            if let Ok(answer) = answer.and_then(|mut console| console.try_ask("label", "LABEL")) {
                 say(self.begun, &format!("the guest is READY ({answer})"));
                 return;
             }
