@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::packages::{self, Consent, Purpose};
 use crate::workspace::Workspace;
-use crate::{process, test};
+use crate::{node, process, test};
 
 /// What the demo compiles and runs with.
 const NEEDS: [Purpose; 3] = [Purpose::Build, Purpose::Machines, Purpose::Guest];
@@ -19,6 +19,9 @@ const NEEDS_HEADLESS: [Purpose; 2] = [Purpose::Machines, Purpose::Guest];
 /// When packages are missing and not to be installed, or a step fails.
 pub(crate) fn run(workspace: &Workspace, consent: Consent, headless: bool) -> Result<()> {
     let headless = headless || !has_display();
+    if !headless {
+        node::check()?;
+    }
     packages::ensure(
         workspace,
         if headless { &NEEDS_HEADLESS } else { &NEEDS },

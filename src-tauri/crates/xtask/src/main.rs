@@ -7,6 +7,7 @@ mod bench;
 mod bindings;
 mod demo;
 mod deny;
+mod node;
 mod packages;
 mod process;
 mod stages;

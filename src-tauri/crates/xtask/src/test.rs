@@ -13,13 +13,14 @@ use crate::packages::{Consent, Purpose};
 use crate::process::run;
 use crate::targets::TestTargets;
 use crate::workspace::Workspace;
-use crate::{bindings, deny, packages, tools, windows, wine};
+use crate::{bindings, deny, node, packages, tools, windows, wine};
 
 /// What the desktop suite drives the app with, which the WebDriver of the system's webview alone cannot start.
 const TAURI_DRIVER: (&str, &str) = ("tauri-driver", "2.1.0");
 
-/// Installs what the other stages need.
+/// Looks for what people install themselves, then installs what else the other stages need.
 pub(crate) fn packages(workspace: &Workspace, consent: Consent, long: bool) -> Result<()> {
+    node::check()?;
     let mut purposes = vec![
         Purpose::Build,
         Purpose::Machines,
@@ -74,8 +75,7 @@ fn install_node_modules(folder: &Path) -> Result<()> {
 
 /// `npm` in a folder.
 fn npm(folder: &Path) -> Command {
-    // On Windows npm is a script, which only its full name finds.
-    let mut command = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
+    let mut command = node::npm();
     command.current_dir(folder);
     command
 }
