@@ -243,10 +243,16 @@ impl TestHome {
         let Ok(sockets) = self.home().sockets() else {
             return Vec::new();
         };
-        processes_that(|pid| {
-            std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder.starts_with(&sockets))
-        })
+        processes_in(&sockets)
     }
+}
+
+/// The processes that work inside a folder.
+#[must_use]
+pub fn processes_in(folder: &Path) -> Vec<u32> {
+    processes_that(|pid| {
+        std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|at| at.starts_with(folder))
+    })
 }
 
 /// The processes of the system for which `which` is true.

@@ -1,10 +1,11 @@
 //! Processes that end at any moment: nothing is lost, and what is here is not fetched again.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use livepc_tests::forge::disk;
 use livepc_tests::guest::{self, Console, wait_for};
-use livepc_tests::home::{TestHome, kill};
+use livepc_tests::home::{TestHome, kill, processes_in};
 use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
 use serde_json::Value;
@@ -187,4 +188,46 @@ fn a_download_that_is_killed_again_and_again_fetches_little_twice() {
         "the export must be equal"
     );
     home.done(&["verify", "lab"]);
+}
+
+#[test]
+fn an_interrupted_recording_leaves_no_machine_behind() {
+    let publisher = Publisher::new(&guest::disk(1), "Sample");
+    let work = tempfile::tempdir().expect("a folder");
+    let (project, site) = (publisher.project_folder(), publisher.site());
+    let (project, site) = (project.display().to_string(), site.display().to_string());
+    let args = [
+        "publish",
+        &project,
+        "--to",
+        &site,
+        "--record-boot",
+        "--boot-until",
+        "never",
+    ];
+    let mut recording = publisher
+        .home
+        .command(&args)
+        .env("TMPDIR", work.path())
+        .spawn()
+        .expect("it starts");
+    let machines = || processes_in(work.path());
+    let serial = || {
+        let folders = std::fs::read_dir(work.path()).expect("the folder").flatten();
+        let mut files = folders.map(|folder| folder.path().join("serial.log"));
+        files.any(|file| std::fs::read_to_string(file).is_ok_and(|said| said.contains("LIVEPC READY")))
+    };
+    let until = Instant::now() + BOOT;
+    while !serial() {
+        assert!(Instant::now() < until, "the guest does not start");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(!machines().is_empty(), "a machine runs");
+    let told = Command::new("kill")
+        .args(["-INT", &recording.id().to_string()])
+        .status();
+    assert!(told.expect("kill runs").success());
+    let ended = recording.wait().expect("it ends");
+    assert_eq!(ended.code(), Some(130), "as Ctrl-C ends a program");
+    assert!(machines().is_empty(), "the machine has ended with it");
 }

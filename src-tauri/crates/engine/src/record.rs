@@ -169,20 +169,28 @@ async fn boot(
     };
     let over = tokio::select! {
         () = matched => Ok(()),
-        ended = ended => Err(format!("the machine ended before its start was over: {}", ended.last_lines.join(" "))),
+        ended = ended => Err(failed_start(&format!("the machine ended before its start was over: {}", ended.last_lines.join(" ")))),
         () = tokio::time::sleep(options.limit) => match pattern {
-            Some(pattern) => Err(format!("“{pattern}” did not appear on the serial port in {} s", options.limit.as_secs())),
+            Some(pattern) => Err(failed_start(&format!("“{pattern}” did not appear on the serial port in {} s", options.limit.as_secs()))),
             None => Ok(()),
         },
+        // A machine that nobody ends would go on when this program has ended.
+        Ok(()) = tokio::signal::ctrl_c() => Err(Problem::new(
+            Code::Cancelled,
+            "The recording of the start was interrupted.",
+            "The release is published; publish it again with --record-boot to record its start.",
+        )),
     };
     let _ = control.quit().await;
-    over.map_err(|why| {
-        Problem::new(
-            Code::Failed,
-            format!("The start could not be recorded: {why}."),
-            "Check that the guest writes to its first serial port, and what --boot-until looks for.",
-        )
-    })
+    over
+}
+
+fn failed_start(why: &str) -> Problem {
+    Problem::new(
+        Code::Failed,
+        format!("The start could not be recorded: {why}."),
+        "Check that the guest writes to its first serial port, and what --boot-until looks for.",
+    )
 }
 
 /// Notes reads.
