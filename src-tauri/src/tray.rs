@@ -103,19 +103,16 @@ pub(crate) fn create(app: &AppHandle) {
 }
 
 fn build(app: &AppHandle, model: &Model) -> tauri::Result<()> {
-    let built = menu(app, model).and_then(|menu| {
-        let mut tray = TrayIconBuilder::with_id(ID)
-            .menu(&menu)
-            .tooltip("LivePC")
-            .on_menu_event(|app, event| {
-                chosen(app, event.id().as_ref());
-            });
-        if let Some(icon) = app.default_window_icon() {
-            tray = tray.icon(icon.clone());
-        }
-        tray.build(app)
-    });
-    built.map(drop)
+    let mut tray = TrayIconBuilder::with_id(ID)
+        .menu(&menu(app, model)?)
+        .tooltip("LivePC")
+        .on_menu_event(|app, event| {
+            chosen(app, event.id().as_ref());
+        });
+    if let Some(icon) = app.default_window_icon() {
+        tray = tray.icon(icon.clone());
+    }
+    tray.build(app).map(drop)
 }
 
 /// True if the tray can bring the window back.

@@ -77,7 +77,7 @@ impl Scene {
     #[track_caller]
     fn close_and_open_again(&self) {
         self.display.close(WINDOW).expect("the window is there");
-        self.wait_for_window(false);
+        wait_for_window(&self.display, false);
         assert_eq!(self.home.listed()["state"], "running", "machines go on");
         let mut again = Command::new(built("LIVEPC_DESKTOP_BIN", "livepc-desktop"));
         self.display.enter(&mut again);
@@ -86,16 +86,7 @@ impl Scene {
             ended.expect("it starts").success(),
             "a second app leaves all to the first"
         );
-        self.wait_for_window(true);
-    }
-
-    #[track_caller]
-    fn wait_for_window(&self, shown: bool) {
-        let until = Instant::now() + MACHINE;
-        while self.display.shows(WINDOW) != shown {
-            assert!(Instant::now() < until, "the window does not change to {shown}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        wait_for_window(&self.display, true);
     }
 
     /// Waits until the only subscription is in this state.
@@ -111,6 +102,15 @@ impl Scene {
             assert!(Instant::now() < until, "not {state} within {MACHINE:?}: {listed}");
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+}
+
+#[track_caller]
+fn wait_for_window(display: &Display, shown: bool) {
+    let until = Instant::now() + MACHINE;
+    while display.shows(WINDOW) != shown {
+        assert!(Instant::now() < until, "the window does not change to {shown}");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -234,6 +234,29 @@ fn without_the_origin_the_library_stays() {
         picture(&app, &format!("dark-offline-{screen}"));
     }
     app.wait_for(&named("card"));
+}
+
+/// An icon that nothing shows could not bring the window back.
+#[test]
+fn without_a_tray_the_closed_window_ends_the_app() {
+    let (display, home) = (Display::new(), TestHome::new());
+    let mut app = Command::new(built("LIVEPC_DESKTOP_BIN", "livepc-desktop"));
+    display.enter(&mut app);
+    let mut app = app.env("LIVEPC_HOME", home.path()).spawn().expect("it starts");
+    wait_for_window(&display, true);
+    display.close(WINDOW).expect("the window is there");
+    let until = Instant::now() + MACHINE;
+    let ended = loop {
+        if let Some(ended) = app.try_wait().expect("the app") {
+            break ended;
+        }
+        if Instant::now() > until {
+            let _ = app.kill();
+            panic!("the app has no window, and goes on");
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(ended.success(), "{ended}");
 }
 
 #[test]
