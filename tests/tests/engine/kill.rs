@@ -1,6 +1,6 @@
 //! Processes that end at any moment: nothing is lost, and what is here is not fetched again.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use livepc_tests::forge::disk;
@@ -209,6 +209,8 @@ fn an_interrupted_recording_leaves_no_machine_behind() {
         .home
         .command(&args)
         .env("TMPDIR", work.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
     let machines = || processes_in(work.path());
