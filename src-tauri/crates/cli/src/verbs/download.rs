@@ -34,7 +34,12 @@ async fn follow(session: &Session<'_>, client: &Client, job: u64) -> Result<Job,
                         "The same command goes on where it was.",
                     ));
                 }
-                JobStatus::Queued | JobStatus::Running | JobStatus::Waiting => {}
+                JobStatus::Waiting => {
+                    return Err(found
+                        .problem
+                        .unwrap_or_else(|| Problem::new(Code::Network, "The network does not answer.", "")));
+                }
+                JobStatus::Queued | JobStatus::Running => {}
             }
         }
         if snapshots.changed().await.is_err() {
@@ -67,15 +72,21 @@ fn show(session: &Session<'_>, found: &Job) {
     }
 }
 
-/// Follows a job to its end; when this process is interrupted, so is the job.
+/// Follows a job to its end; when this process is interrupted or gives up, the job pauses.
 pub(crate) async fn follow_own(session: &Session<'_>, client: &Client, job: u64) -> Result<Job, Problem> {
-    tokio::select! {
+    let done = tokio::select! {
         done = follow(session, client, job) => done,
-        _ = tokio::signal::ctrl_c() => {
-            client.call(Request::JobControl { job, action: JobAction::Pause }).await?;
-            Err(interrupted())
-        }
+        _ = tokio::signal::ctrl_c() => Err(interrupted()),
+    };
+    if done
+        .as_ref()
+        .is_err_and(|problem| matches!(problem.code, Code::Cancelled | Code::Network))
+    {
+        let action = JobAction::Pause;
+        // It may have ended meanwhile.
+        let _ = client.call(Request::JobControl { job, action }).await;
     }
+    done
 }
 
 pub(crate) async fn download(
