@@ -165,12 +165,23 @@ pub(crate) async fn verify(session: &Session<'_>, id: Option<String>) -> Result<
             _ => return Err(unexpected()),
         },
     };
-    let mut checked = Vec::new();
+    let (mut checked, mut damaged) = (Vec::new(), None);
     for id in ids {
         let Answer::Job { job } = client.call(Request::Verify { id: Some(id) }).await? else {
             return Err(unexpected());
         };
-        checked.push(follow_own(session, &client, job.job).await?);
+        match follow_own(session, &client, job.job).await {
+            Ok(job) => checked.push(job),
+            // The others are looked at all the same.
+            Err(problem) if problem.code == Code::Failed => {
+                session.output.note(&format!("{}: {}", job.id, problem.message));
+                damaged.get_or_insert(problem);
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+    if let Some(problem) = damaged {
+        return Err(problem);
     }
     let total: u64 = checked.iter().map(|job| job.bytes_done).sum();
     session
