@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use livepc_format::Release;
 use livepc_protocol::{Code, Home, Launcher, Listener, Problem, ProcessLock, Snapshot};
 use livepc_store::Store;
 use livepc_transfer::{Client, Config, Fetcher, Limits};
@@ -31,6 +32,7 @@ use self::core::{Core, lock};
 use crate::database::Database;
 use crate::problems::{of_store, of_transfer};
 use crate::server::{Guests, serve};
+use crate::subscription::Subscription;
 use crate::{config, subscription};
 
 /// How long an agent without clients, work and machines stays.
@@ -159,7 +161,21 @@ impl Core {
 
     /// Removes from the store what no subscription needs.
     async fn forget_releases(self: &Arc<Self>) -> Result<(), Problem> {
-        let needed: HashSet<String> = subscription::all(&self.database)?
+        let subscriptions = subscription::all(&self.database)?;
+        let opened = |subscription: &Subscription, release: &Release| {
+            lock(&self.releases).contains_key(&subscription.key(release.sequence))
+        };
+        // A release that is opened has told what it needs.
+        let all_told = subscriptions.iter().all(|subscription| {
+            let here = |release: &&Release| self.reader.has_object(&release.manifest);
+            subscription
+                .head
+                .releases
+                .iter()
+                .filter(here)
+                .all(|release| opened(subscription, release))
+        });
+        let needed: HashSet<String> = subscriptions
             .iter()
             .map(|subscription| subscription.livepc.to_string())
             .collect();
@@ -168,8 +184,7 @@ impl Core {
                 .is_some_and(|(livepc, _)| needed.contains(livepc))
         });
         self.with_store(move |store| {
-            if store.references_lost()? {
-                // Every subscription's releases that are here have been opened, and so told what they need.
+            if store.references_lost()? && all_told {
                 store.references_restored()?;
             }
             for key in store.kept()? {
