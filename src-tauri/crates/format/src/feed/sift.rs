@@ -513,6 +513,8 @@ impl Field {
 fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
     let attribute = element
         .attributes()
+        // quick-xml looks for a name that is there twice by comparing each with all before it.
+        .with_checks(false)
         .flatten()
         .find(|attribute| attribute.key.as_ref() == name)?;
     if attribute.value.len() > ATTRIBUTE {
