@@ -106,7 +106,8 @@ pub struct FetchBytes {
     /// Of these, what makes it boot-ready: the boot map, and the chunks that it names. Equal to `new` without a boot map.
     pub boot_ready: u64,
     /// For somebody who has an earlier release complete, by its sequence: what this release uses and that one does not
-    /// (a boot map is always fetched anew). Told for the releases that were kept when this one was made.
+    /// (a boot map is always fetched anew). Told for some of the releases that were kept when this one was made: the
+    /// newest, as a rule.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub from: BTreeMap<u64, u64>,
 }
@@ -164,8 +165,7 @@ impl Head {
     /// Signs the head and gives the bytes of `head.json`.
     pub fn seal(&self, key: &SecretKey) -> Result<Vec<u8>> {
         self.check()?;
-        let payload = String::from_utf8_lossy(&document::pretty(self)).into_owned();
-        Ok(Envelope::sign(TYPE, payload, key)?.to_bytes())
+        Envelope::seal(WHAT, TYPE, self, key, limits::HEAD_BYTES)
     }
 
     fn check(&self) -> Result<()> {

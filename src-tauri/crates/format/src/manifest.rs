@@ -163,6 +163,7 @@ impl Manifest {
     pub fn to_bytes(&self) -> Result<(Vec<u8>, Digest)> {
         self.check()?;
         let bytes = document::pretty(self);
+        FormatError::check_size(WHAT, bytes.len() as u64, limits::MANIFEST_BYTES)?;
         let digest = Digest::of(&bytes);
         Ok((bytes, digest))
     }

@@ -383,6 +383,37 @@ fn heads_that_make_no_sense_are_neither_signed_nor_read() {
 }
 
 #[test]
+fn what_readers_would_find_too_large_is_not_written() {
+    let mut long = head();
+    let mut release = release(1);
+    release.bytes.from = (1..=10_000).map(|sequence| (sequence, 1 << 50)).collect();
+    long.releases = (1..=30)
+        .rev()
+        .map(|sequence| Release {
+            sequence,
+            ..release.clone()
+        })
+        .collect();
+    assert!(matches!(
+        long.seal(&PUBLISHER.signing),
+        Err(FormatError::TooLarge { limit: 8_388_608, .. })
+    ));
+    let mut keys = PUBLISHER.keys.clone();
+    keys.requires = vec!["x".repeat(256 << 10)];
+    assert!(matches!(
+        keys.seal(&PUBLISHER.root),
+        Err(FormatError::TooLarge { limit: 262_144, .. })
+    ));
+    let mut manifest = manifest();
+    // Each becomes six characters.
+    manifest.licence.as_mut().unwrap().text = Some("\u{1}".repeat(256 << 10));
+    assert!(matches!(
+        manifest.to_bytes(),
+        Err(FormatError::TooLarge { limit: 1_048_576, .. })
+    ));
+}
+
+#[test]
 fn the_newest_release_is_one_that_may_be_used() {
     let mut head = head();
     assert_eq!(head.newest("stable").unwrap().sequence, 2);
