@@ -28,6 +28,8 @@ pub const TOTAL_BYTES: u64 = 1 << 50;
 pub const RELEASES: usize = 10_000;
 /// Extents that a boot map may hold.
 pub const BOOT_EXTENTS: usize = 1 << 20;
+/// Pages that all extents of a boot map may have together (64 GiB).
+pub const BOOT_PAGES: u64 = 1 << 24;
 
 /// Bytes of `head.json` at the most.
 pub const HEAD_BYTES: u64 = 8 << 20;
