@@ -240,6 +240,8 @@ fn rss_is_read_too() {
         r#"<atom:link rel="related" type="application/vnd.livepc.head+json" href="head.json"/>"#,
         r#"<item><enclosure url="head.json" type="application/vnd.livepc.head+json"/></item>"#,
         r#"<item><atom:link rel="enclosure" type="application/vnd.livepc.head+json" href="head.json"/></item>"#,
+        r#"<item><atom:link rel="via" type="application/vnd.livepc.head+json; v=1" href="head.json"/></item>"#,
+        r#"<item><atom:link type="application/vnd.livepc.head+json" href="head.json"/></item>"#,
     ] {
         let feed = read_feed(rss(head).as_bytes(), &base()).expect(head);
         assert_eq!(feed.head, url("https://example.org/net-lab/head.json"), "{head}");
@@ -360,8 +362,18 @@ fn what_makes_no_sense_is_left_out() {
 
 #[test]
 fn links_of_comments_do_not_make_a_blog_a_catalog() {
-    let blog = atom("").replace("alternate", "replies");
-    assert!(why(read(blog.as_bytes(), &base())).contains("nothing to do with LivePC"));
+    for rel in ["replies", "related"] {
+        let link = format!(r#"<atom:link rel="{rel}" type="application/atom+xml" href="a.xml"/>"#);
+        for blog in [
+            atom("").replace("alternate", rel),
+            rss(&format!("<item>{link}</item>")),
+        ] {
+            assert!(
+                why(read(blog.as_bytes(), &base())).contains("nothing to do with LivePC"),
+                "{blog}"
+            );
+        }
+    }
 }
 
 #[test]
