@@ -8,7 +8,8 @@ use livepc_format::FormatError;
 /// The result of publishing.
 pub type Result<T, E = PublishError> = std::result::Result<T, E>;
 
-/// Why nothing was published. The release that the destination's head names before is untouched and valid.
+/// Why nothing was published: the release that the destination's head named before is untouched and valid. Only
+/// [`PublishError::FeedStale`] comes after the release was published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -108,8 +109,10 @@ pub enum PublishError {
         /// The file, relative to it.
         path: String,
     },
-    /// A file of an earlier release is not in the destination.
-    #[error("{path} of an earlier release is missing in {place}; restore it from its server or a copy")]
+    /// A file of an earlier release is not in the destination, or not all of it.
+    #[error(
+        "{path} of an earlier release is missing in {place}, or not whole; restore it from its server or a copy"
+    )]
     Lost {
         /// The destination.
         place: String,
@@ -125,6 +128,18 @@ pub enum PublishError {
         path: String,
         /// Bytes that such a file may have.
         limit: u64,
+    },
+    /// The head names the release, so subscribers get it, but the feed does not tell it.
+    #[error(
+        "release {sequence} is published, but {} was not brought up to date ({error}); publish again: that makes no new \
+         release",
+        livepc_format::paths::FEED
+    )]
+    FeedStale {
+        /// The release.
+        sequence: u64,
+        /// Why the feed could not be written.
+        error: Box<PublishError>,
     },
     /// There is no release with this number.
     #[error("{place} has no release {sequence}; see its head for those that it has")]
@@ -188,7 +203,11 @@ impl PublishError {
     /// True if a disk was full.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Io { error, .. } if is_full(error))
+        match self {
+            Self::Io { error, .. } => is_full(error),
+            Self::FeedStale { error, .. } => error.is_disk_full(),
+            _ => false,
+        }
     }
 
     /// True if keys or signatures are the reason.

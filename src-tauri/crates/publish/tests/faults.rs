@@ -97,11 +97,21 @@ fn a_publication_that_stops_anywhere_is_repeated() {
                         &livepc_publish::Silent,
                     )
                 };
-                match run(&failing) {
+                let error = match run(&failing) {
                     Ok(_) => break,
-                    Err(error) => assert!(error.is_disk_full(), "{error}"),
-                }
+                    Err(error) => error,
+                };
+                assert!(error.is_disk_full(), "{error}");
                 failures += 1;
+                let stale = matches!(error, PublishError::FeedStale { .. });
+                let head = publisher.site().join("head.json").exists();
+                let announced = head && Site::open(publisher.site()).head.releases.len() as u64 > published;
+                if !after {
+                    assert_eq!(
+                        stale, announced,
+                        "it says whether the release is published: {error}"
+                    );
+                }
                 if published == 1 {
                     let site = Site::open(publisher.site());
                     for release in &site.head.releases {
@@ -110,7 +120,11 @@ fn a_publication_that_stops_anywhere_is_repeated() {
                     }
                 }
                 let kept = files(publisher.site());
-                publisher.publish().expect("it is simply done again");
+                let again = publisher.publish().expect("it is simply done again");
+                assert_eq!(
+                    again.changed, !announced,
+                    "what is published is not published again"
+                );
                 for (name, bytes) in files(publisher.site()) {
                     if !matches!(name.as_str(), "head.json" | "feed.xml") {
                         assert!(kept.get(&name).is_none_or(|old| *old == bytes), "{name} stays");

@@ -452,6 +452,47 @@ fn only_the_publisher_publishes() {
 }
 
 #[test]
+fn a_release_names_no_pack_that_is_lost() {
+    let publisher = Publisher::new(&noise(1, MIB));
+    publisher.publish().unwrap();
+    publisher.set_disk(&[noise(1, MIB / 2), noise(2, MIB / 2)].concat());
+    let packs = files(&publisher.site().join("packs"));
+    let (name, bytes) = packs.iter().find(|(name, _)| name.ends_with(".pack")).unwrap();
+    let path = publisher.site().join("packs").join(name);
+    let before = files(publisher.site());
+    let lost = || {
+        for dry_run in [true, false] {
+            let options = PublishOptions {
+                dry_run,
+                ..publisher.options()
+            };
+            match publisher.publish_with(&options) {
+                Err(PublishError::Lost { path, .. }) => assert!(path.ends_with(name), "{path}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    fs::write(&path, &bytes[1..]).unwrap();
+    lost();
+    fs::remove_file(&path).unwrap();
+    lost();
+    publisher.set_disk(&noise(3, MIB));
+    assert!(
+        publisher
+            .publish_with(&PublishOptions {
+                dry_run: true,
+                ..publisher.options()
+            })
+            .is_ok(),
+        "what the release does not use is not missed"
+    );
+    fs::write(&path, bytes).unwrap();
+    assert!(files(publisher.site()) == before, "nothing was written");
+    publisher.set_disk(&[noise(1, MIB / 2), noise(2, MIB / 2)].concat());
+    assert_eq!(publisher.publish().unwrap().sequence, 2);
+}
+
+#[test]
 fn a_forged_destination_is_refused() {
     let publisher = Publisher::new(&noise(1, MIB));
     publisher.publish().unwrap();
