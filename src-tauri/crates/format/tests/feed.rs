@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use livepc_format::feed::{
-    Catalog, CatalogEntry, Feed, FeedEntry, Source, read, read_catalog, read_feed, write_catalog, write_feed,
+    Catalog, CatalogEntry, Feed, FeedEntry, Source, read, read_catalog, read_feed, read_whole_catalog,
+    write_catalog, write_feed,
 };
 use livepc_format::machine::GuestOs;
 use livepc_format::{Digest, FormatError, LivePcId};
@@ -358,6 +359,13 @@ fn what_makes_no_sense_is_left_out() {
         (bad.guest_os, bad.full_bytes, bad.boot_ready_bytes, bad.updated),
         (None, None, None, None)
     );
+}
+
+#[test]
+fn entries_that_are_no_livepcs_are_counted() {
+    let more = atom("").replace("</feed>", "<entry><title>A blog</title></entry></feed>");
+    let (catalog, left_out) = read_whole_catalog(more.as_bytes(), &base()).unwrap();
+    assert_eq!((catalog.entries.len(), left_out), (1, 1));
 }
 
 #[test]

@@ -175,6 +175,17 @@ pub enum PublishError {
     /// There is no catalog.
     #[error("there is no catalog at {}; make one with `livepc catalog init`", .0.display())]
     CatalogMissing(PathBuf),
+    /// The catalog has entries that would be lost if it were written again.
+    #[error(
+        "{} has {entries} entries that lead to no LivePC, which would be lost; take them out, or change the catalog by hand",
+        .path.display()
+    )]
+    CatalogForeign {
+        /// The catalog.
+        path: PathBuf,
+        /// Such entries.
+        entries: usize,
+    },
     /// The catalog does not have this LivePC.
     #[error("the catalog has no LivePC whose feed is {0}; `livepc catalog list` shows those that it has")]
     NotInCatalog(String),
