@@ -185,9 +185,7 @@ impl Head {
         if !counts.contains(&self.revision) || !self.releases.iter().all(|r| counts.contains(&r.sequence)) {
             return malformed("revisions and sequences count from 1 to 2^53 - 1");
         }
-        if self.mirrors.len() > 64 || self.mirrors.iter().any(|m| !is_base(m)) {
-            return malformed("a mirror must be an http(s) URL that ends in “/”");
-        }
+        check_mirrors(&self.mirrors)?;
         for release in &self.releases {
             check_line(WHAT, "label", &release.label, 64)?;
             check_name(WHAT, "channel", &release.channel)?;
@@ -231,6 +229,18 @@ impl Head {
     pub fn release(&self, sequence: u64) -> Option<&Release> {
         self.releases.iter().find(|r| r.sequence == sequence)
     }
+}
+
+/// Checks that a head can name these mirrors.
+pub fn check_mirrors(mirrors: &[Url]) -> Result<()> {
+    if mirrors.len() <= limits::MIRRORS && mirrors.iter().all(is_base) {
+        return Ok(());
+    }
+    let why = format!(
+        "there are at most {} mirrors, each an http(s) URL that ends in “/”, without “?” and “#”",
+        limits::MIRRORS
+    );
+    Err(FormatError::malformed(WHAT, why))
 }
 
 fn is_base(url: &Url) -> bool {

@@ -75,6 +75,11 @@ pub enum PublishError {
     /// The label of the release cannot be used.
     #[error("the label {0:?} cannot be used; write one line of 1 to 64 characters")]
     Label(String),
+    /// The changelog is too long.
+    #[error(
+        "the changelog has {0} bytes, more than the 65,536 allowed; shorten it, and link what tells the rest"
+    )]
+    Changelog(usize),
     /// The logo cannot be used.
     #[error("the logo {} cannot be used: {why}; it must be PNG, JPEG or WebP of at most 1 MiB", .path.display())]
     Logo {

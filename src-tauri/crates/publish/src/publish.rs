@@ -132,6 +132,10 @@ pub fn publish(
     {
         return Err(PublishError::Label(label.clone()));
     }
+    if options.changelog.len() > limits::CHANGELOG_BYTES {
+        return Err(PublishError::Changelog(options.changelog.len()));
+    }
+    project.check()?;
     let sources = sources(project)?;
     let logo = project.logo.as_deref().map(logo::read).transpose()?;
     let lock = if options.dry_run { None } else { Some(dest.lock()?) };

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use livepc_format::limits;
-use livepc_format::manifest::Content;
+use livepc_format::manifest::{Content, Licence};
 use livepc_publish::{PublishError, PublishOptions};
 use proptest::prelude::*;
 use support::{MIB, PAGE, Publisher, Site, files, new_keys, noise, put_mbr};
@@ -312,6 +312,43 @@ fn a_release_tells_the_cost_from_the_newest_ones() {
         from.keys()
     );
     site.check_bytes(18);
+}
+
+#[test]
+fn what_cannot_be_published_is_found_before_a_disk_is_read() {
+    let good = || Publisher::new(&noise(1, PAGE));
+    let mut mirrors = good();
+    mirrors.project.mirrors = vec!["https://example.org/?lab/".parse().unwrap()];
+    let mut spdx = good();
+    spdx.project.licence = Some(Licence {
+        spdx: Some("MIT\n".into()),
+        text: None,
+        redistributable: true,
+    });
+    let mut label = good();
+    label.project.disks.push(livepc_publish::ProjectDisk {
+        role: "user".into(),
+        content: livepc_publish::ProjectContent::User {
+            size: 1 << 30,
+            label: Some("seventeen letters".into()),
+        },
+        ..label.project.disks[0].clone()
+    });
+    for publisher in [mirrors, spdx, label] {
+        fs::remove_file(publisher.image()).unwrap();
+        let refused = publisher.publish();
+        assert!(matches!(refused, Err(PublishError::Format(_))), "{refused:?}");
+    }
+    let publisher = good();
+    fs::remove_file(publisher.image()).unwrap();
+    let refused = publisher.publish_with(&PublishOptions {
+        changelog: "x".repeat((64 << 10) + 1),
+        ..publisher.options()
+    });
+    assert!(
+        matches!(refused, Err(PublishError::Changelog(65_537))),
+        "{refused:?}"
+    );
 }
 
 #[test]
