@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use livepc_format::limits;
-use livepc_format::manifest::{Content, Licence};
+use livepc_format::manifest::Content;
 use livepc_publish::{PublishError, PublishOptions};
 use proptest::prelude::*;
 use support::{MIB, PAGE, Publisher, Site, files, new_keys, noise, put_mbr};
@@ -315,43 +315,6 @@ fn a_release_tells_the_cost_from_the_newest_ones() {
 }
 
 #[test]
-fn what_cannot_be_published_is_found_before_a_disk_is_read() {
-    let good = || Publisher::new(&noise(1, PAGE));
-    let mut mirrors = good();
-    mirrors.project.mirrors = vec!["https://example.org/?lab/".parse().unwrap()];
-    let mut spdx = good();
-    spdx.project.licence = Some(Licence {
-        spdx: Some("MIT\n".into()),
-        text: None,
-        redistributable: true,
-    });
-    let mut label = good();
-    label.project.disks.push(livepc_publish::ProjectDisk {
-        role: "user".into(),
-        content: livepc_publish::ProjectContent::User {
-            size: 1 << 30,
-            label: Some("seventeen letters".into()),
-        },
-        ..label.project.disks[0].clone()
-    });
-    for publisher in [mirrors, spdx, label] {
-        fs::remove_file(publisher.image()).unwrap();
-        let refused = publisher.publish();
-        assert!(matches!(refused, Err(PublishError::Format(_))), "{refused:?}");
-    }
-    let publisher = good();
-    fs::remove_file(publisher.image()).unwrap();
-    let refused = publisher.publish_with(&PublishOptions {
-        changelog: "x".repeat((64 << 10) + 1),
-        ..publisher.options()
-    });
-    assert!(
-        matches!(refused, Err(PublishError::Changelog(65_537))),
-        "{refused:?}"
-    );
-}
-
-#[test]
 fn the_feed_tells_the_releases() {
     let mut publisher = Publisher::new(&noise(1, MIB));
     let logo = publisher.dir.path().join("logo");
@@ -486,47 +449,6 @@ fn only_the_publisher_publishes() {
     );
     publisher.set_disk(&noise(2, MIB));
     publisher.publish().expect("the publisher itself goes on");
-}
-
-#[test]
-fn a_release_names_no_pack_that_is_lost() {
-    let publisher = Publisher::new(&noise(1, MIB));
-    publisher.publish().unwrap();
-    publisher.set_disk(&[noise(1, MIB / 2), noise(2, MIB / 2)].concat());
-    let packs = files(&publisher.site().join("packs"));
-    let (name, bytes) = packs.iter().find(|(name, _)| name.ends_with(".pack")).unwrap();
-    let path = publisher.site().join("packs").join(name);
-    let before = files(publisher.site());
-    let lost = || {
-        for dry_run in [true, false] {
-            let options = PublishOptions {
-                dry_run,
-                ..publisher.options()
-            };
-            match publisher.publish_with(&options) {
-                Err(PublishError::Lost { path, .. }) => assert!(path.ends_with(name), "{path}"),
-                other => panic!("{other:?}"),
-            }
-        }
-    };
-    fs::write(&path, &bytes[1..]).unwrap();
-    lost();
-    fs::remove_file(&path).unwrap();
-    lost();
-    publisher.set_disk(&noise(3, MIB));
-    assert!(
-        publisher
-            .publish_with(&PublishOptions {
-                dry_run: true,
-                ..publisher.options()
-            })
-            .is_ok(),
-        "what the release does not use is not missed"
-    );
-    fs::write(&path, bytes).unwrap();
-    assert!(files(publisher.site()) == before, "nothing was written");
-    publisher.set_disk(&[noise(1, MIB / 2), noise(2, MIB / 2)].concat());
-    assert_eq!(publisher.publish().unwrap().sequence, 2);
 }
 
 #[test]
