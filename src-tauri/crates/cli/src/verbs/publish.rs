@@ -40,6 +40,7 @@ pub(crate) fn of_publish(error: &PublishError) -> Problem {
         | PublishError::Overtaken { .. }
         | PublishError::Immutable { .. }
         | PublishError::Lost { .. }
+        | PublishError::FeedStale { .. }
         | PublishError::TooLong { .. }
         | PublishError::Format(_) => Code::Failed,
         _ => Code::Usage,
