@@ -1,5 +1,6 @@
 //! Mistakes that people make, and machines that lack something: each gets an error that says what to do.
 
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 
 use livepc_tests::forge::{Site, disk};
@@ -76,6 +77,81 @@ fn a_missing_or_broken_hypervisor_is_told() {
     home.done(&["config", "set", "qemu.program", ""]);
     home.done(&["start", "lab", "--display", "none"]);
     home.done(&["stop", "lab", "--force"]);
+}
+
+#[test]
+fn a_home_of_a_newer_version_is_refused_untouched() {
+    let home = TestHome::new();
+    home.done(&["list"]);
+    home.done(&["agent", "stop"]);
+    let file = home.path().join("state.db");
+    let set_version = |version: u32| {
+        // By it migrations are counted.
+        let state = rusqlite::Connection::open(&file).expect("the state opens");
+        let before = state.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0));
+        state
+            .pragma_update(None, "user_version", version)
+            .expect("it is set");
+        before.expect("a version")
+    };
+    let good = set_version(99);
+    let newer = std::fs::read(&file).expect("the state");
+    home.run(&["list"]).refused(1, "update-livepc");
+    assert!(
+        std::fs::read(&file).expect("the state") == newer,
+        "a newer version's state is not written to"
+    );
+    set_version(good);
+    home.done(&["list"]);
+}
+
+#[test]
+fn data_that_was_kept_is_for_its_own_livepc() {
+    let work = tempfile::tempdir().expect("a folder");
+    let [first, second] = [1, 2].map(|seed| {
+        let publisher = Publisher::new(&disk(work.path(), &format!("{seed}.raw"), 1, seed), "Lab");
+        publisher.publish(&[]);
+        let server = Nginx::serve(&publisher.site());
+        (publisher, server)
+    });
+    let home = TestHome::new();
+    let subscribe = |(_, server): &(Publisher, Nginx)| {
+        home.done(&["subscribe", &server.url("feed.xml"), "--yes"])["id"].clone()
+    };
+    assert_eq!(subscribe(&first), "lab");
+    home.done(&["start", "lab", "--display", "none"]);
+    home.done(&["stop", "lab", "--force"]);
+    let own = home.home().machine("lab").join("mine");
+    std::fs::write(&own, "kept").expect("a file");
+    home.done(&["unsubscribe", "lab", "--keep-data"]);
+    assert_eq!(subscribe(&second), "lab-2", "another LivePC gets another machine");
+    assert_eq!(subscribe(&first), "lab", "and the first one its own again");
+    assert!(own.exists(), "nothing of it is lost");
+    home.done(&["unsubscribe", "lab-2", "--delete-data"]);
+    assert!(own.exists(), "nor when the other one goes");
+    home.done(&["unsubscribe", "lab", "--delete-data"]);
+    assert!(!own.exists(), "until somebody wants it deleted");
+}
+
+#[test]
+fn an_agent_that_is_used_does_not_stop() {
+    let work = tempfile::tempdir().expect("a folder");
+    let publisher = Publisher::new(&disk(work.path(), "1.raw", 1, 1), "Lab");
+    publisher.publish(&[]);
+    let server = Nginx::serve(&publisher.site());
+    let home = TestHome::new();
+    home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
+    let socket = work.path().join("nbd");
+    let mut serve = home.spawn(&["serve", "lab", "--nbd", socket.to_str().expect("UTF-8")]);
+    let mut line = String::new();
+    let output = serve.stdout.take().expect("its output is a pipe");
+    BufReader::new(output).read_line(&mut line).expect("a line");
+    assert_eq!(line.trim(), format!("ready {}", socket.display()));
+    home.run(&["agent", "stop"]).refused(1, "busy");
+    livepc_tests::home::kill(serve.id());
+    let _ = serve.wait();
+    home.done(&["agent", "stop"]);
+    assert!(!home.has_agent());
 }
 
 #[test]

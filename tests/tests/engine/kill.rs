@@ -233,3 +233,32 @@ fn an_interrupted_recording_leaves_no_machine_behind() {
     assert_eq!(ended.code(), Some(130), "as Ctrl-C ends a program");
     assert!(machines().is_empty(), "the machine has ended with it");
 }
+
+#[test]
+fn a_fill_waits_for_the_network_and_goes_on_by_itself() {
+    let work = tempfile::tempdir().expect("a folder");
+    let publisher = Publisher::new(&disk(work.path(), "1.raw", 32, 1), "Lab");
+    publisher.publish(&[]);
+    let server = Origin::start(publisher.site()).expect("the origin starts");
+    let home = TestHome::new();
+    home.done(&["subscribe", &format!("{}feed.xml", server.url()), "--yes"]);
+    server.set_bytes_per_second(Some(4 << 20));
+    home.done(&["start", "lab", "--display", "none"]);
+    home.until("half here", |listed| {
+        listed["bytes_local"].as_u64() > Some(8 << 20)
+    });
+    server.stop();
+    let until = Instant::now() + BOOT;
+    while home.done(&["status"])["jobs"][0]["status"] != "waiting" {
+        assert!(
+            Instant::now() < until,
+            "the fill does not wait: {}",
+            home.done(&["status"])
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(home.listed()["state"], "running", "the machine is not disturbed");
+    server.start_again().expect("the origin is back");
+    home.until("complete", |listed| listed["complete"] == true);
+    home.done(&["stop", "lab", "--force"]);
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use livepc_tests::forge::disk;
 use livepc_tests::guest::{self, Console, wait_for};
 use livepc_tests::home::TestHome;
 use livepc_tests::nginx::Nginx;
@@ -58,4 +59,37 @@ fn a_guest_starts_before_its_disk_is_here_and_ends_cleanly() {
     let stopped = home.done(&["stop", "sample"]);
     assert_eq!(stopped["state"], "stopped", "{stopped}");
     home.done(&["stop", "sample"]);
+}
+
+#[test]
+fn a_boot_map_that_comes_later_leaves_what_is_here() {
+    let publisher = Publisher::new(&guest::disk(1), "Sample");
+    publisher.publish(&[]);
+    let server = Nginx::serve(&publisher.site());
+    let home = TestHome::new();
+    home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
+    home.done(&["download", "sample"]);
+    let recorded = publisher.publish(&["--record-boot", "--boot-until", "LIVEPC READY"]);
+    assert_eq!(
+        recorded["release"], 1,
+        "the same release, with a boot map: {recorded}"
+    );
+    let before = server.sent("/packs/");
+    home.done(&["update", "sample"]);
+    let shown = home.done(&["show", "sample"]);
+    assert_eq!(
+        (&shown["livepc"]["has_boot_map"], &shown["livepc"]["complete"]),
+        (&true.into(), &true.into()),
+        "{shown}"
+    );
+    // What another subscription's end removes is not what this one needs.
+    let work = tempfile::tempdir().expect("a folder");
+    let other = Publisher::new(&disk(work.path(), "1.raw", 1, 1), "Other");
+    other.publish(&[]);
+    let other_server = Nginx::serve(&other.site());
+    home.done(&["subscribe", &other_server.url("feed.xml"), "--yes"]);
+    home.done(&["unsubscribe", "other", "--delete-data"]);
+    assert_eq!(home.listed()["complete"], true);
+    home.done(&["verify", "sample"]);
+    assert_eq!(server.sent("/packs/"), before, "nothing is fetched twice");
 }

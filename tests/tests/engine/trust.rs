@@ -1,6 +1,9 @@
 //! What is refused, with a positive control beside each: the same home, the same server, and data as it should be.
 
+use std::path::Path;
+
 use jiff::Timestamp;
+use livepc_format::head::ReleaseState;
 use livepc_format::{Digest, SecretKey, paths};
 use livepc_tests::forge::{Site, disk, signing_key};
 use livepc_tests::home::TestHome;
@@ -173,6 +176,47 @@ fn two_heads_under_one_number_and_a_release_that_changes_are_refused() {
 }
 
 #[test]
+fn another_key_at_a_subscribed_address_is_refused() {
+    let scene = Scene::subscribed();
+    let stranger = Publisher::new(&disk(scene.work.path(), "stranger.raw", 2, 7), "Lab");
+    stranger.publish(&[]);
+    let (site, aside) = (scene.publisher.site(), scene.work.path().join("aside"));
+    let swap = |from: &Path, to: &Path| std::fs::rename(from, to).expect("the folder is moved");
+    swap(&site, &aside);
+    swap(&stranger.site(), &site);
+    scene
+        .home
+        .run(&["subscribe", &scene.feed(), "--yes"])
+        .refused(4, "trust");
+    scene.refuses_to_update(4, "trust");
+    swap(&site, &stranger.site());
+    swap(&aside, &site);
+    assert_eq!(scene.subscribe()["id"], "lab", "the same subscription goes on");
+    scene.home.done(&["update", "lab"]);
+}
+
+#[test]
+fn a_release_that_was_taken_back_is_only_for_those_who_have_it() {
+    let scene = Scene::subscribed();
+    scene.publish_second(2);
+    scene.home.done(&["update", "lab"]);
+    scene.site.resign(&signing_key(&scene.publisher), |head| {
+        head.revision += 1;
+        let first = head.releases.iter_mut().find(|release| release.sequence == 1);
+        first.expect("it is listed").state = ReleaseState::Yanked;
+    });
+    scene.home.done(&["update", "lab"]);
+    let out = scene.work.path().join("out.raw").display().to_string();
+    scene.home.done(&["export", "lab", &out, "--release", "1"]);
+
+    let late = TestHome::new();
+    late.done(&["subscribe", &scene.feed(), "--yes"]);
+    late.run(&["download", "lab", "--release", "1"])
+        .refused(3, "not-found");
+    late.done(&["download", "lab", "--release", "2"]);
+}
+
+#[test]
 fn an_expired_head_is_shown_and_not_refused() {
     let scene = Scene::new();
     let key = signing_key(&scene.publisher);
@@ -203,6 +247,8 @@ fn wrong_bytes_are_refused_at_every_level() {
                 .home
                 .run(&["subscribe", &scene.feed(), "--yes"])
                 .refused(4, "trust");
+            let listed = scene.home.done(&["list"]);
+            assert_eq!(listed["livepcs"], serde_json::json!([]), "nothing is subscribed");
         } else {
             scene.subscribe();
             scene.home.run(&["download", "lab"]).refused(4, "trust");

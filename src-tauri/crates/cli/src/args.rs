@@ -44,6 +44,9 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Make and show the keys that sign what you publish
+    #[command(after_help = "Examples:
+  livepc key new
+  LIVEPC_KEY_PASSWORD_FILE=~/.livepc-password livepc publish net-lab --to /srv/www/net-lab")]
     Key {
         #[command(subcommand)]
         verb: KeyVerb,
@@ -56,16 +59,23 @@ pub(crate) enum Verb {
     /// Pack a project's disks and publish them as a release
     Publish(Publish),
     /// Edit a catalog: a feed that lists LivePCs
+    #[command(after_help = "Examples:
+  livepc catalog init /srv/www/catalog.xml --title \"Our labs\"
+  livepc catalog add /srv/www/catalog.xml --feed https://example.org/net-lab/feed.xml")]
     Catalog {
         #[command(subcommand)]
         verb: CatalogVerb,
     },
     /// Choose which catalogs and feeds the Library shows
+    #[command(after_help = "Example:
+  livepc source add https://example.org/catalog.xml")]
     Source {
         #[command(subcommand)]
         verb: SourceVerb,
     },
     /// Search the Library
+    #[command(after_help = "Example:
+  livepc search debian router")]
     Search {
         /// Words that must be there; nothing lists all
         text: Option<String>,
@@ -84,6 +94,8 @@ pub(crate) enum Verb {
         fingerprint: Option<String>,
     },
     /// End a subscription
+    #[command(after_help = "Example:
+  livepc unsubscribe net-lab --keep-data")]
     Unsubscribe {
         /// The LivePC
         id: String,
@@ -95,18 +107,27 @@ pub(crate) enum Verb {
         delete_data: bool,
     },
     /// List the subscriptions
+    #[command(after_help = "Example:
+  livepc list --json | jq -r '.livepcs[].id'")]
     List,
     /// Show a subscription and its releases
+    #[command(after_help = "Example:
+  livepc show net-lab")]
     Show {
         /// The LivePC
         id: String,
     },
     /// Show what runs
+    #[command(after_help = "Example:
+  livepc status")]
     Status {
         /// The LivePC; all if not given
         id: Option<String>,
     },
     /// Fetch a release
+    #[command(after_help = "Examples:
+  livepc download net-lab --until boot-ready
+  livepc download net-lab --release 3")]
     Download {
         /// The LivePC
         id: String,
@@ -118,6 +139,9 @@ pub(crate) enum Verb {
         release: Option<u64>,
     },
     /// Look for new releases, and fetch them as far as the current one is here
+    #[command(after_help = "Examples:
+  livepc update
+  livepc update net-lab --check")]
     Update {
         /// The LivePC; all if not given
         id: Option<String>,
@@ -126,11 +150,16 @@ pub(crate) enum Verb {
         check: bool,
     },
     /// Check all that is here against what was published
+    #[command(after_help = "Example:
+  livepc verify net-lab")]
     Verify {
         /// The LivePC; all if not given
         id: Option<String>,
     },
     /// Start a machine; returns when its guest executes
+    #[command(after_help = "Examples:
+  livepc start net-lab
+  livepc start net-lab --display none --serial serial.log")]
     Start {
         /// The LivePC
         id: String,
@@ -145,6 +174,8 @@ pub(crate) enum Verb {
         no_fill: bool,
     },
     /// Shut a machine down; returns when it has ended
+    #[command(after_help = "Example:
+  livepc stop net-lab --timeout 120")]
     Stop {
         /// The LivePC
         id: String,
@@ -176,6 +207,8 @@ pub(crate) enum Verb {
         disk: String,
     },
     /// Write a release's disk to a file
+    #[command(after_help = "Example:
+  livepc export net-lab --format raw net-lab.raw")]
     Export {
         /// The LivePC
         id: String,
@@ -195,24 +228,34 @@ pub(crate) enum Verb {
         force: bool,
     },
     /// Show what works here and what does not
+    #[command(after_help = "Example:
+  livepc doctor")]
     Doctor,
     /// Show the logs
+    #[command(after_help = "Example:
+  livepc logs net-lab")]
     Logs {
         /// Those of a LivePC's machine; the agent's if not given
         id: Option<String>,
     },
     /// Read and change settings
+    #[command(after_help = "Examples:
+  livepc config get
+  livepc config set download.max-bytes-per-second 2000000")]
     Config {
         #[command(subcommand)]
         verb: ConfigVerb,
     },
     /// Print a shell's completion script
+    #[command(after_help = "Example:
+  livepc completions bash > ~/.local/share/bash-completion/completions/livepc")]
     Completions {
         /// The shell
         shell: Shell,
     },
-    /// The background process; started when it is needed
-    #[command(hide = true)]
+    /// The background process: it starts when it is needed, and ends when nobody needs it any more
+    #[command(after_help = "Example:
+  livepc agent stop")]
     Agent {
         #[command(subcommand)]
         verb: Option<AgentVerb>,

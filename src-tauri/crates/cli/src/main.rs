@@ -143,7 +143,7 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
             force,
         } => verbs::serve::export(&session, &id, &file, release, &disk, force).await,
         Verb::Doctor => verbs::doctor::doctor(&session).await,
-        Verb::Logs { id } => verbs::doctor::logs(&session, id.as_deref()),
+        Verb::Logs { id } => verbs::doctor::logs(&session, id).await,
         Verb::Config { verb } => verbs::config::run(&session, verb).await,
         Verb::Agent { verb } => verbs::roles::agent(&session, verb).await,
         Verb::Runner {

@@ -110,10 +110,14 @@ impl Output {
     }
 
     /// Asks a question that is answered with yes or no.
-    pub(crate) fn ask(&self, question: &str) -> bool {
+    pub(crate) async fn ask(&self, question: &str) -> bool {
         drop(write!(std::io::stderr(), "{question} [y/N] "));
-        let mut answer = String::new();
-        std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+        // Where it may block, so that Ctrl-C is still noticed.
+        let answer = tokio::task::spawn_blocking(|| {
+            let mut answer = String::new();
+            std::io::stdin().read_line(&mut answer).map(|_| answer)
+        });
+        matches!(answer.await, Ok(Ok(answer)) if matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 }
 

@@ -153,10 +153,12 @@ impl ReleaseDisk {
             assembly.add(&part, &spans);
         }
         let runs = assembly.take_runs();
-        let buffer = pages::read(&self.reader, &*self.backend, runs).await?;
+        // Before it is read: what comes next should be on its way at the same time, and reads end in another order than
+        // they began.
         for part in regions::split(&self.layout.regions, offset, u64::from(len)) {
             self.look_ahead(&part);
         }
+        let buffer = pages::read(&self.reader, &*self.backend, runs).await?;
         Ok(assembly.pieces(buffer))
     }
 

@@ -1,7 +1,6 @@
 //! How a process that serves a release's disks gets what is missing: it asks the agent, and starts a new one if that died.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use livepc_disk::release::{Backend, BoxFuture, FetchError};
@@ -9,7 +8,8 @@ use livepc_format::PackId;
 use livepc_format::index::ObjectRef;
 use livepc_protocol::{Answer, Client, Code, Home, IndexObject, Launcher, OpenedRelease, Problem, Request};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 /// How long a read waits for the network before the machine is paused instead.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -86,7 +86,9 @@ pub(crate) struct AgentBackend {
     key: String,
     read_by: ReadBy,
     /// What nobody waits for any more, but a paused machine will read again.
-    overdue: Mutex<Vec<JoinHandle<()>>>,
+    overdue: Mutex<Vec<AbortOnDropHandle<()>>>,
+    /// When something that was asked for came last.
+    arrived: Mutex<Option<Instant>>,
     /// Why data does not come, while it does not.
     trouble: watch::Sender<Option<Problem>>,
 }
@@ -99,6 +101,7 @@ impl AgentBackend {
             key: release.key.clone(),
             read_by,
             overdue: Mutex::default(),
+            arrived: Mutex::default(),
             trouble,
         })
     }
@@ -113,8 +116,7 @@ impl AgentBackend {
     pub(crate) async fn caught_up(&self) {
         let mut waited = false;
         loop {
-            let overdue: VecDeque<_> =
-                std::mem::take(&mut *self.overdue.lock().unwrap_or_else(PoisonError::into_inner)).into();
+            let overdue = std::mem::take(&mut *lock(&self.overdue));
             if overdue.is_empty() {
                 if !waited {
                     tokio::time::sleep(AFTER_A_FAILURE).await;
@@ -154,22 +156,39 @@ impl AgentBackend {
 
     async fn ask_with_patience(&self, request: Request) -> Result<(), FetchError> {
         let asking = Self::ask(self.link.clone(), self.read_by, self.trouble.clone(), request);
-        let (done, answer) = tokio::sync::oneshot::channel();
-        // A task of its own: it goes on when the read has given up, so that a paused machine can go on later.
-        let task = tokio::spawn(async move {
+        let (done, mut answer) = tokio::sync::oneshot::channel();
+        // A task of its own: it goes on when a guest's read has given up, so that the paused machine can go on later. Who
+        // drops the read drops the task.
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
             let _ = done.send(asking.await);
-        });
-        match tokio::time::timeout(PATIENCE, answer).await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(problem))) => Err(FetchError::Io(std::io::Error::other(problem))),
-            Ok(Err(_)) => Err(FetchError::Io(std::io::Error::other("the request was dropped"))),
-            Err(_) => {
-                self.overdue
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .push(task);
-                Err(FetchError::Waited { limit: PATIENCE })
+        }));
+        let begun = Instant::now();
+        loop {
+            let limit = self.waits_since(begun) + PATIENCE;
+            match tokio::time::timeout_at(limit, &mut answer).await {
+                Ok(Ok(Ok(()))) => {
+                    *lock(&self.arrived) = Some(Instant::now());
+                    return Ok(());
+                }
+                Ok(Ok(Err(problem))) => return Err(FetchError::Io(std::io::Error::other(problem))),
+                Ok(Err(_)) => return Err(FetchError::Io(std::io::Error::other("the request was dropped"))),
+                Err(_) if self.waits_since(begun) + PATIENCE > Instant::now() => {}
+                Err(_) => {
+                    if self.read_by == ReadBy::Guest {
+                        lock(&self.overdue).push(task);
+                    }
+                    return Err(FetchError::Waited { limit: PATIENCE });
+                }
             }
+        }
+    }
+
+    /// Since when a read that began then has waited in vain. A program may ask for more than a line brings in time, and is
+    /// patient while other data arrives; a guest's own drivers are not.
+    fn waits_since(&self, begun: Instant) -> Instant {
+        match (self.read_by, *lock(&self.arrived)) {
+            (ReadBy::Program, Some(arrived)) => begun.max(arrived),
+            _ => begun,
         }
     }
 
@@ -212,4 +231,8 @@ impl Backend for AgentBackend {
             }
         });
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

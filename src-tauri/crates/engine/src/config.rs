@@ -8,7 +8,7 @@ use crate::problems::not_found;
 /// Bytes a second that downloads may take; 0 is no limit. A running guest's reads count, but never wait for it.
 pub(crate) const MAX_RATE: &str = "download.max-bytes-per-second";
 /// The `qemu-system-*` program; empty to look for it.
-pub(crate) const QEMU: &str = "qemu.program";
+pub const QEMU: &str = "qemu.program";
 
 const NAMES: [(&str, &str); 2] = [(MAX_RATE, "0"), (QEMU, "")];
 

@@ -38,6 +38,9 @@ pub(crate) struct Subscription {
     pub(crate) outcome: Option<Problem>,
 }
 
+/// Ids of one name that are tried: `lab`, `lab-2`, …
+const IDS: u32 = 100;
+
 /// The channel that is followed.
 pub(crate) const CHANNEL: &str = "stable";
 
@@ -115,15 +118,36 @@ pub(crate) fn find(database: &Database, id: &str) -> Result<Subscription, Proble
     }
 }
 
+/// Refuses a publisher who appears at the address of another one that is subscribed: only the key that was confirmed may
+/// be replaced, and only by its owner.
+pub(crate) fn check_feed_is_its_own(database: &Database, feed_url: &Url, keys: &Keys) -> Result<(), Problem> {
+    let other = all(database)?
+        .into_iter()
+        .find(|s| s.feed_url == *feed_url && s.livepc != keys.livepc());
+    match other {
+        None => Ok(()),
+        Some(pinned) => Err(untrusted(format!(
+            "You are subscribed to “{}” at this address, whose key has the fingerprint {}; now another LivePC is there, with \
+             the fingerprint {}.",
+            pinned.id,
+            pinned.keys.root.fingerprint(),
+            keys.root.fingerprint()
+        ))),
+    }
+}
+
 /// Subscribes to what was looked at, if its key has the confirmed fingerprint; gives the id. A LivePC that is
-/// subscribed already keeps its id.
+/// subscribed already keeps its id. `owner` tells whose data a machine's folder has, if there is one: data that was kept is
+/// found again by its own LivePC, and never given to another.
 pub(crate) fn add(
     database: &Database,
     feed_url: &Url,
     published: &Published,
     fingerprint: &Fingerprint,
+    owner: impl Fn(&str) -> Option<String>,
     now: Timestamp,
 ) -> Result<String, Problem> {
+    check_feed_is_its_own(database, feed_url, &published.keys)?;
     let actual = published.keys.root.fingerprint();
     if actual != *fingerprint {
         return Err(untrusted(format!(
@@ -145,16 +169,21 @@ pub(crate) fn add(
     };
     let taken: Vec<String> = database.all("SELECT id FROM subscription", [], |row| row.get(0))?;
     let name = &published.keys.name;
-    let id = (1..)
-        .map(|n| {
-            if n == 1 {
-                name.clone()
-            } else {
-                format!("{name}-{n}")
-            }
-        })
-        .find(|id| !taken.contains(id))
-        .unwrap_or_else(|| livepc.to_string());
+    let names = (1..=IDS).map(|n| {
+        if n == 1 {
+            name.clone()
+        } else {
+            format!("{name}-{n}")
+        }
+    });
+    let free: Vec<(String, Option<String>)> = names
+        .filter(|id| !taken.contains(id))
+        .map(|id| (id.clone(), owner(&id)))
+        .collect();
+    let own = |(_, owner): &&(String, Option<String>)| owner.as_deref() == Some(&*livepc.to_string());
+    let unused = |(_, owner): &&(String, Option<String>)| owner.is_none();
+    let id = free.iter().find(own).or_else(|| free.iter().find(unused));
+    let id = id.map_or_else(|| livepc.to_string(), |(id, _)| id.clone());
     database.change(|t| {
         t.execute(
             "INSERT INTO subscription (id, livepc, feed_url, head_url, title, summary, publisher, guest_os, keys, head, \

@@ -23,13 +23,7 @@ struct Compatibility {
 
 /// Reads a JSON document of at most `limit` bytes; refuses what is for a later version before its fields are looked at.
 pub(crate) fn parse<T: DeserializeOwned>(what: &'static str, bytes: &[u8], limit: u64) -> Result<T> {
-    if bytes.len() as u64 > limit {
-        return Err(FormatError::TooLarge {
-            what,
-            size: bytes.len() as u64,
-            limit,
-        });
-    }
+    FormatError::check_size(what, bytes.len() as u64, limit)?;
     let malformed = |e: serde_json::Error| FormatError::malformed(what, e.to_string());
     let head: Compatibility = serde_json::from_slice(bytes).map_err(malformed)?;
     if head.version == 0 {

@@ -67,6 +67,14 @@ pub enum FormatError {
 }
 
 impl FormatError {
+    /// Refuses `what` if its `size` is over `limit`.
+    pub(crate) fn check_size(what: &'static str, size: u64, limit: u64) -> Result<()> {
+        if size > limit {
+            return Err(Self::TooLarge { what, size, limit });
+        }
+        Ok(())
+    }
+
     /// `why` may quote what was read: it becomes one line without characters that act.
     pub(crate) fn malformed(what: &'static str, why: impl AsRef<str>) -> Self {
         Self::Malformed {

@@ -106,7 +106,8 @@ pub struct FetchBytes {
     /// Of these, what makes it boot-ready: the boot map, and the chunks that it names. Equal to `new` without a boot map.
     pub boot_ready: u64,
     /// For somebody who has an earlier release complete, by its sequence: what this release uses and that one does not
-    /// (a boot map is always fetched anew). Told for the releases that were kept when this one was made.
+    /// (a boot map is always fetched anew). Told for some of the releases that were kept when this one was made: the
+    /// newest, as a rule.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub from: BTreeMap<u64, u64>,
 }
@@ -164,8 +165,7 @@ impl Head {
     /// Signs the head and gives the bytes of `head.json`.
     pub fn seal(&self, key: &SecretKey) -> Result<Vec<u8>> {
         self.check()?;
-        let payload = String::from_utf8_lossy(&document::pretty(self)).into_owned();
-        Ok(Envelope::sign(TYPE, payload, key)?.to_bytes())
+        Envelope::seal(WHAT, TYPE, self, key, limits::HEAD_BYTES)
     }
 
     fn check(&self) -> Result<()> {
@@ -185,9 +185,7 @@ impl Head {
         if !counts.contains(&self.revision) || !self.releases.iter().all(|r| counts.contains(&r.sequence)) {
             return malformed("revisions and sequences count from 1 to 2^53 - 1");
         }
-        if self.mirrors.len() > 64 || self.mirrors.iter().any(|m| !is_base(m)) {
-            return malformed("a mirror must be an http(s) URL that ends in “/”");
-        }
+        check_mirrors(&self.mirrors)?;
         for release in &self.releases {
             check_line(WHAT, "label", &release.label, 64)?;
             check_name(WHAT, "channel", &release.channel)?;
@@ -231,6 +229,18 @@ impl Head {
     pub fn release(&self, sequence: u64) -> Option<&Release> {
         self.releases.iter().find(|r| r.sequence == sequence)
     }
+}
+
+/// Checks that a head can name these mirrors.
+pub fn check_mirrors(mirrors: &[Url]) -> Result<()> {
+    if mirrors.len() <= limits::MIRRORS && mirrors.iter().all(is_base) {
+        return Ok(());
+    }
+    let why = format!(
+        "there are at most {} mirrors, each an http(s) URL that ends in “/”, without “?” and “#”",
+        limits::MIRRORS
+    );
+    Err(FormatError::malformed(WHAT, why))
 }
 
 fn is_base(url: &Url) -> bool {

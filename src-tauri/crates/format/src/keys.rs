@@ -70,8 +70,7 @@ impl Keys {
     /// Signs the document and gives the bytes of `keys.json`.
     pub fn seal(&self, root: &SecretKey) -> Result<Vec<u8>> {
         self.check()?;
-        let payload = String::from_utf8_lossy(&document::pretty(self)).into_owned();
-        Ok(Envelope::sign(TYPE, payload, root)?.to_bytes())
+        Envelope::seal(WHAT, TYPE, self, root, limits::KEYS_BYTES)
     }
 
     fn check(&self) -> Result<()> {

@@ -26,8 +26,12 @@ pub const COUNT: u64 = (1 << 53) - 1;
 pub const TOTAL_BYTES: u64 = 1 << 50;
 /// Releases that a head may list.
 pub const RELEASES: usize = 10_000;
+/// Mirrors that a head may name.
+pub const MIRRORS: usize = 64;
 /// Extents that a boot map may hold.
 pub const BOOT_EXTENTS: usize = 1 << 20;
+/// Pages that all extents of a boot map may have together (64 GiB).
+pub const BOOT_PAGES: u64 = 1 << 24;
 
 /// Bytes of `head.json` at the most.
 pub const HEAD_BYTES: u64 = 8 << 20;
@@ -35,6 +39,12 @@ pub const HEAD_BYTES: u64 = 8 << 20;
 pub const KEYS_BYTES: u64 = 256 << 10;
 /// Bytes of a manifest at the most.
 pub const MANIFEST_BYTES: u64 = 1 << 20;
+/// Bytes of a manifest's changelog at the most.
+pub const CHANGELOG_BYTES: usize = 64 << 10;
+/// Bytes of a licence's text at the most.
+pub const LICENCE_BYTES: usize = 256 << 10;
+/// Characters of the label of a user disk at the most.
+pub const DISK_LABEL: usize = 16;
 /// Bytes of a feed at the most.
 pub const FEED_BYTES: u64 = 8 << 20;
 /// Bytes of a catalog at the most.

@@ -163,6 +163,7 @@ impl Manifest {
     pub fn to_bytes(&self) -> Result<(Vec<u8>, Digest)> {
         self.check()?;
         let bytes = document::pretty(self);
+        FormatError::check_size(WHAT, bytes.len() as u64, limits::MANIFEST_BYTES)?;
         let digest = Digest::of(&bytes);
         Ok((bytes, digest))
     }
@@ -181,7 +182,7 @@ impl Manifest {
         }
         check_line(WHAT, "label", &self.label, 64)?;
         check_line(WHAT, "title", &self.title, 120)?;
-        if self.changelog.len() > 64 << 10 {
+        if self.changelog.len() > limits::CHANGELOG_BYTES {
             return malformed("its changelog is longer than 64 KiB".into());
         }
         if let Some(licence) = &self.licence {
@@ -209,11 +210,16 @@ impl Manifest {
 }
 
 impl Licence {
-    fn check(&self) -> Result<()> {
+    /// Checks that it can be part of a manifest.
+    pub fn check(&self) -> Result<()> {
         if let Some(spdx) = &self.spdx {
             check_line(WHAT, "spdx", spdx, 200)?;
         }
-        if self.text.as_ref().is_some_and(|text| text.len() > 256 << 10) {
+        if self
+            .text
+            .as_ref()
+            .is_some_and(|text| text.len() > limits::LICENCE_BYTES)
+        {
             return Err(FormatError::malformed(WHAT, "its licence is longer than 256 KiB"));
         }
         Ok(())
@@ -231,7 +237,7 @@ impl Disk {
             ));
         }
         match &self.content {
-            Content::User { label: Some(label) } => check_line(WHAT, "label", label, 16),
+            Content::User { label: Some(label) } => check_line(WHAT, "label", label, limits::DISK_LABEL),
             Content::User { label: None } => Ok(()),
             Content::Published {
                 regions,

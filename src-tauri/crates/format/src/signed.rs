@@ -203,15 +203,24 @@ impl Envelope {
         })
     }
 
+    /// Signs `document`, and gives the bytes of its file. More than `limit` bytes, which readers would refuse, are not
+    /// given out.
+    pub(crate) fn seal<T: Serialize>(
+        what: &'static str,
+        kind: &str,
+        document: &T,
+        key: &SecretKey,
+        limit: u64,
+    ) -> Result<Vec<u8>> {
+        let payload = String::from_utf8_lossy(&crate::document::pretty(document)).into_owned();
+        let bytes = Self::sign(kind, payload, key)?.to_bytes();
+        FormatError::check_size(what, bytes.len() as u64, limit)?;
+        Ok(bytes)
+    }
+
     /// Reads an envelope of at most `limit` bytes; its signature is not checked yet.
     pub fn parse(what: &'static str, kind: &str, bytes: &[u8], limit: u64) -> Result<Self> {
-        if bytes.len() as u64 > limit {
-            return Err(FormatError::TooLarge {
-                what,
-                size: bytes.len() as u64,
-                limit,
-            });
-        }
+        FormatError::check_size(what, bytes.len() as u64, limit)?;
         let envelope: Self =
             serde_json::from_slice(bytes).map_err(|e| FormatError::malformed(what, e.to_string()))?;
         if envelope.kind != kind {

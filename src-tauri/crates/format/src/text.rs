@@ -39,7 +39,7 @@ pub fn of_html(html: &str, max: usize) -> String {
 }
 
 /// Checks a line that a publisher signed: 1 to `max` characters, none of which acts.
-pub(crate) fn check_line(what: &'static str, field: &str, text: &str, max: usize) -> Result<()> {
+pub fn check_line(what: &'static str, field: &str, text: &str, max: usize) -> Result<()> {
     if text.trim().is_empty() || text.chars().count() > max || text.chars().any(acts) {
         return Err(FormatError::malformed(
             what,

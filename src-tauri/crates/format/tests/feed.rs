@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use livepc_format::feed::{
-    Catalog, CatalogEntry, Feed, FeedEntry, Source, read, read_catalog, read_feed, write_catalog, write_feed,
+    Catalog, CatalogEntry, Feed, FeedEntry, Source, read, read_catalog, read_feed, read_whole_catalog,
+    write_catalog, write_feed,
 };
 use livepc_format::machine::GuestOs;
 use livepc_format::{Digest, FormatError, LivePcId};
@@ -240,6 +241,8 @@ fn rss_is_read_too() {
         r#"<atom:link rel="related" type="application/vnd.livepc.head+json" href="head.json"/>"#,
         r#"<item><enclosure url="head.json" type="application/vnd.livepc.head+json"/></item>"#,
         r#"<item><atom:link rel="enclosure" type="application/vnd.livepc.head+json" href="head.json"/></item>"#,
+        r#"<item><atom:link rel="via" type="application/vnd.livepc.head+json; v=1" href="head.json"/></item>"#,
+        r#"<item><atom:link type="application/vnd.livepc.head+json" href="head.json"/></item>"#,
     ] {
         let feed = read_feed(rss(head).as_bytes(), &base()).expect(head);
         assert_eq!(feed.head, url("https://example.org/net-lab/head.json"), "{head}");
@@ -359,9 +362,26 @@ fn what_makes_no_sense_is_left_out() {
 }
 
 #[test]
+fn entries_that_are_no_livepcs_are_counted() {
+    let more = atom("").replace("</feed>", "<entry><title>A blog</title></entry></feed>");
+    let (catalog, left_out) = read_whole_catalog(more.as_bytes(), &base()).unwrap();
+    assert_eq!((catalog.entries.len(), left_out), (1, 1));
+}
+
+#[test]
 fn links_of_comments_do_not_make_a_blog_a_catalog() {
-    let blog = atom("").replace("alternate", "replies");
-    assert!(why(read(blog.as_bytes(), &base())).contains("nothing to do with LivePC"));
+    for rel in ["replies", "related"] {
+        let link = format!(r#"<atom:link rel="{rel}" type="application/atom+xml" href="a.xml"/>"#);
+        for blog in [
+            atom("").replace("alternate", rel),
+            rss(&format!("<item>{link}</item>")),
+        ] {
+            assert!(
+                why(read(blog.as_bytes(), &base())).contains("nothing to do with LivePC"),
+                "{blog}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -427,6 +447,11 @@ fn bombs_do_not_go_off() {
     // Attributes and namespaces without end.
     let attributes: String = (0..100_000).map(|n| format!(" a{n}=''")).collect();
     assert_eq!(first(&format!("<summary{attributes}>ok</summary>")).summary, "ok");
+    let begin = std::time::Instant::now();
+    let repeated = " a=''".repeat(500_000);
+    assert_eq!(first(&format!("<summary{repeated}>ok</summary>")).summary, "ok");
+    // Comparing each name with all before it would take minutes.
+    assert!(begin.elapsed().as_secs() < 20, "it took {:?}", begin.elapsed());
     let namespaces: String = (0..100_000).map(|n| format!(" xmlns:a{n}='x'")).collect();
     assert!(
         read(

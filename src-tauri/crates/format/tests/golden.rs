@@ -497,22 +497,24 @@ fn bodies_are_what_the_specification_says() {
     let body = |written: livepc_format::Result<(Vec<u8>, ObjectRef)>| {
         zstd::bulk::decompress(&written.unwrap().0, OBJECT_BYTES as usize).unwrap()
     };
-    let id = PackId(Digest::from_bytes([0xaa; 32]));
-    let extent = |page, len, first_page| Extent {
+    let extent = |page, len, pack, first_page| Extent {
         page,
         len,
-        pack: 0,
+        pack,
         first_page,
     };
     let shard = Shard {
-        packs: vec![id],
-        extents: vec![extent(300, 2, 7), extent(302, 1, 5)],
+        packs: [0xaa, 0xcc]
+            .map(|byte| PackId(Digest::from_bytes([byte; 32])))
+            .to_vec(),
+        extents: vec![extent(300, 2, 0, 7), extent(302, 1, 1, 5), extent(303, 1, 0, 9)],
     };
-    // Gap 300, 2 pages, pack 0, +7; gap 0, 1 page, pack 0, 5 - 9 = -4.
+    // Gap 300, 2 pages, pack 0, +7; gap 0, 1 page, pack 1, 5 - 9 = -4; gap 0, 1 page, pack 0, 9 - 6 = +3.
     let expected = [
-        &b"LPXS\x01\x01"[..],
+        &b"LPXS\x01\x02"[..],
         &[0xaa; 32],
-        b"\x02\xac\x02\x02\x00\x0e\x00\x01\x00\x07",
+        &[0xcc; 32],
+        b"\x03\xac\x02\x02\x00\x0e\x00\x01\x01\x07\x00\x01\x00\x06",
     ];
     assert_eq!(body(shard.encode()), expected.concat());
 

@@ -41,27 +41,21 @@ impl Client {
         let socket = home.agent_socket()?;
         let until = tokio::time::Instant::now() + AGENT_START;
         loop {
-            if let Ok(client) = Self::connect(&socket, name, true).await {
-                return Ok(client);
+            match tokio::time::timeout_at(until, Self::connect(&socket, name, true)).await {
+                Ok(Ok(client)) => return Ok(client),
+                Ok(Err(problem)) if problem.code != Code::AgentGone => return Err(problem),
+                Ok(Err(_)) if tokio::time::Instant::now() < until => {}
+                _ => return Err(silent(home)),
             }
-            if !ProcessLock::is_held(&home.agent_lock()) {
-                let (home, launcher) = (home.clone(), launcher.clone());
-                tokio::task::spawn_blocking(move || launcher.start(&home, &["agent"]))
-                    .await
-                    .map_err(|e| Problem::new(Code::Failed, e.to_string(), ""))??;
-            } else if tokio::time::Instant::now() > until {
-                return Err(Problem::new(
-                    Code::AgentGone,
-                    "LivePC's agent does not answer.",
-                    format!(
-                        "Its log is in {}. Ending the process “livepc agent” helps.",
-                        home.logs().display()
-                    ),
-                ));
-            } else {
+            if ProcessLock::is_held(&home.agent_lock()) {
                 // Another client's agent is about to listen, or one is about to end; neither can be awaited.
                 tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
             }
+            let (home, launcher) = (home.clone(), launcher.clone());
+            tokio::task::spawn_blocking(move || launcher.start(&home, &["agent"]))
+                .await
+                .map_err(|e| Problem::new(Code::Failed, e.to_string(), "Try again."))??;
         }
     }
 
@@ -194,6 +188,17 @@ impl Drop for Withdraw<'_> {
             let _ = self.shared.calls.send(Call::Withdraw { call: self.call });
         }
     }
+}
+
+fn silent(home: &Home) -> Problem {
+    Problem::new(
+        Code::Failed,
+        "LivePC's agent does not answer.",
+        format!(
+            "Its log is in {}. Ending the process “livepc agent” helps.",
+            home.logs().display()
+        ),
+    )
 }
 
 fn gone() -> Problem {

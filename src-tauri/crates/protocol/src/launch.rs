@@ -16,6 +16,9 @@ pub struct Launcher {
 }
 
 impl Launcher {
+    /// What an agent or a runner prints when it is ready.
+    pub const READY: &str = "ready";
+
     /// For the `livepc` program itself, and for programs that `livepc` lies beside.
     pub fn for_this_program() -> Result<Self, Problem> {
         let this = std::env::current_exe()
@@ -41,9 +44,9 @@ impl Launcher {
         ))
     }
 
-    /// Starts `livepc ROLE ARGS…` detached, and waits until it says that it is ready: its first line of output, which
-    /// is given back.
-    pub fn start(&self, home: &Home, args: &[&str]) -> Result<String, Problem> {
+    /// Starts `livepc ROLE ARGS…` detached, and waits until its first line of output says [`READY`](Self::READY), or, as
+    /// the JSON of a [`Problem`], why it is not.
+    pub fn start(&self, home: &Home, args: &[&str]) -> Result<(), Problem> {
         let doing = "The background process of LivePC cannot be started";
         let program = self.copy_into(home).map_err(|e| Problem::io(doing, &e))?;
         let mut command = Command::new(program);
@@ -57,14 +60,16 @@ impl Launcher {
         let line = first_line(&mut child);
         // The child goes on by itself; somebody must take note of its end while this process lives.
         std::thread::spawn(move || child.wait());
-        if line.is_empty() {
-            return Err(Problem::new(
+        if line == Self::READY {
+            return Ok(());
+        }
+        Err(serde_json::from_str(&line).unwrap_or_else(|_| {
+            Problem::new(
                 Code::Failed,
                 format!("{doing}: it ended before it was ready."),
                 format!("Its log is in {}.", home.logs().display()),
-            ));
-        }
-        Ok(line)
+            )
+        }))
     }
 
     /// Copies the program to `<home>/bin/<digest>/`, so that an update can replace the original while it runs.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use livepc_format::index::{BootChunk, BootExtent, BootMap, ChunkTable, DiskRoot, ObjectRef, Shard};
-use livepc_format::limits::{BOOT_EXTENTS, PAGE, SHARD_PAGES};
+use livepc_format::limits::{BOOT_EXTENTS, BOOT_PAGES, PAGE, SHARD_PAGES};
 use livepc_format::manifest::{Content, Region};
 use livepc_format::{Head, Manifest, PackId, paths};
 
@@ -105,8 +105,6 @@ pub fn add_boot_map(
 
     let (map, pages) = Mapper::new(&opened, &manifest)?.map(trace)?;
     let (bytes, object) = map.encode()?;
-    // What is published must be what readers accept.
-    BootMap::decode(&bytes, &object)?;
     let chunks: u64 = map
         .chunks
         .iter()
@@ -210,6 +208,11 @@ impl<'a> Mapper<'a> {
         let Some((pack, first_page)) = self.locate(disk, region, page)? else {
             return Ok(());
         };
+        if self.pages == BOOT_PAGES {
+            return Err(PublishError::Trace(format!(
+                "it reads more than {BOOT_PAGES} pages"
+            )));
+        }
         self.pages += 1;
         let Self { packs, places, .. } = self;
         let pack = *places.entry(pack).or_insert_with(|| {

@@ -1,15 +1,22 @@
 //! A catalog on disk: the list of LivePCs that an operator collects.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use livepc_format::feed::{Catalog, CatalogEntry, read_catalog, write_catalog};
+use livepc_format::feed::{Catalog, CatalogEntry, read_whole_catalog, write_catalog};
 use livepc_format::limits::CATALOG_BYTES;
 use url::Url;
 
 use crate::error::{Context as _, PublishError, Result};
 use crate::os;
+
+/// The file whose lock keeps two changes of a catalog in the same folder apart. It stays, empty: taking it away would let
+/// a third one in.
+const LOCK: &str = ".livepc-catalog.lock";
+/// How the names of files begin that are being written. Not as those of a publication: a publisher to the same folder
+/// removes what is left of those.
+const PARTIAL: &str = ".livepc-catalog-";
 
 /// Makes an empty catalog at `path`.
 ///
@@ -35,6 +42,11 @@ pub fn init(path: &Path, title: &str) -> Result<()> {
 /// # Errors
 /// [`PublishError::CatalogMissing`] if there is no file, or what is wrong with it.
 pub fn list(path: &Path) -> Result<Catalog> {
+    read(path).map(|(catalog, _)| catalog)
+}
+
+/// The catalog, and the number of its entries that are no LivePCs.
+fn read(path: &Path) -> Result<(Catalog, usize)> {
     let what = || format!("reading {}", path.display());
     let len = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -50,22 +62,47 @@ pub fn list(path: &Path) -> Result<Catalog> {
         });
     }
     let bytes = fs::read(path).context(what)?;
-    Ok(read_catalog(&bytes, &address(path)?)?)
+    Ok(read_whole_catalog(&bytes, &address(path)?)?)
+}
+
+/// Reads the catalog, lets `change` change it, and writes it again. Others who want to change it wait that long.
+fn update<T>(path: &Path, change: impl FnOnce(&mut Catalog) -> Result<T>) -> Result<T> {
+    // Before the lock, which makes a file: not where there is no catalog.
+    read(path)?;
+    let what = || format!("locking the catalogs in {}", folder(path).display());
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(folder(path).join(LOCK))
+        .context(what)?;
+    lock.lock().context(what)?;
+    let (mut catalog, left_out) = read(path)?;
+    if left_out > 0 {
+        return Err(PublishError::CatalogForeign {
+            path: path.to_owned(),
+            entries: left_out,
+        });
+    }
+    let changed = change(&mut catalog)?;
+    write(path, &catalog)?;
+    drop(lock);
+    Ok(changed)
 }
 
 /// Adds a LivePC to the catalog, or replaces the entry that has the same feed. True if it is new.
 ///
 /// # Errors
-/// As [`list`], and if the file cannot be written.
+/// As [`list`], [`PublishError::CatalogForeign`] if it has entries that would be lost, and if the file cannot be written.
 pub fn add(path: &Path, entry: CatalogEntry) -> Result<bool> {
-    let mut catalog = list(path)?;
-    let place = catalog.entries.iter().position(|other| other.feed == entry.feed);
-    match place {
-        Some(place) => catalog.entries[place] = entry,
-        None => catalog.entries.push(entry),
-    }
-    write(path, &catalog)?;
-    Ok(place.is_none())
+    update(path, |catalog| {
+        let place = catalog.entries.iter().position(|other| other.feed == entry.feed);
+        match place {
+            Some(place) => catalog.entries[place] = entry,
+            None => catalog.entries.push(entry),
+        }
+        Ok(place.is_none())
+    })
 }
 
 /// Takes the LivePC with this feed out of the catalog.
@@ -73,13 +110,14 @@ pub fn add(path: &Path, entry: CatalogEntry) -> Result<bool> {
 /// # Errors
 /// [`PublishError::NotInCatalog`] if it has none, and those of [`add`].
 pub fn remove(path: &Path, feed: &Url) -> Result<()> {
-    let mut catalog = list(path)?;
-    let before = catalog.entries.len();
-    catalog.entries.retain(|entry| entry.feed != *feed);
-    if catalog.entries.len() == before {
-        return Err(PublishError::NotInCatalog(feed.to_string()));
-    }
-    write(path, &catalog)
+    update(path, |catalog| {
+        let before = catalog.entries.len();
+        catalog.entries.retain(|entry| entry.feed != *feed);
+        if catalog.entries.len() == before {
+            return Err(PublishError::NotInCatalog(feed.to_string()));
+        }
+        Ok(())
+    })
 }
 
 /// The address of a file: what stands in the same folder is named relative to it, so that the folder can be served from
@@ -108,7 +146,7 @@ fn partial(path: &Path, catalog: &Catalog) -> Result<tempfile::NamedTempFile> {
     let what = || format!("writing {}", path.display());
     let bytes = write_catalog(catalog, Some(&address(path)?));
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".livepc-partial-");
+    builder.prefix(PARTIAL);
     os::public_file(&mut builder);
     let mut partial = builder.tempfile_in(folder(path)).context(what)?;
     partial.write_all(&bytes).context(what)?;
@@ -179,9 +217,65 @@ mod tests {
         assert!(matches!(remove(&path, &web), Err(PublishError::NotInCatalog(_))));
         assert_eq!(list(&path).unwrap().entries, [entry("Beside", beside)]);
         assert_eq!(
-            fs::read_dir(dir.path()).unwrap().count(),
-            1,
+            names(dir.path()),
+            [LOCK, "catalog.xml"],
             "no partial file is left"
         );
+    }
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn changes_at_the_same_time_all_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.xml");
+        init(&path, "Sample Library").unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let feed = Url::parse(&format!("https://example.org/{number}/feed.xml")).unwrap();
+                let path = &path;
+                scope.spawn(move || add(path, entry("Lab", feed)).unwrap());
+            }
+        });
+        assert_eq!(list(&path).unwrap().entries.len(), 8);
+    }
+
+    #[test]
+    fn entries_that_are_no_livepcs_are_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.xml");
+        let feed = Url::parse("https://example.org/lab/feed.xml").unwrap();
+        init(&path, "Sample Library").unwrap();
+        add(&path, entry("Lab", feed.clone())).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let more = text.replace("</feed>", "<entry><title>News</title></entry></feed>");
+        fs::write(&path, &more).unwrap();
+        assert_eq!(list(&path).unwrap().entries.len(), 1, "it can be read");
+        for refused in [
+            add(&path, entry("Lab 2", feed.clone())).map(|_| ()),
+            remove(&path, &feed),
+        ] {
+            assert!(matches!(
+                refused,
+                Err(PublishError::CatalogForeign { entries: 1, .. })
+            ));
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), more, "not a byte changed");
+    }
+
+    #[test]
+    fn where_there_is_no_catalog_nothing_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let feed = Url::parse("https://example.org/lab/feed.xml").unwrap();
+        let missing = add(&dir.path().join("catalog.xml"), entry("Lab", feed));
+        assert!(matches!(missing, Err(PublishError::CatalogMissing(_))));
+        assert!(names(dir.path()).is_empty());
     }
 }

@@ -8,7 +8,7 @@ use crate::cost::{Cost, Costs, User};
 use crate::destination::Destination;
 use crate::error::Result;
 use crate::extents::write_index;
-use crate::known::known;
+use crate::known::{check_present, known};
 use crate::layout::Layout;
 use crate::opened::{Kept, Opened};
 use crate::output::Output;
@@ -58,6 +58,7 @@ impl Workshop<'_> {
         let found = scan(layout, scratch, progress)?;
         let resolved = resolve(&found, &known, scratch)?;
         drop((found, known));
+        check_present(dest, &packs, &resolved.known)?;
         let packed = pack(
             layout,
             &resolved.new,

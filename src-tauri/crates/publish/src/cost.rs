@@ -18,6 +18,10 @@ use crate::pack::Packed;
 use crate::progress::{Counter, Phase, Progress};
 use crate::sort::Sorter;
 
+/// How many of the kept releases the head tells the way from, the newest ones. It says so for each release that it
+/// lists, and it has to stay small; whoever comes from further back is told the cost of all.
+const FROM: usize = 16;
+
 /// Who uses something: a disk of the new release, or a kept release.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct User(usize);
@@ -35,7 +39,7 @@ type Users = Vec<u64>;
 /// What the new release and the kept ones use.
 pub(crate) struct Cost {
     disks: usize,
-    /// The sequences of the kept releases.
+    /// The sequences of the kept releases that count: the newest [`FROM`].
     kept: Vec<u64>,
     objects: HashMap<Digest, u32>,
     /// By tag: an object's stored bytes, and who uses it.
@@ -55,10 +59,11 @@ pub(crate) struct Costs {
 }
 
 impl Cost {
+    /// For a release with so many published disks, after the `kept` ones, newest first.
     pub(crate) fn new(disks: usize, kept: &[Kept<'_>], scratch: &Path) -> Self {
         Self {
             disks,
-            kept: kept.iter().map(|kept| kept.release.sequence).collect(),
+            kept: kept.iter().take(FROM).map(|kept| kept.release.sequence).collect(),
             objects: HashMap::new(),
             users: Vec::new(),
             extents: Sorter::new(scratch),
@@ -107,7 +112,7 @@ impl Cost {
 
     /// Notes what the kept releases use of it. The new release must have been noted before.
     pub(crate) fn add_kept(&mut self, opened: &Opened<'_>, kept: &[Kept<'_>], packs: &Packs) -> Result<()> {
-        for (place, kept) in kept.iter().enumerate() {
+        for (place, kept) in kept.iter().take(FROM).enumerate() {
             let user = User(self.disks + place);
             self.object(&kept.manifest.packs, user);
             for root in kept.roots() {

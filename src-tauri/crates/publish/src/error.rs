@@ -8,7 +8,8 @@ use livepc_format::FormatError;
 /// The result of publishing.
 pub type Result<T, E = PublishError> = std::result::Result<T, E>;
 
-/// Why nothing was published. The release that the destination's head names before is untouched and valid.
+/// Why nothing was published: the release that the destination's head named before is untouched and valid. Only
+/// [`PublishError::FeedStale`] comes after the release was published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublishError {
@@ -74,6 +75,11 @@ pub enum PublishError {
     /// The label of the release cannot be used.
     #[error("the label {0:?} cannot be used; write one line of 1 to 64 characters")]
     Label(String),
+    /// The changelog is too long.
+    #[error(
+        "the changelog has {0} bytes, more than the 65,536 allowed; shorten it, and link what tells the rest"
+    )]
+    Changelog(usize),
     /// The logo cannot be used.
     #[error("the logo {} cannot be used: {why}; it must be PNG, JPEG or WebP of at most 1 MiB", .path.display())]
     Logo {
@@ -108,8 +114,10 @@ pub enum PublishError {
         /// The file, relative to it.
         path: String,
     },
-    /// A file of an earlier release is not in the destination.
-    #[error("{path} of an earlier release is missing in {place}; restore it from its server or a copy")]
+    /// A file of an earlier release is not in the destination, or not all of it.
+    #[error(
+        "{path} of an earlier release is missing in {place}, or not whole; restore it from its server or a copy"
+    )]
     Lost {
         /// The destination.
         place: String,
@@ -125,6 +133,18 @@ pub enum PublishError {
         path: String,
         /// Bytes that such a file may have.
         limit: u64,
+    },
+    /// The head names the release, so subscribers get it, but the feed does not tell it.
+    #[error(
+        "release {sequence} is published, but {} was not brought up to date ({error}); publish again: that makes no new \
+         release",
+        livepc_format::paths::FEED
+    )]
+    FeedStale {
+        /// The release.
+        sequence: u64,
+        /// Why the feed could not be written.
+        error: Box<PublishError>,
     },
     /// There is no release with this number.
     #[error("{place} has no release {sequence}; see its head for those that it has")]
@@ -160,6 +180,17 @@ pub enum PublishError {
     /// There is no catalog.
     #[error("there is no catalog at {}; make one with `livepc catalog init`", .0.display())]
     CatalogMissing(PathBuf),
+    /// The catalog has entries that would be lost if it were written again.
+    #[error(
+        "{} has {entries} entries that lead to no LivePC, which would be lost; take them out, or change the catalog by hand",
+        .path.display()
+    )]
+    CatalogForeign {
+        /// The catalog.
+        path: PathBuf,
+        /// Such entries.
+        entries: usize,
+    },
     /// The catalog does not have this LivePC.
     #[error("the catalog has no LivePC whose feed is {0}; `livepc catalog list` shows those that it has")]
     NotInCatalog(String),
@@ -188,7 +219,11 @@ impl PublishError {
     /// True if a disk was full.
     #[must_use]
     pub fn is_disk_full(&self) -> bool {
-        matches!(self, Self::Io { error, .. } if is_full(error))
+        match self {
+            Self::Io { error, .. } => is_full(error),
+            Self::FeedStale { error, .. } => error.is_disk_full(),
+            _ => false,
+        }
     }
 
     /// True if keys or signatures are the reason.

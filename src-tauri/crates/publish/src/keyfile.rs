@@ -6,6 +6,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use livepc_format::{PublicKey, SecretKey};
+use tempfile::NamedTempFile;
 
 use crate::authority::PublishKeys;
 use crate::error::{Context as _, PublishError, Result};
@@ -68,7 +69,8 @@ impl KeyFolder {
     /// Makes a root key and a signing key, both under `password` (scrypt: it takes a few seconds).
     ///
     /// # Errors
-    /// [`PublishError::KeyExists`] if one of the files exists; no file is overwritten.
+    /// [`PublishError::KeyExists`] if one of the files exists; no file is overwritten. After any error there are no keys
+    /// that were not there before.
     pub fn create(&self, password: Option<&str>) -> Result<PublicKeys> {
         for kind in [Kind::Root, Kind::Signing] {
             for path in [self.secret(kind), self.public_path(kind)] {
@@ -86,14 +88,29 @@ impl KeyFolder {
             )
         };
         let (root, signing) = (make(Kind::Root)?, make(Kind::Signing)?);
+        let mut files = Vec::new();
         for (kind, (public, secret)) in [(Kind::Root, &root), (Kind::Signing, &signing)] {
-            write(&self.secret(kind), secret)?;
-            write(&self.public_path(kind), &format!("{public}\n"))?;
+            files.push((self.partial(secret)?, self.secret(kind)));
+            files.push((self.partial(&format!("{public}\n"))?, self.public_path(kind)));
         }
+        put_all(files)?;
+        os::sync_dir(&self.dir).context(|| format!("making the keys in {} durable", self.dir.display()))?;
         Ok(PublicKeys {
             root: root.0,
             signing: signing.0,
         })
+    }
+
+    /// Writes a file under a name of its own; it goes away unless it is given its place. Only the user can read it.
+    fn partial(&self, text: &str) -> Result<NamedTempFile> {
+        let what = || format!("writing a key to {}", self.dir.display());
+        let mut partial = tempfile::Builder::new()
+            .prefix(".livepc-key-")
+            .tempfile_in(&self.dir)
+            .context(what)?;
+        partial.write_all(text.as_bytes()).context(what)?;
+        partial.as_file().sync_all().context(what)?;
+        Ok(partial)
     }
 
     /// The public halves; no password is needed.
@@ -176,16 +193,24 @@ impl KeyFolder {
     }
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
-    let what = || format!("writing {}", path.display());
-    let mut file = match os::private_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(PublishError::KeyExists(path.to_owned()));
+/// Gives all files their places, or none: a key without the others would only be in the way of the next try.
+fn put_all(files: Vec<(NamedTempFile, PathBuf)>) -> Result<()> {
+    let mut put: Vec<PathBuf> = Vec::new();
+    for (partial, path) in files {
+        if let Err(error) = partial.persist_noclobber(&path) {
+            for path in put {
+                if let Err(error) = fs::remove_file(&path) {
+                    tracing::warn!(path = %path.display(), %error, "a key of a failed attempt stays");
+                }
+            }
+            return match error.error.kind() {
+                io::ErrorKind::AlreadyExists => Err(PublishError::KeyExists(path)),
+                _ => Err(error.error).context(|| format!("writing {}", path.display())),
+            };
         }
-        file => file.context(what)?,
-    };
-    file.write_all(text.as_bytes()).context(what)?;
-    file.sync_all().context(what)
+        put.push(path);
+    }
+    Ok(())
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -223,6 +248,29 @@ mod tests {
         assert!(
             keys.root.is_none() && keys.root_public == made.root,
             "the root key may be away"
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_failed_attempt_is_not_in_the_way_of_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = KeyFolder::new(dir.path());
+        // A link to nowhere is not seen at first, but it is not overwritten either.
+        let last = dir.path().join("signing.pub");
+        std::os::unix::fs::symlink("nowhere", &last).unwrap();
+        assert!(matches!(folder.create(None), Err(PublishError::KeyExists(_))));
+        fs::remove_file(&last).unwrap();
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            0,
+            "nothing is left of it"
+        );
+        folder.create(None).unwrap();
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            4,
+            "two keys, each in two halves"
         );
     }
 

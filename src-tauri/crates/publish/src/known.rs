@@ -11,7 +11,7 @@ use livepc_format::limits::PACK_PAGES;
 use livepc_format::{PackId, paths};
 
 use crate::destination::{Destination, read_named};
-use crate::error::{Context as _, Result};
+use crate::error::{Context as _, PublishError, Result};
 use crate::opened::{Kept, Opened};
 use crate::progress::{Counter, Phase, Progress};
 use crate::sort::{Sorted, Sorter};
@@ -45,6 +45,28 @@ impl Packs {
     pub(crate) fn len(&self) -> usize {
         self.packs.len()
     }
+}
+
+/// Checks that the packs of earlier releases are there which the `pages` that are known (ordinal, number of the pack,
+/// place there) lie in. Whoever gets the new release fetches them, and it says that it has their pages.
+pub(crate) fn check_present(dest: &dyn Destination, packs: &Packs, pages: &Sorted<16>) -> Result<()> {
+    let what = || "reading the sorted pages back".to_owned();
+    let mut used = vec![false; packs.len()];
+    for page in pages.iter().context(what)? {
+        let page = page.context(what)?;
+        let number = u32::from_be_bytes(std::array::from_fn(|i| page[8 + i]));
+        used[number as usize] = true;
+    }
+    for (pack, _) in packs.packs.iter().zip(used).filter(|(_, used)| *used) {
+        let path = paths::pack(&pack.id);
+        if dest.size(&path)? != Some(pack.stored) {
+            return Err(PublishError::Lost {
+                place: dest.name(),
+                path,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Reads the page lists of all packs of the kept releases. The records are a page's digest (16 bytes), its pack's

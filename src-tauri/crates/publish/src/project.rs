@@ -7,8 +7,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use livepc_format::head::check_mirrors;
+use livepc_format::limits::DISK_LABEL;
 use livepc_format::machine::{Controller, Machine};
 use livepc_format::manifest::Licence;
+use livepc_format::text::check_line;
 use url::Url;
 
 use crate::error::{Context as _, PublishError, Result};
@@ -104,6 +107,24 @@ impl Project {
             text => text.context(|| format!("reading {}", path.display()))?,
         };
         file::parse(&text, dir).map_err(|(line, why)| PublishError::Project { path, line, why })
+    }
+
+    /// Checks what the head and the manifest bound, so that a project that no file was read for is refused before its disks
+    /// are read, too.
+    pub(crate) fn check(&self) -> Result<()> {
+        check_mirrors(&self.mirrors)?;
+        if let Some(licence) = &self.licence {
+            licence.check()?;
+        }
+        for disk in &self.disks {
+            if let ProjectContent::User {
+                label: Some(label), ..
+            } = &disk.content
+            {
+                check_line("the project", "label", label, DISK_LABEL)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -118,7 +118,8 @@ pub struct Published {
 /// `options` force it or give another label; the feed is brought up to date all the same.
 ///
 /// # Errors
-/// See [`PublishError`]. The head in `dest` stays what it was.
+/// See [`PublishError`]. The head in `dest` stays what it was, except after [`PublishError::FeedStale`], and if the
+/// destination failed at the very moment when it was replaced: to publish again is right in both cases.
 pub fn publish(
     project: &Project,
     dest: &dyn Destination,
@@ -131,6 +132,10 @@ pub fn publish(
     {
         return Err(PublishError::Label(label.clone()));
     }
+    if options.changelog.len() > limits::CHANGELOG_BYTES {
+        return Err(PublishError::Changelog(options.changelog.len()));
+    }
+    project.check()?;
     let sources = sources(project)?;
     let logo = project.logo.as_deref().map(logo::read).transpose()?;
     let lock = if options.dry_run { None } else { Some(dest.lock()?) };
@@ -177,7 +182,12 @@ pub fn publish(
             dest.replace(paths::KEYS, first, None)?;
         }
         let head = publication.announce(&new, &keys.signing)?;
-        publication.write_feed(&head, &new, path.as_deref())?;
+        publication
+            .write_feed(&head, &new, path.as_deref())
+            .map_err(|error| PublishError::FeedStale {
+                sequence: new.release.sequence,
+                error: Box::new(error),
+            })?;
     }
     drop(lock);
     Ok(publication.published(&layout, &content, new))

@@ -15,7 +15,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use livepc_format::Digest;
-use livepc_publish::{Destination, Folder, Lock, Phase, Progress, PublishError, Put, Result, publish};
+use livepc_format::manifest::Licence;
+use livepc_publish::{
+    Destination, Folder, Lock, Phase, Progress, ProjectContent, ProjectDisk, PublishError, PublishOptions,
+    Put, Result, publish,
+};
 use support::{MIB, PAGE, Publisher, Site, files, noise};
 
 /// A folder that fails once: at the nth write, before or after it is done.
@@ -97,11 +101,18 @@ fn a_publication_that_stops_anywhere_is_repeated() {
                         &livepc_publish::Silent,
                     )
                 };
-                match run(&failing) {
-                    Ok(_) => break,
-                    Err(error) => assert!(error.is_disk_full(), "{error}"),
-                }
+                let Err(error) = run(&failing) else { break };
+                assert!(error.is_disk_full(), "{error}");
                 failures += 1;
+                let stale = matches!(error, PublishError::FeedStale { .. });
+                let head = publisher.site().join("head.json").exists();
+                let announced = head && Site::open(publisher.site()).head.releases.len() as u64 > published;
+                if !after {
+                    assert_eq!(
+                        stale, announced,
+                        "it says whether the release is published: {error}"
+                    );
+                }
                 if published == 1 {
                     let site = Site::open(publisher.site());
                     for release in &site.head.releases {
@@ -110,7 +121,11 @@ fn a_publication_that_stops_anywhere_is_repeated() {
                     }
                 }
                 let kept = files(publisher.site());
-                publisher.publish().expect("it is simply done again");
+                let again = publisher.publish().expect("it is simply done again");
+                assert_eq!(
+                    again.changed, !announced,
+                    "what is published is not published again"
+                );
                 for (name, bytes) in files(publisher.site()) {
                     if !matches!(name.as_str(), "head.json" | "feed.xml") {
                         assert!(kept.get(&name).is_none_or(|old| *old == bytes), "{name} stays");
@@ -353,4 +368,82 @@ fn progress_reaches_its_total() {
     }
     let scan = seen.iter().find(|(phase, ..)| *phase == Phase::Scan).unwrap();
     assert_eq!(scan.2, 3 * MIB as u64, "bytes of the disk");
+}
+
+#[test]
+fn what_cannot_be_published_is_found_before_a_disk_is_read() {
+    let good = || Publisher::new(&noise(1, PAGE));
+    let mut mirrors = good();
+    mirrors.project.mirrors = vec!["https://example.org/?lab/".parse().unwrap()];
+    let mut spdx = good();
+    spdx.project.licence = Some(Licence {
+        spdx: Some("MIT\n".into()),
+        text: None,
+        redistributable: true,
+    });
+    let mut label = good();
+    label.project.disks.push(ProjectDisk {
+        role: "user".into(),
+        content: ProjectContent::User {
+            size: 1 << 30,
+            label: Some("seventeen letters".into()),
+        },
+        ..label.project.disks[0].clone()
+    });
+    for publisher in [mirrors, spdx, label] {
+        fs::remove_file(publisher.image()).unwrap();
+        let refused = publisher.publish();
+        assert!(matches!(refused, Err(PublishError::Format(_))), "{refused:?}");
+    }
+    let publisher = good();
+    fs::remove_file(publisher.image()).unwrap();
+    let refused = publisher.publish_with(&PublishOptions {
+        changelog: "x".repeat((64 << 10) + 1),
+        ..publisher.options()
+    });
+    assert!(
+        matches!(refused, Err(PublishError::Changelog(65_537))),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_release_names_no_pack_that_is_lost() {
+    let publisher = Publisher::new(&noise(1, MIB));
+    publisher.publish().unwrap();
+    publisher.set_disk(&[noise(1, MIB / 2), noise(2, MIB / 2)].concat());
+    let packs = files(&publisher.site().join("packs"));
+    let (name, bytes) = packs.iter().find(|(name, _)| name.ends_with(".pack")).unwrap();
+    let path = publisher.site().join("packs").join(name);
+    let before = files(publisher.site());
+    let lost = || {
+        for dry_run in [true, false] {
+            let options = PublishOptions {
+                dry_run,
+                ..publisher.options()
+            };
+            match publisher.publish_with(&options) {
+                Err(PublishError::Lost { path, .. }) => assert!(path.ends_with(name), "{path}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    fs::write(&path, &bytes[1..]).unwrap();
+    lost();
+    fs::remove_file(&path).unwrap();
+    lost();
+    publisher.set_disk(&noise(3, MIB));
+    assert!(
+        publisher
+            .publish_with(&PublishOptions {
+                dry_run: true,
+                ..publisher.options()
+            })
+            .is_ok(),
+        "what the release does not use is not missed"
+    );
+    fs::write(&path, bytes).unwrap();
+    assert!(files(publisher.site()) == before, "nothing was written");
+    publisher.set_disk(&[noise(1, MIB / 2), noise(2, MIB / 2)].concat());
+    assert_eq!(publisher.publish().unwrap().sequence, 2);
 }

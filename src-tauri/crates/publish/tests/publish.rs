@@ -298,6 +298,23 @@ fn the_same_again_is_no_release() {
 }
 
 #[test]
+fn a_release_tells_the_cost_from_the_newest_ones() {
+    let publisher = Publisher::new(&noise(1, PAGE));
+    for seed in 1..=18 {
+        publisher.set_disk(&noise(seed, PAGE));
+        publisher.publish().unwrap();
+    }
+    let site = Site::open(publisher.site());
+    let from = &site.release(18).bytes.from;
+    assert!(
+        from.keys().copied().eq(2..=17),
+        "the 16 before it: {:?}",
+        from.keys()
+    );
+    site.check_bytes(18);
+}
+
+#[test]
 fn the_feed_tells_the_releases() {
     let mut publisher = Publisher::new(&noise(1, MIB));
     let logo = publisher.dir.path().join("logo");

@@ -148,16 +148,25 @@ impl Database {
         })
     }
 
-    /// Sets what a release needs.
-    pub(crate) fn keep(&self, release: &ReleaseKey, packs: &[PackId], objects: &[Digest]) -> Result<()> {
+    /// Sets what a release needs, or `adds` to what is known of that.
+    pub(crate) fn keep(
+        &self,
+        release: &ReleaseKey,
+        packs: &[PackId],
+        objects: &[Digest],
+        adds: bool,
+    ) -> Result<()> {
         let mut connection = self.lock();
         self.run(&mut connection, Durable::Yes, |transaction| {
-            transaction.execute("DELETE FROM releases WHERE key = ?1", [release.as_str()])?;
-            transaction.execute(
-                "INSERT INTO releases (key, kept) VALUES (?1, 1)",
+            if !adds {
+                transaction.execute("DELETE FROM releases WHERE key = ?1", [release.as_str()])?;
+            }
+            let id: i64 = transaction.query_row(
+                "INSERT INTO releases (key, kept) VALUES (?1, 1)
+                 ON CONFLICT (key) DO UPDATE SET kept = 1 RETURNING id",
                 [release.as_str()],
+                |row| row.get(0),
             )?;
-            let id = transaction.last_insert_rowid();
             let mut add = transaction.prepare("INSERT OR IGNORE INTO release_packs VALUES (?1, ?2)")?;
             for pack in packs {
                 add.execute(params![id, pack.0.as_bytes()])?;

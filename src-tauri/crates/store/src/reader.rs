@@ -88,6 +88,8 @@ impl Reader {
             None => ReadOutcome::Complete,
             Some(page) => {
                 tracing::warn!(%pack, page, "a page of the chunk store is damaged");
+                // The writer may have put another file in its place by now.
+                self.0.open.close(pack);
                 ReadOutcome::Damaged { pack, page }
             }
         })

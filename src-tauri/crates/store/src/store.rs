@@ -306,7 +306,16 @@ impl Store {
     /// What the database says.
     pub fn keep(&self, release: &ReleaseKey, packs: &[PackId], objects: &[Digest]) -> Result<()> {
         let _writing = self.writing();
-        self.database.keep(release, packs, objects)
+        self.database.keep(release, packs, objects, false)
+    }
+
+    /// Says what else a release needs, beside what was said before.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn keep_also(&self, release: &ReleaseKey, packs: &[PackId], objects: &[Digest]) -> Result<()> {
+        let _writing = self.writing();
+        self.database.keep(release, packs, objects, true)
     }
 
     /// Says that a release need not be kept any more; false if it was not. Nothing is removed before

@@ -16,7 +16,7 @@ use crate::sink::{ChunkSink, VerifiedChunk};
 use crate::wanted::Wanted;
 
 /// Chunks that are kept together at the most: one sync of the disk serves them all.
-const BATCH: usize = 16;
+const BATCH: usize = 32;
 /// How long a batch waits for more, if nobody waits for it.
 const HOLD: Duration = Duration::from_millis(100);
 /// Batches that are checked and written at once.
@@ -66,7 +66,14 @@ async fn land(
     hold: Duration,
 ) {
     let writers = Arc::new(Semaphore::new(WRITERS));
-    while let Some(first) = queue.recv().await {
+    loop {
+        // A writer first, so that what arrives while the disk is busy shares the next sync. The semaphore is never closed.
+        let Ok(writer) = Arc::clone(&writers).acquire_owned().await else {
+            return;
+        };
+        let Some(first) = queue.recv().await else {
+            return;
+        };
         let mut batch = vec![first];
         let until = Instant::now() + hold;
         while batch.len() < BATCH
@@ -74,10 +81,6 @@ async fn land(
         {
             batch.push(next);
         }
-        // The semaphore is never closed.
-        let Ok(writer) = Arc::clone(&writers).acquire_owned().await else {
-            return;
-        };
         let (sink, events) = (Arc::clone(&sink), events.clone());
         tokio::spawn(async move {
             let items: Vec<Wanted> = batch.iter().map(|arrived| arrived.wanted).collect();

@@ -173,7 +173,8 @@ impl<'a> Flight<'a> {
             (response, start)
         };
         let url = &self.plan.url;
-        if let Some(encoding) = response.headers().get(CONTENT_ENCODING)
+        if response.status().is_success()
+            && let Some(encoding) = response.headers().get(CONTENT_ENCODING)
             && encoding != "identity"
         {
             let what = "it compresses packs on the way, so that ranges mean nothing";

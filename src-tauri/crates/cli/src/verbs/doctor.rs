@@ -2,10 +2,10 @@
 
 use livepc_engine::doctor::{Health, examine};
 use livepc_engine::logs as engine_logs;
-use livepc_protocol::{Code, Problem};
+use livepc_protocol::{Answer, Code, Problem, Request};
 use serde_json::json;
 
-use crate::session::Session;
+use crate::session::{Session, unexpected};
 
 /// Lines of a log that are shown.
 const LINES: usize = 200;
@@ -43,8 +43,18 @@ pub(crate) async fn doctor(session: &Session<'_>) -> Result<(), Problem> {
     }
 }
 
-pub(crate) fn logs(session: &Session<'_>, id: Option<&str>) -> Result<(), Problem> {
-    let wanted = id.map_or("agent".to_owned(), |id| format!("runner-{id}"));
+pub(crate) async fn logs(session: &Session<'_>, id: Option<String>) -> Result<(), Problem> {
+    let id = match id {
+        Some(id) => match session.ask(Request::Show { id }).await? {
+            Answer::Shown { livepc, .. } => Some(livepc.id),
+            _ => return Err(unexpected()),
+        },
+        None => None,
+    };
+    // `runner-lab.log`, and `runner-lab.1.log` when that was full.
+    let wanted = id
+        .as_ref()
+        .map_or("agent.".to_owned(), |id| format!("runner-{id}."));
     let files: Vec<_> = engine_logs::files(&session.home)
         .into_iter()
         .filter(|file| {
@@ -60,7 +70,7 @@ pub(crate) fn logs(session: &Session<'_>, id: Option<&str>) -> Result<(), Proble
         ));
     };
     let mut lines = engine_logs::tail(newest, LINES);
-    if let Some(id) = id {
+    if let Some(id) = &id {
         lines.extend(engine_logs::tail(
             &session.home.machine(id).join("qemu.log"),
             LINES,

@@ -34,7 +34,12 @@ async fn follow(session: &Session<'_>, client: &Client, job: u64) -> Result<Job,
                         "The same command goes on where it was.",
                     ));
                 }
-                JobStatus::Queued | JobStatus::Running | JobStatus::Waiting => {}
+                JobStatus::Waiting => {
+                    return Err(found
+                        .problem
+                        .unwrap_or_else(|| Problem::new(Code::Network, "The network does not answer.", "")));
+                }
+                JobStatus::Queued | JobStatus::Running => {}
             }
         }
         if snapshots.changed().await.is_err() {
@@ -67,15 +72,21 @@ fn show(session: &Session<'_>, found: &Job) {
     }
 }
 
-/// Follows a job to its end; when this process is interrupted, so is the job.
+/// Follows a job to its end; when this process is interrupted or gives up, the job pauses.
 pub(crate) async fn follow_own(session: &Session<'_>, client: &Client, job: u64) -> Result<Job, Problem> {
-    tokio::select! {
+    let done = tokio::select! {
         done = follow(session, client, job) => done,
-        _ = tokio::signal::ctrl_c() => {
-            client.call(Request::JobControl { job, action: JobAction::Pause }).await?;
-            Err(interrupted())
-        }
+        _ = tokio::signal::ctrl_c() => Err(interrupted()),
+    };
+    if done
+        .as_ref()
+        .is_err_and(|problem| matches!(problem.code, Code::Cancelled | Code::Network))
+    {
+        let action = JobAction::Pause;
+        // It may have ended meanwhile.
+        let _ = client.call(Request::JobControl { job, action }).await;
     }
+    done
 }
 
 pub(crate) async fn download(
@@ -154,12 +165,23 @@ pub(crate) async fn verify(session: &Session<'_>, id: Option<String>) -> Result<
             _ => return Err(unexpected()),
         },
     };
-    let mut checked = Vec::new();
+    let (mut checked, mut damaged) = (Vec::new(), None);
     for id in ids {
         let Answer::Job { job } = client.call(Request::Verify { id: Some(id) }).await? else {
             return Err(unexpected());
         };
-        checked.push(follow_own(session, &client, job.job).await?);
+        match follow_own(session, &client, job.job).await {
+            Ok(job) => checked.push(job),
+            // The others are looked at all the same.
+            Err(problem) if problem.code == Code::Failed => {
+                session.output.note(&format!("{}: {}", job.id, problem.message));
+                damaged.get_or_insert(problem);
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+    if let Some(problem) = damaged {
+        return Err(problem);
     }
     let total: u64 = checked.iter().map(|job| job.bytes_done).sum();
     session

@@ -15,7 +15,7 @@ pub(crate) async fn run(session: &Session<'_>, verb: KeyVerb) -> Result<(), Prob
             let password = if no_password {
                 None
             } else {
-                Some(new_password(session)?)
+                Some(new_password(session).await?)
             };
             keys.create(password.as_deref()).map_err(|e| of_publish(&e))?
         }
@@ -41,21 +41,21 @@ pub(crate) async fn run(session: &Session<'_>, verb: KeyVerb) -> Result<(), Prob
 }
 
 /// The password that opens the keys, if they have one.
-pub(crate) fn password(session: &Session<'_>, keys: &KeyFolder) -> Result<Option<String>, Problem> {
+pub(crate) async fn password(session: &Session<'_>, keys: &KeyFolder) -> Result<Option<String>, Problem> {
     if !keys.needs_password().map_err(|e| of_publish(&e))? {
         return Ok(None);
     }
     if let Some(password) = from_file()? {
         return Ok(Some(password));
     }
-    ask(session, "Password of your keys: ").map(Some)
+    ask(session, "Password of your keys: ").await.map(Some)
 }
 
-fn new_password(session: &Session<'_>) -> Result<String, Problem> {
+async fn new_password(session: &Session<'_>) -> Result<String, Problem> {
     if let Some(password) = from_file()? {
         return Ok(password);
     }
-    let password = ask(session, "A password for your keys: ")?;
+    let password = ask(session, "A password for your keys: ").await?;
     if password.is_empty() {
         return Err(Problem::new(
             Code::Usage,
@@ -63,7 +63,7 @@ fn new_password(session: &Session<'_>) -> Result<String, Problem> {
             "For keys without one, add --no-password.",
         ));
     }
-    if ask(session, "The same again: ")? != password {
+    if ask(session, "The same again: ").await? != password {
         return Err(Problem::new(
             Code::Usage,
             "The two passwords differ.",
@@ -86,7 +86,7 @@ fn from_file() -> Result<Option<String>, Problem> {
     Ok(Some(text.lines().next().unwrap_or_default().to_owned()))
 }
 
-fn ask(session: &Session<'_>, prompt: &str) -> Result<String, Problem> {
+async fn ask(session: &Session<'_>, prompt: &'static str) -> Result<String, Problem> {
     if !session.output.can_ask() {
         return Err(Problem::new(
             Code::Usage,
@@ -94,5 +94,8 @@ fn ask(session: &Session<'_>, prompt: &str) -> Result<String, Problem> {
             "Put it into a file that only you can read, and name that in LIVEPC_KEY_PASSWORD_FILE; or use --no-password.",
         ));
     }
-    rpassword::prompt_password(prompt).map_err(|e| Problem::io("The password cannot be read", &e))
+    // Where it may block, so that Ctrl-C is still noticed.
+    let asked = tokio::task::spawn_blocking(move || rpassword::prompt_password(prompt)).await;
+    let asked = asked.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+    asked.map_err(|e| Problem::io("The password cannot be read", &e))
 }

@@ -88,8 +88,12 @@ pub(crate) async fn show(session: &Session<'_>, id: String) -> Result<(), Proble
                 } else {
                     ""
                 };
+                let state = match release.state.as_str() {
+                    "current" => String::new(),
+                    taken_back => format!(", {taken_back} by its publisher"),
+                };
                 text.push_str(&format!(
-                    "  release {} “{}”, {}, {} to fetch{used}\n",
+                    "  release {} “{}”, {}, {} to fetch{used}{state}\n",
                     release.sequence,
                     release.label,
                     release.created,

@@ -1,11 +1,12 @@
 //! `project` and `publish`.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use livepc_engine::record::{RecordOptions, record};
-use livepc_protocol::{Code, Problem};
+use livepc_protocol::{Answer, Code, Problem, Request};
 use livepc_publish::{
     AddedBootMap, Folder, KeyFolder, Phase, Progress, Project, PublishError, PublishKeys, PublishOptions,
     Published, add_boot_map, open_destination,
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::args::{ProjectVerb, Publish};
 use crate::output::{Output, bytes};
-use crate::session::Session;
+use crate::session::{Session, unexpected};
 use crate::verbs::key;
 
 /// How long a start that is recorded may take.
@@ -39,6 +40,7 @@ pub(crate) fn of_publish(error: &PublishError) -> Problem {
         | PublishError::Overtaken { .. }
         | PublishError::Immutable { .. }
         | PublishError::Lost { .. }
+        | PublishError::FeedStale { .. }
         | PublishError::TooLong { .. }
         | PublishError::Format(_) => Code::Failed,
         _ => Code::Usage,
@@ -74,7 +76,7 @@ pub(crate) async fn publish(session: &Session<'_>, args: Publish) -> Result<(), 
     let project = Project::load(&args.project).map_err(|e| of_publish(&e))?;
     let folder = open_destination(&args.to).map_err(|e| of_publish(&e))?;
     let keys = KeyFolder::new(session.home.keys());
-    let password = key::password(session, &keys)?;
+    let password = key::password(session, &keys).await?;
     let keys = keys
         .publish_keys(password.as_deref(), true)
         .map_err(|e| of_publish(&e))?;
@@ -93,7 +95,7 @@ pub(crate) async fn publish(session: &Session<'_>, args: Publish) -> Result<(), 
             sequence: published.sequence,
             until: args.boot_until,
             limit: START,
-            qemu: None,
+            qemu: chosen_qemu(session).await?,
         };
         let trace = record(&options).await?;
         let now = jiff::Timestamp::now();
@@ -105,6 +107,15 @@ pub(crate) async fn publish(session: &Session<'_>, args: Publish) -> Result<(), 
         describe(&published, boot.as_ref(), &args.to)
     });
     Ok(())
+}
+
+/// The QEMU that the settings name.
+async fn chosen_qemu(session: &Session<'_>) -> Result<Option<PathBuf>, Problem> {
+    let name = livepc_engine::config::QEMU.to_owned();
+    match session.ask(Request::ConfigGet { name }).await? {
+        Answer::Setting { value, .. } => Ok(Some(value).filter(|value| !value.is_empty()).map(PathBuf::from)),
+        _ => Err(unexpected()),
+    }
 }
 
 /// Publishes on a thread of its own, and shows how far it is; Ctrl-C stops it in order.

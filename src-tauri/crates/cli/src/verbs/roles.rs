@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use livepc_engine::agent::{self, AgentOptions};
 use livepc_engine::logs;
 use livepc_engine::runner::{self, RunnerOptions};
-use livepc_protocol::{Client, Code, Problem, ProcessLock, Request, detach};
+use livepc_protocol::{Client, Code, Launcher, Problem, ProcessLock, Request, detach};
 use serde_json::json;
 
 use crate::args::{AgentVerb, Display};
@@ -23,7 +23,7 @@ pub(crate) async fn agent(session: &Session<'_>, verb: Option<AgentVerb>) -> Res
         launcher: session.launcher()?,
         clock: jiff::Timestamp::now,
     };
-    let done = agent::run(options, || say("ready")).await;
+    let done = agent::run(options, || say(Launcher::READY)).await;
     if let Err(problem) = &done {
         tracing::error!("the agent cannot go on: {}", problem.message);
         // Whoever waits for the first line gets the reason.
@@ -67,7 +67,7 @@ pub(crate) async fn runner(
         display: display.into(),
         serial,
     };
-    let done = runner::run(options, || say("ready")).await;
+    let done = runner::run(options, || say(Launcher::READY)).await;
     if let Err(problem) = &done {
         tracing::error!("the machine cannot be started: {}", problem.message);
         say(&json!(problem).to_string());

@@ -23,7 +23,7 @@ pub(crate) async fn subscribe(
                 return Err(unexpected());
             };
             if preview.subscribed.is_none() && !yes {
-                confirm(session, &preview)?;
+                confirm(session, &preview).await?;
             }
             preview.fingerprint
         }
@@ -49,7 +49,7 @@ pub(crate) async fn subscribe(
     Ok(())
 }
 
-fn confirm(session: &Session<'_>, preview: &Preview) -> Result<(), Problem> {
+async fn confirm(session: &Session<'_>, preview: &Preview) -> Result<(), Problem> {
     if !session.output.can_ask() {
         return Err(Problem::new(
             Code::Usage,
@@ -79,10 +79,19 @@ fn confirm(session: &Session<'_>, preview: &Preview) -> Result<(), Problem> {
         bytes(preview.free),
         preview.fingerprint
     ));
-    if session.output.ask("Subscribe?") {
+    if preview.expired {
+        session
+            .output
+            .note("The publisher's list of releases is older than it should be: a newer one may be withheld from you.");
+    }
+    if session.output.ask("Subscribe?").await {
         Ok(())
     } else {
-        Err(Problem::new(Code::Cancelled, "Not subscribed.", ""))
+        Err(Problem::new(
+            Code::Failed,
+            "Not subscribed.",
+            "Nothing was changed.",
+        ))
     }
 }
 

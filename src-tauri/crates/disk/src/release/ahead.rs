@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use livepc_format::limits::PAGE;
 
-/// Pages that are asked for ahead of a sequential reader at first, and at the most: 1 and 4 MiB.
+/// Pages that are asked for ahead of a sequential reader at first, and at the most: 1 and 16 MiB. The most is what a fast
+/// line brings while what has arrived is made durable.
 const FIRST_WINDOW: u64 = (1 << 20) / PAGE;
-const MOST_WINDOW: u64 = (4 << 20) / PAGE;
+const MOST_WINDOW: u64 = (16 << 20) / PAGE;
 /// Reads in a row after which a reader counts as sequential.
 const ROW: u32 = 2;
 /// Pages that a sequential reader may skip: the guest has them in memory, or they are not used.
@@ -37,10 +38,13 @@ struct SequentialReader {
 impl ReadAhead {
     /// Notes a read of `pages` of a region with `count` pages; gives the pages to ask for ahead, if any.
     pub(super) fn after(&mut self, region: u32, pages: &Range<u64>, count: u64) -> Option<Range<u64>> {
-        // Reads that are not of whole pages begin in the page in which the one before ended.
+        // Requests that are in flight together overtake each other; those that are not of whole pages begin in the page
+        // in which the one before ended.
+        let slack = SKIPPED.max(2 * (pages.end - pages.start));
         let follows = |reader: &SequentialReader| {
             reader.region == region
-                && (reader.next.saturating_sub(1)..=reader.next + SKIPPED).contains(&pages.start)
+                && pages.start + slack >= reader.next
+                && pages.start <= reader.next + slack
         };
         let mut reader = match self.readers.iter().rposition(follows) {
             Some(place) => self.readers.remove(place),
@@ -64,14 +68,14 @@ impl ReadAhead {
 impl SequentialReader {
     fn read(&mut self, pages: &Range<u64>, count: u64) -> Option<Range<u64>> {
         self.row += 1;
-        self.next = pages.end;
-        self.asked = self.asked.max(pages.end);
+        self.next = self.next.max(pages.end);
+        self.asked = self.asked.max(self.next);
         // Half a window is left before the next one is asked for, so that it has time to arrive.
-        if self.row <= ROW || self.asked - pages.end > self.window / 2 {
+        if self.row <= ROW || self.asked - self.next > self.window / 2 {
             return None;
         }
         self.window = (self.window * 2).min(MOST_WINDOW);
-        let ahead = self.asked..(pages.end + self.window).min(count);
+        let ahead = self.asked..(self.next + self.window).min(count);
         if ahead.is_empty() {
             return None;
         }

@@ -14,6 +14,8 @@ use crate::block::ReadError;
 const PAGE_LEN: usize = PAGE as usize;
 /// How often what is missing or damaged is fetched before that is an error.
 const FETCHES: u32 = 3;
+/// Pages that are asked for at a time: a large read then shows progress, and lets others in between.
+const ASKED_TOGETHER: u32 = (1 << 20) / PAGE as u32;
 /// Fetches of one read that are asked for at a time.
 const ASKED_AT_ONCE: usize = 32;
 
@@ -102,7 +104,7 @@ fn read_blocking(
     });
     match failed {
         Some(error) => Err(io::Error::other(error)),
-        None => Ok((runs, merge(wanted))),
+        None => Ok((runs, split(merge(wanted)))),
     }
 }
 
@@ -119,6 +121,15 @@ fn merge(mut wanted: Vec<Wanted>) -> Vec<Wanted> {
     wanted
 }
 
+/// Parts what would be asked for at once.
+fn split(wanted: Vec<Wanted>) -> Vec<Wanted> {
+    let parts = |(pack, pages): Wanted| {
+        let part = move |start: u32| (pack, start..pages.end.min(start + ASKED_TOGETHER));
+        pages.clone().step_by(ASKED_TOGETHER as usize).map(part)
+    };
+    wanted.into_iter().flat_map(parts).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +141,7 @@ mod tests {
         let (a, b) = (a.min(b), a.max(b));
         let wanted = vec![(b, 0..5), (a, 10..20), (a, 0..10), (a, 12..15), (a, 21..22)];
         assert_eq!(merge(wanted), [(a, 0..20), (a, 21..22), (b, 0..5)]);
+        let parts = split(vec![(a, 10..600), (b, 0..256)]);
+        assert_eq!(parts, [(a, 10..266), (a, 266..522), (a, 522..600), (b, 0..256)]);
     }
 }

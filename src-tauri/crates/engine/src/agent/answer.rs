@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use livepc_format::head::ReleaseState;
 use livepc_format::{Fingerprint, PackId};
 use livepc_protocol::{Answer, Code, Preview, Problem, Request, Snapshot, Trust, Until, UpdateReport};
 use livepc_transfer::Priority;
@@ -12,6 +13,7 @@ use super::core::Core;
 use super::machines::Start;
 use crate::problems::{of_format, of_transfer};
 use crate::server::{Answers, misplaced};
+use crate::subscription::Subscription;
 use crate::{config, library, published, subscription};
 
 impl Answers for Core {
@@ -45,13 +47,16 @@ impl Answers for Core {
             }
             Request::Download { id, until, release } => {
                 let subscription = subscription::find(&self.database, &id)?;
-                let sequence = subscription.release(release)?.sequence;
+                let sequence = self.offered(&subscription, release)?;
                 Ok(Answer::Job {
                     job: self.queue_download(&subscription, sequence, until)?,
                 })
             }
             Request::Update { id, check } => self.answer_update(id, check).await,
-            Request::Unsubscribe { id, delete_data } => self.unsubscribe(&id, delete_data).await,
+            Request::Unsubscribe { id, delete_data } => {
+                let core = self.clone();
+                Self::to_its_end(async move { core.unsubscribe(&id, delete_data).await }).await
+            }
             Request::Start {
                 id,
                 display,
@@ -59,16 +64,14 @@ impl Answers for Core {
                 fill,
             } => {
                 let subscription = subscription::find(&self.database, &id)?;
-                self.start_machine(
-                    &subscription,
-                    Start {
-                        display,
-                        serial,
-                        fill,
-                    },
-                )
-                .await?;
-                self.livepc(&subscription.id)
+                let start = Start {
+                    display,
+                    serial,
+                    fill,
+                };
+                let (core, id) = (self.clone(), subscription.id.clone());
+                Self::to_its_end(async move { core.start_machine(&subscription, start).await }).await?;
+                self.livepc(&id)
             }
             Request::Stop { id, force, timeout } => {
                 let id = subscription::find(&self.database, &id)?.id;
@@ -168,9 +171,11 @@ impl Core {
         let existing = subscription::all(&self.database)?
             .into_iter()
             .find(|s| s.livepc == livepc);
-        let release = published.head.newest(subscription::CHANNEL).ok_or_else(|| {
-            crate::problems::not_found("It has no release that may be used.", "Ask its publisher.")
-        })?;
+        subscription::check_feed_is_its_own(&self.database, &url, &published.keys)?;
+        let release = published
+            .head
+            .newest(subscription::CHANNEL)
+            .ok_or_else(no_release)?;
         Ok(Preview {
             feed_url: url.to_string(),
             host: url.host_str().unwrap_or_default().to_owned(),
@@ -216,25 +221,43 @@ impl Core {
                 "Try again.",
             ));
         };
-        let id = subscription::add(&self.database, &url, &published, &fingerprint, (self.now)())?;
-        self.library_changed();
+        let Some(sequence) = published
+            .head
+            .newest(subscription::CHANNEL)
+            .map(|release| release.sequence)
+        else {
+            return Err(no_release());
+        };
+        let before = subscription::all(&self.database)?;
+        let owner = |id: &str| self.owner_of_machine(id);
+        let id = subscription::add(
+            &self.database,
+            &url,
+            &published,
+            &fingerprint,
+            owner,
+            (self.now)(),
+        )?;
         let subscription = subscription::find(&self.database, &id)?;
-        if let Some(sequence) = subscription.newest().map(|release| release.sequence) {
-            self.open_release(&subscription, Some(sequence)).await?;
-            if download {
-                self.queue_download(&subscription, sequence, Until::Complete)?;
+        if let Err(problem) = self.open_release(&subscription, Some(sequence)).await {
+            // A subscription whose first release was refused is none.
+            if before.iter().all(|other| other.id != id) {
+                subscription::remove(&self.database, &id)?;
+                self.forget_releases().await?;
             }
+            return Err(problem);
+        }
+        self.library_changed();
+        if download {
+            self.queue_download(&subscription, sequence, Until::Complete)?;
         }
         self.livepc(&id)
     }
 
     async fn unsubscribe(self: &Arc<Self>, id: &str, delete_data: bool) -> Result<Answer, Problem> {
         let subscription = subscription::find(&self.database, id)?;
-        if self
-            .machines
-            .state(&subscription.id)
-            .is_some_and(|state| state.state.is_live())
-        {
+        let _turn = self.machines.turns.of(&subscription.id).lock_owned().await;
+        if self.is_live(&subscription.id).await? {
             return Err(Problem::new(
                 Code::Busy,
                 format!("“{}” is running.", subscription.title),
@@ -242,21 +265,6 @@ impl Core {
             ));
         }
         self.cancel_jobs_of(&subscription.id);
-        let keys: Vec<String> = subscription
-            .head
-            .releases
-            .iter()
-            .map(|release| subscription.key(release.sequence))
-            .collect();
-        subscription::remove(&self.database, &subscription.id)?;
-        self.machines.forget(&subscription.id);
-        for key in keys {
-            super::core::lock(&self.releases).remove(&key);
-            self.with_store(move |store| store.forget(&livepc_store::ReleaseKey::new(key)?))
-                .await?;
-        }
-        self.with_store(|store| store.prune(false)).await?;
-        self.writes.fetch_add(1, Ordering::SeqCst);
         if delete_data {
             let folder = self.home.machine(&subscription.id);
             let removed = Self::blocking(move || std::fs::remove_dir_all(folder)).await?;
@@ -266,8 +274,29 @@ impl Core {
                 return Err(Problem::io("The machine's data cannot be deleted", &error));
             }
         }
+        subscription::remove(&self.database, &subscription.id)?;
+        self.machines.forget(&subscription.id);
+        // What cannot be removed now is removed when the agent starts next.
+        if let Err(problem) = self.forget_releases().await {
+            tracing::warn!("the store keeps what nobody needs: {problem}");
+        }
         self.library_changed();
         Ok(Answer::Done)
+    }
+
+    /// The release that was asked for, or the newest. One that its publisher has taken back is only for those who have it.
+    fn offered(&self, subscription: &Subscription, release: Option<u64>) -> Result<u64, Problem> {
+        let release = subscription.release(release)?;
+        let sequence = release.sequence;
+        let has_it =
+            subscription.in_use == Some(sequence) || self.local_of_release(subscription, sequence).boot_ready;
+        if release.state == ReleaseState::Current || has_it {
+            return Ok(sequence);
+        }
+        Err(crate::problems::not_found(
+            format!("Its publisher has taken back release {sequence}."),
+            format!("“livepc show {}” lists its releases.", subscription.id),
+        ))
     }
 
     async fn answer_update(self: &Arc<Self>, id: Option<String>, check: bool) -> Result<Answer, Problem> {
@@ -312,7 +341,8 @@ impl Core {
         match request {
             Request::OpenRelease { id, release } => {
                 let subscription = subscription::find(&self.database, &id)?;
-                let opened = self.open_release(&subscription, release).await?;
+                let sequence = self.offered(&subscription, release)?;
+                let opened = self.open_release(&subscription, Some(sequence)).await?;
                 let complete = self.local_of(&opened).complete;
                 // So that what is read on demand can be counted; reading does not wait for it.
                 let (core, planned) = (self.clone(), opened.clone());
@@ -396,4 +426,8 @@ impl Core {
             livepc: self.show(&subscription),
         })
     }
+}
+
+fn no_release() -> Problem {
+    crate::problems::not_found("It has no release that may be used.", "Ask its publisher.")
 }

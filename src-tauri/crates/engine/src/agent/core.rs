@@ -19,6 +19,7 @@ use super::progress::Counted;
 use super::release::Opened;
 use crate::database::Database;
 use crate::problems::of_store;
+use crate::server::Guests;
 
 /// Tells the time; tests hand in their own.
 pub type Clock = fn() -> Timestamp;
@@ -33,10 +34,15 @@ pub(crate) struct Core {
     pub(super) client: Client,
     pub(super) fetcher: Fetcher,
     pub(super) releases: Mutex<HashMap<String, Arc<Opened>>>,
+    /// One opening of a release at a time, by its key.
+    pub(super) openings: Turns,
+    /// One fetch of an object of the index at a time, by its digest.
+    pub(super) fetches: Turns,
     pub(super) counted: Mutex<HashMap<String, Counted>>,
     pub(super) jobs: Jobs,
     pub(super) machines: Machines,
     pub(super) paused: AtomicBool,
+    pub(super) guests: Guests,
     pub(super) asked_to_stop: CancellationToken,
     pub(super) library_revision: AtomicU64,
     /// Counts the writes to the store, so that what was counted once is counted again only after a change.
@@ -78,13 +84,14 @@ impl Core {
     pub(super) async fn blocking<T: Send + 'static>(
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        tokio::task::spawn_blocking(work).await.map_err(|e| {
-            Problem::new(
-                Code::Failed,
-                format!("A part of the agent failed: {e}."),
-                "Try again.",
-            )
-        })
+        tokio::task::spawn_blocking(work).await.map_err(part_failed)
+    }
+
+    /// Does something to its end, even if who asked for it goes away meanwhile.
+    pub(super) async fn to_its_end<T: Send + 'static>(
+        work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+    ) -> Result<T, Problem> {
+        tokio::spawn(work).await.map_err(part_failed)?
     }
 
     /// Works on the store, off the asynchronous threads.
@@ -96,6 +103,31 @@ impl Core {
         Self::blocking(move || work(&store))
             .await?
             .map_err(|e| of_store(&e))
+    }
+}
+
+fn part_failed(error: tokio::task::JoinError) -> Problem {
+    Problem::new(
+        Code::Failed,
+        format!("A part of the agent failed: {error}."),
+        "Try again.",
+    )
+}
+
+/// Names after which those are forgotten that nobody holds.
+const MANY_TURNS: usize = 256;
+
+/// Locks by name: whoever works on the same thing takes turns.
+#[derive(Default)]
+pub(super) struct Turns(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Turns {
+    pub(super) fn of(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = lock(&self.0);
+        if turns.len() >= MANY_TURNS {
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        }
+        turns.entry(name.to_owned()).or_default().clone()
     }
 }
 

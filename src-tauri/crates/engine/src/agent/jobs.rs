@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use livepc_protocol::{Job, JobAction, JobKind, JobPhase, JobStatus, Problem, Until};
+use livepc_protocol::{Code, Job, JobAction, JobKind, JobPhase, JobStatus, Problem, Until};
 use rusqlite::params;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +15,9 @@ use crate::subscription::{self, Subscription};
 
 /// Jobs that are at work at the same time; more would only share the same link.
 const AT_WORK: usize = 3;
+/// The pause before a job is tried again for which the network failed, at first and at the most.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const MOST_PAUSE: Duration = Duration::from_secs(300);
 /// Ended jobs that are remembered.
 const HISTORY: usize = 100;
 
@@ -98,7 +101,8 @@ impl Core {
             .find(|active| same(&active.show()))
             .cloned();
         if let Some(active) = found {
-            if matches!(active.show().status, JobStatus::Paused) {
+            if matches!(active.show().status, JobStatus::Paused | JobStatus::Waiting) {
+                lock(&active.stop).cancel();
                 self.spawn_job(&active);
             }
             return Ok(active.show());
@@ -193,17 +197,46 @@ impl Core {
         self.touch();
         let (core, active) = (self.clone(), active.clone());
         tokio::spawn(async move {
-            let work = async {
-                let _place = core.jobs.places.acquire().await;
-                core.set_status(&active, JobStatus::Running);
-                core.work(&active).await
-            };
+            let work = core.work_until_done(&active);
             tokio::select! {
                 // What stopped it says how it stands.
                 () = stop.cancelled() => {}
                 done = work => core.end_job(&active, done),
             }
         });
+    }
+
+    /// Works, and tries again after a while when the network fails.
+    async fn work_until_done(self: &Arc<Self>, active: &Arc<Active>) -> Result<(), Problem> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let before = active.show().bytes_done;
+            let done = {
+                let _place = self.jobs.places.acquire().await;
+                active.update(|job| job.problem = None);
+                self.set_status(active, JobStatus::Running);
+                self.work(active).await
+            };
+            let problem = match done {
+                Err(problem) if problem.code == Code::Network => problem,
+                done => return done,
+            };
+            tracing::warn!(
+                job = active.show().job,
+                "waiting for the network: {}",
+                problem.message
+            );
+            active.update(|job| {
+                job.bytes_per_second = 0;
+                job.problem = Some(problem);
+            });
+            self.set_status(active, JobStatus::Waiting);
+            if active.show().bytes_done > before {
+                pause = FIRST_PAUSE;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(MOST_PAUSE);
+        }
     }
 
     async fn work(self: &Arc<Self>, active: &Arc<Active>) -> Result<(), Problem> {
@@ -301,7 +334,8 @@ impl Core {
                 Ok(())
             }
             (Some(active), JobAction::Resume | JobAction::Retry) => {
-                if active.show().status == JobStatus::Paused {
+                if matches!(active.show().status, JobStatus::Paused | JobStatus::Waiting) {
+                    lock(&active.stop).cancel();
                     self.spawn_job(&active);
                 }
                 Ok(())

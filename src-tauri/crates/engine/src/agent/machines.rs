@@ -2,20 +2,30 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use livepc_protocol::{
     Answer, Client, Code, Display, MachineState, Problem, ProcessLock, Request, RunnerState, Until,
 };
 
-use super::core::{Core, lock};
+use super::core::{Core, Turns, lock};
 use crate::subscription::{self, Subscription};
+
+/// The file in a machine's folder that names its LivePC.
+const OWNER: &str = "livepc";
+/// How long a runner may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+/// How long a runner may take until it listens, or until it has ended.
+const CHANGING: Duration = Duration::from_secs(90);
+/// The pause before looking again whether it does.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// The machines that have a runner, or had one.
 #[derive(Default)]
 pub(super) struct Machines {
     runners: Mutex<HashMap<String, Runner>>,
-    /// One start or stop of a machine at a time.
-    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// One start, stop or end of a subscription at a time, by id.
+    pub(super) turns: Turns,
 }
 
 #[derive(Clone)]
@@ -41,10 +51,6 @@ impl Machines {
         lock(&self.runners)
             .get(id)
             .and_then(|runner| runner.client.clone())
-    }
-
-    fn turn(&self, id: &str) -> Arc<tokio::sync::Mutex<()>> {
-        lock(&self.turns).entry(id.to_owned()).or_default().clone()
     }
 
     fn set(&self, state: RunnerState, client: Option<Client>) {
@@ -74,24 +80,9 @@ impl Core {
         start: Start,
     ) -> Result<(), Problem> {
         let id = subscription.id.clone();
-        let turn = self.machines.turn(&id);
-        let _turn = turn.lock().await;
-        if self
-            .machines
-            .state(&id)
-            .is_some_and(|state| state.state.is_live())
-        {
+        let _turn = self.machines.turns.of(&id).lock_owned().await;
+        if self.is_live(&id).await? {
             return Ok(());
-        }
-        if ProcessLock::is_held(&self.home.runner_lock(&id)) {
-            return match self.adopt_runner(&id).await {
-                Ok(()) => Ok(()),
-                Err(_) => Err(Problem::new(
-                    Code::Busy,
-                    "The machine is still ending.",
-                    "Try again in a moment.",
-                )),
-            };
         }
         let sequence = self.next_release(subscription)?;
         self.open_release(subscription, Some(sequence)).await?;
@@ -104,12 +95,19 @@ impl Core {
             state,
             problem,
         };
+        let folder = self.home.machine(&id);
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(folder.join(OWNER), subscription.livepc.to_string()))
+            .map_err(|e| Problem::io("The machine's folder cannot be made", &e))?;
         self.machines.set(state(MachineState::Starting, None), None);
         self.touch();
         match self.launch(&id, sequence, start).await {
             Ok(()) => {
-                subscription::used(&self.database, &id, sequence, (self.now)())?;
-                self.adopt_runner(&id).await
+                let adopted = self.adopt_runner(&id).await;
+                if adopted.is_err() {
+                    self.runner_gone(&id);
+                }
+                adopted
             }
             Err(problem) => {
                 subscription::ended(&self.database, &id, Some(&problem))?;
@@ -119,6 +117,14 @@ impl Core {
                 Err(problem)
             }
         }
+    }
+
+    /// The LivePC whose data a machine's folder has; nobody's if there is no folder.
+    pub(super) fn owner_of_machine(&self, id: &str) -> Option<String> {
+        let folder = self.home.machine(id);
+        folder
+            .exists()
+            .then(|| std::fs::read_to_string(folder.join(OWNER)).unwrap_or_default())
     }
 
     async fn launch(&self, id: &str, sequence: u64, start: Start) -> Result<(), Problem> {
@@ -133,29 +139,27 @@ impl Core {
         if let Some(file) = start.serial {
             args.extend(["--serial".into(), file]);
         }
-        let line = Self::blocking(move || {
+        Self::blocking(move || {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
             launcher.start(&home, &args)
         })
-        .await??;
-        if line == "ready" {
-            return Ok(());
-        }
-        Err(serde_json::from_str(&line).unwrap_or_else(|_| {
-            Problem::new(
-                Code::Failed,
-                "The machine's runner failed.",
-                "“livepc logs” shows why.",
-            )
-        }))
+        .await?
     }
 
     /// Connects to a machine's runner and follows it.
     async fn adopt_runner(self: &Arc<Self>, id: &str) -> Result<(), Problem> {
-        let client = Client::connect(&self.home.runner_socket(id)?, "agent", false).await?;
-        let Answer::Runner { state } = client.call(Request::RunnerStatus).await? else {
-            return Err(crate::server::misplaced());
+        let socket = self.home.runner_socket(id)?;
+        let asked = async {
+            let client = Client::connect(&socket, "agent", false).await?;
+            match client.call(Request::RunnerStatus).await? {
+                Answer::Runner { state } => Ok((client, state)),
+                _ => Err(crate::server::misplaced()),
+            }
         };
+        let (client, state) = tokio::time::timeout(ANSWER, asked)
+            .await
+            .map_err(|_| still_busy())??;
+        subscription::used(&self.database, id, state.release, (self.now)())?;
         self.machines.set(state, Some(client.clone()));
         self.touch();
         let (core, id) = (self.clone(), id.to_owned());
@@ -164,6 +168,39 @@ impl Core {
             core.runner_gone(&id);
         });
         Ok(())
+    }
+
+    /// Whether a runner has the machine, and is connected. A runner that does not listen yet or is about to end is waited
+    /// for: neither makes an event that its agent could have missed.
+    pub(super) async fn is_live(self: &Arc<Self>, id: &str) -> Result<bool, Problem> {
+        let until = tokio::time::Instant::now() + CHANGING;
+        loop {
+            let connected = self.machines.client(id).is_some();
+            let live = self.machines.state(id).is_some_and(|state| state.state.is_live());
+            if connected && live {
+                return Ok(true);
+            }
+            if !ProcessLock::is_held(&self.home.runner_lock(id)) {
+                return Ok(false);
+            }
+            if tokio::time::Instant::now() > until {
+                return Err(still_busy());
+            }
+            if connected || self.adopt_runner(id).await.is_err() {
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+
+    /// Follows a runner that this agent has not started, as soon as it can be.
+    fn follow_runner(self: &Arc<Self>, id: &str) {
+        let (core, id) = (self.clone(), id.to_owned());
+        tokio::spawn(async move {
+            let _turn = core.machines.turns.of(&id).lock_owned().await;
+            if let Err(problem) = core.is_live(&id).await {
+                tracing::warn!(id, "a runner does not answer: {problem}");
+            }
+        });
     }
 
     /// A runner's connection has ended: if it did not say how its machine ended, that is a failure.
@@ -196,8 +233,7 @@ impl Core {
     fn end_what_it_left(self: &Arc<Self>, id: &str) {
         let (core, id) = (self.clone(), id.to_owned());
         tokio::spawn(async move {
-            let turn = core.machines.turn(&id);
-            let _turn = turn.lock().await;
+            let _turn = core.machines.turns.of(&id).lock_owned().await;
             // A start that came first has seen to it.
             if core.machines.client(&id).is_some() {
                 return;
@@ -205,7 +241,7 @@ impl Core {
             // The end of a process that is not a child of ours makes no event that every system has.
             let lock = core.home.runner_lock(&id);
             while ProcessLock::is_held(&lock) {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                tokio::time::sleep(AGAIN).await;
             }
             if let Err(problem) = crate::runner::reap(&core.home, &id).await {
                 tracing::warn!(id, "{problem}");
@@ -214,7 +250,10 @@ impl Core {
     }
 
     /// A runner tells how its machine is.
-    pub(super) fn runner_reported(&self, state: RunnerState) {
+    pub(super) fn runner_reported(self: &Arc<Self>, state: RunnerState) {
+        if state.state.is_live() && self.machines.client(&state.id).is_none() {
+            self.follow_runner(&state.id);
+        }
         self.machines.set(state, None);
         self.touch();
     }
@@ -222,13 +261,12 @@ impl Core {
     /// Finds the runners that outlived the last agent, and ends what those left that did not.
     pub(super) async fn find_runners(self: &Arc<Self>) -> Result<(), Problem> {
         for Subscription { id, .. } in subscription::all(&self.database)? {
-            let found = if ProcessLock::is_held(&self.home.runner_lock(&id)) {
-                self.adopt_runner(&id).await
-            } else {
-                crate::runner::reap(&self.home, &id).await
-            };
-            if let Err(problem) = found {
-                tracing::warn!(id, "the last agent's runner: {problem}");
+            if !ProcessLock::is_held(&self.home.runner_lock(&id)) {
+                if let Err(problem) = crate::runner::reap(&self.home, &id).await {
+                    tracing::warn!(id, "what the last agent's runner left: {problem}");
+                }
+            } else if self.adopt_runner(&id).await.is_err() {
+                self.follow_runner(&id);
             }
         }
         Ok(())
@@ -241,9 +279,15 @@ impl Core {
         force: bool,
         timeout: u64,
     ) -> Result<(), Problem> {
-        let Some(client) = self.machines.client(id) else {
-            return Ok(());
+        let client = {
+            // A start that is under way ends first. The turn is not kept: a second stop may be of another kind.
+            let _turn = self.machines.turns.of(id).lock_owned().await;
+            if !self.is_live(id).await? {
+                return Ok(());
+            }
+            self.machines.client(id)
         };
+        let Some(client) = client else { return Ok(()) };
         match client.call(Request::RunnerStop { force, timeout }).await {
             Ok(_) => {}
             // It has ended meanwhile.
@@ -263,14 +307,14 @@ impl Core {
         }
     }
 
-    /// The release that the next cold start uses: the newest, unless the one in use is further along here.
+    /// The release that the next cold start uses: the newest, unless the current one is further along here.
     pub(super) fn next_release(&self, subscription: &Subscription) -> Result<u64, Problem> {
         let Some(newest) = subscription.newest().map(|release| release.sequence) else {
             return subscription
                 .in_use
                 .map_or_else(|| subscription.release(None).map(|r| r.sequence), Ok);
         };
-        let Some(in_use) = subscription.in_use else {
+        let Some(in_use) = self.current_release(subscription) else {
             return Ok(newest);
         };
         if in_use == newest || subscription.head.release(in_use).is_none() {
@@ -284,4 +328,19 @@ impl Core {
             (old.complete && !new.complete && !new.boot_ready) || (old.boot_ready && !new.boot_ready);
         Ok(if further { in_use } else { newest })
     }
+
+    /// The release in use; before the first start, the newest of those that could be started without the network.
+    pub(super) fn current_release(&self, subscription: &Subscription) -> Option<u64> {
+        let usable = |sequence: &u64| self.local_of_release(subscription, *sequence).boot_ready;
+        let releases = subscription.head.releases.iter().map(|release| release.sequence);
+        subscription.in_use.or_else(|| releases.filter(usable).max())
+    }
+}
+
+fn still_busy() -> Problem {
+    Problem::new(
+        Code::Busy,
+        "The machine is still starting or ending.",
+        "Try again in a moment.",
+    )
 }

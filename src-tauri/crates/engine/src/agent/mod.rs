@@ -14,11 +14,12 @@ mod release;
 mod snapshot;
 mod verify;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use livepc_format::Release;
 use livepc_protocol::{Code, Home, Launcher, Listener, Problem, ProcessLock, Snapshot};
 use livepc_store::Store;
 use livepc_transfer::{Client, Config, Fetcher, Limits};
@@ -26,15 +27,18 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::core::Clock;
-use self::core::Core;
 pub(crate) use self::core::sink;
+use self::core::{Core, lock};
 use crate::database::Database;
 use crate::problems::{of_store, of_transfer};
 use crate::server::{Guests, serve};
+use crate::subscription::Subscription;
 use crate::{config, subscription};
 
 /// How long an agent without clients, work and machines stays.
 const LINGER: Duration = Duration::from_secs(5);
+/// How long one that ends waits for those who have just connected.
+const LAST_GUESTS: Duration = Duration::from_millis(50);
 
 /// What an agent is given.
 #[derive(Clone, Debug)]
@@ -71,16 +75,26 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
     core.find_runners().await?;
     // Before anybody asks: what is here is shown as being here, with or without a network.
     core.reopen_all().await;
+    // What the last agent could not remove, because it was killed or the disk failed.
+    if let Err(problem) = core.forget_releases().await {
+        tracing::warn!("the store keeps what nobody needs: {problem}");
+    }
     core.resume_jobs()?;
-    let guests = Guests::default();
+    let first = core.snapshot().await?;
+    core.snapshots.send_replace(first);
+    let guests = core.guests.clone();
     tokio::spawn(core.clone().publish_snapshots());
     tokio::spawn(core.clone().poll());
-    tokio::spawn(serve(listener, core.clone(), guests.clone()));
+    let serving = tokio::spawn(serve(listener, core.clone(), guests.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), home = %core.home.root().display(), "the agent is ready");
     ready();
     core.until_idle(&guests).await;
+    // Who connects from now on is refused, and starts another agent; who came just before is still answered.
+    serving.abort();
+    core.asked_to_stop.cancel();
+    tokio::time::sleep(LAST_GUESTS).await;
+    core.until_idle(&guests).await;
     tracing::info!("the agent ends: nobody needs it");
-    // No client may find a socket that nobody listens on for long: who connects now is refused and starts anew.
     Ok(())
 }
 
@@ -106,10 +120,13 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
         client,
         fetcher,
         releases: Mutex::new(HashMap::new()),
+        openings: self::core::Turns::default(),
+        fetches: self::core::Turns::default(),
         counted: Mutex::new(HashMap::new()),
         jobs: jobs::Jobs::new(),
         machines: machines::Machines::default(),
         paused: AtomicBool::new(false),
+        guests: Guests::default(),
         asked_to_stop: CancellationToken::new(),
         library_revision: AtomicU64::new(0),
         writes,
@@ -132,16 +149,55 @@ impl Core {
     /// Opens the releases that are here, so that what is here can be counted and shown.
     async fn reopen_all(self: &Arc<Self>) {
         for subscription in subscription::all(&self.database).unwrap_or_default() {
-            let newest = subscription.newest().map(|release| release.sequence);
-            let mut sequences = vec![subscription.in_use, newest];
-            sequences.dedup();
-            for sequence in sequences.into_iter().flatten() {
+            for release in &subscription.head.releases {
+                let sequence = release.sequence;
                 if let Err(problem) = self.reopen(&subscription, sequence).await {
                     tracing::warn!(id = subscription.id, sequence, "{problem}");
                 }
                 self.touch();
             }
         }
+    }
+
+    /// Removes from the store what no subscription needs.
+    async fn forget_releases(self: &Arc<Self>) -> Result<(), Problem> {
+        let subscriptions = subscription::all(&self.database)?;
+        let opened = |subscription: &Subscription, release: &Release| {
+            lock(&self.releases).contains_key(&subscription.key(release.sequence))
+        };
+        // A release that is opened has told what it needs.
+        let all_told = subscriptions.iter().all(|subscription| {
+            let here = |release: &&Release| self.reader.has_object(&release.manifest);
+            subscription
+                .head
+                .releases
+                .iter()
+                .filter(here)
+                .all(|release| opened(subscription, release))
+        });
+        let needed: HashSet<String> = subscriptions
+            .iter()
+            .map(|subscription| subscription.livepc.to_string())
+            .collect();
+        lock(&self.releases).retain(|key, _| {
+            key.rsplit_once('-')
+                .is_some_and(|(livepc, _)| needed.contains(livepc))
+        });
+        self.with_store(move |store| {
+            if store.references_lost()? && all_told {
+                store.references_restored()?;
+            }
+            for key in store.kept()? {
+                let livepc = key.as_str().rsplit_once('-').map(|(livepc, _)| livepc);
+                if !livepc.is_some_and(|livepc| needed.contains(livepc)) {
+                    store.forget(&key)?;
+                }
+            }
+            store.prune(false).map(drop)
+        })
+        .await?;
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     /// True if the agent should not end.
@@ -179,6 +235,13 @@ impl Core {
                 Code::Busy,
                 "The agent is at work, or serves a machine.",
                 "Stop the machines and pause the downloads first.",
+            ));
+        }
+        if self.guests.count() > 0 {
+            return Err(Problem::new(
+                Code::Busy,
+                "Another program of LivePC uses the agent.",
+                "Close the app, and end “livepc serve” and what else still runs.",
             ));
         }
         self.asked_to_stop.cancel();

@@ -37,8 +37,8 @@ impl Core {
         subscription: &Subscription,
         check: bool,
     ) -> Result<UpdateReport, Problem> {
-        let from = subscription
-            .in_use
+        let from = self
+            .current_release(subscription)
             .or_else(|| subscription.newest().map(|release| release.sequence));
         self.check_feed(subscription).await?;
         let subscription = subscription::find(&self.database, &subscription.id)?;

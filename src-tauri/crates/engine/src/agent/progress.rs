@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use livepc_format::index::{DiskRoot, PackList};
+use livepc_format::limits::PACK_PAGES;
 use livepc_format::manifest::Content;
 use livepc_protocol::Problem;
 
@@ -102,8 +103,14 @@ impl Core {
     pub(super) fn sum(&self, packs: &[OfPack]) -> (bool, u64) {
         let (mut all, mut stored) = (true, 0);
         for (pack, chunks) in packs {
+            // Asked once a pack: for each chunk that is missing, the pack's file would be looked for again.
+            let missing = self.reader.missing(*pack, 0, PACK_PAGES);
             for chunk in chunks {
-                if self.reader.has(*pack, chunk.first_page, chunk.entry.pages) {
+                let next = missing.partition_point(|pages| pages.end <= chunk.first_page);
+                if missing
+                    .get(next)
+                    .is_none_or(|pages| pages.start >= chunk.end_page())
+                {
                     stored += u64::from(chunk.entry.stored);
                 } else {
                     all = false;
@@ -136,21 +143,26 @@ impl Core {
         let Ok(release) = subscription.release(Some(sequence)) else {
             return Ok(());
         };
-        let boot_map_here = release
-            .boot_map
-            .is_none_or(|map| self.reader.has_object(&map.digest));
-        if !self.reader.has_object(&release.manifest) || !boot_map_here {
+        if !self.reader.has_object(&release.manifest) {
             return Ok(());
         }
-        let opened = self.open_release(subscription, Some(sequence)).await?;
-        if self.index_is_here(&opened)? {
-            opened.plan(self).await?;
+        let boot_map = release.boot_map.map(|map| map.digest);
+        if boot_map.is_none_or(|digest| self.reader.has_object(&digest)) {
+            return self.open_release(subscription, Some(sequence)).await.map(drop);
         }
+        // The network is asked for the boot map, and the agent's start does not wait for that.
+        let (core, subscription) = (self.clone(), subscription.clone());
+        tokio::spawn(async move {
+            if let Err(problem) = core.open_release(&subscription, Some(sequence)).await {
+                tracing::warn!(id = subscription.id, sequence, "{problem}");
+            }
+            core.touch();
+        });
         Ok(())
     }
 
     /// True if a plan can be made without the network.
-    fn index_is_here(&self, opened: &Opened) -> Result<bool, Problem> {
+    pub(super) fn index_is_here(&self, opened: &Opened) -> Result<bool, Problem> {
         let list_object = &opened.manifest.packs;
         let Some(bytes) = self.local_object(&list_object.digest, list_object.stored)? else {
             return Ok(false);

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use livepc_format::head::Release;
 use livepc_format::index::{BootMap, Chunk, ChunkTable, DiskRoot, ObjectRef, PackList, Shard};
 use livepc_format::manifest::Content;
 use livepc_format::{Digest, Manifest, PackId, limits, paths};
-use livepc_protocol::{IndexObject, OpenedRelease, Problem};
+use livepc_protocol::{Code, IndexObject, OpenedRelease, Problem};
 use livepc_store::ReleaseKey;
 use livepc_transfer::Origin;
 use tokio::sync::OnceCell;
@@ -20,6 +21,8 @@ use super::core::{Core, lock};
 use crate::problems::{of_format, of_store, of_transfer};
 use crate::subscription::{self, Subscription};
 
+/// How long a release without its boot map is used before that is asked for again.
+const WITHOUT_BOOT_MAP: Duration = Duration::from_secs(60);
 /// Index objects that are fetched at the same time.
 const FETCHES: usize = 8;
 
@@ -31,6 +34,7 @@ pub(crate) struct Opened {
     pub(super) release: Release,
     pub(super) manifest: Manifest,
     pub(super) boot_map: Option<Arc<BootMap>>,
+    since: Instant,
     tables: Mutex<HashMap<PackId, Arc<ChunkTable>>>,
     plan: OnceCell<Arc<Plan>>,
 }
@@ -56,11 +60,17 @@ impl Core {
     ) -> Result<Arc<Opened>, Problem> {
         let release = subscription.release(sequence)?.clone();
         let key = subscription.key(release.sequence);
-        if let Some(opened) = lock(&self.releases).get(&key) {
+        let known = || {
+            let opened = lock(&self.releases).get(&key)?.clone();
             // A boot map may come later than its release.
-            if opened.release == release && *opened.origin == subscription.origin() {
-                return Ok(opened.clone());
-            }
+            (opened.is(&release, subscription)).then_some(opened)
+        };
+        if let Some(opened) = known() {
+            return Ok(opened);
+        }
+        let _turn = self.openings.of(&key).lock_owned().await;
+        if let Some(opened) = known() {
+            return Ok(opened);
         }
         let origin = Arc::new(subscription.origin());
         let bytes = match self.local_object(&release.manifest, limits::MANIFEST_BYTES)? {
@@ -73,12 +83,7 @@ impl Core {
         };
         let manifest = Manifest::open(&bytes, subscription.livepc, &release).map_err(|e| of_format(&e))?;
         let boot_map = match &release.boot_map {
-            Some(object) => {
-                let bytes = self.object(&origin, object).await?;
-                let map = BootMap::decode(&bytes, object).map_err(|e| of_format(&e))?;
-                map.check_fits(&manifest.disks).map_err(|e| of_format(&e))?;
-                Some(Arc::new(map))
-            }
+            Some(object) => self.boot_map(&origin, object, &manifest).await?,
             None => None,
         };
         let opened = Arc::new(Opened {
@@ -88,14 +93,39 @@ impl Core {
             release,
             manifest,
             boot_map,
+            since: Instant::now(),
             tables: Mutex::default(),
             plan: OnceCell::new(),
         });
-        self.keep(&opened, None).await?;
+        if self.index_is_here(&opened)? {
+            opened.plan(self).await?;
+        } else {
+            self.keep(&opened, None).await?;
+        }
         let guest_os = opened.manifest.machine.guest_os.name();
         subscription::describe(&self.database, &subscription.id, guest_os)?;
         lock(&self.releases).insert(key, opened.clone());
         Ok(opened)
+    }
+
+    /// A release's boot map. A start does without one that cannot be had: it only makes it faster.
+    async fn boot_map(
+        &self,
+        origin: &Origin,
+        object: &ObjectRef,
+        manifest: &Manifest,
+    ) -> Result<Option<Arc<BootMap>>, Problem> {
+        let bytes = match self.object(origin, object).await {
+            Ok(bytes) => bytes,
+            Err(problem) if problem.code == Code::Trust => return Err(problem),
+            Err(problem) => {
+                tracing::warn!("the boot map cannot be had: {}", problem.message);
+                return Ok(None);
+            }
+        };
+        let map = BootMap::decode(&bytes, object).map_err(|e| of_format(&e))?;
+        map.check_fits(&manifest.disks).map_err(|e| of_format(&e))?;
+        Ok(Some(Arc::new(map)))
     }
 
     /// The release with this key in the store: runners and servers name it so.
@@ -123,6 +153,11 @@ impl Core {
 
     /// An object of the index, from the store or, into the store, from the publisher.
     pub(super) async fn object(&self, origin: &Origin, object: &ObjectRef) -> Result<Vec<u8>, Problem> {
+        if let Some(bytes) = self.local_object(&object.digest, object.stored)? {
+            return Ok(bytes);
+        }
+        // Many reads may wait for the same one.
+        let _turn = self.fetches.of(&object.digest.to_string()).lock_owned().await;
         match self.local_object(&object.digest, object.stored)? {
             Some(bytes) => Ok(bytes),
             None => {
@@ -169,13 +204,27 @@ impl Core {
             packs.extend(more_packs);
             objects.extend(more_objects);
         }
-        let key = opened.key.clone();
-        self.with_store(move |store| store.keep(&key, &packs, &objects))
-            .await
+        let (key, all) = (opened.key.clone(), plan.is_some());
+        self.with_store(move |store| {
+            if all {
+                store.keep(&key, &packs, &objects)
+            } else {
+                store.keep_also(&key, &packs, &objects)
+            }
+        })
+        .await
     }
 }
 
 impl Opened {
+    /// True if this is the release as the subscription's head has it now. One that was opened without its boot map is
+    /// opened again after a while.
+    fn is(&self, release: &Release, subscription: &Subscription) -> bool {
+        let whole =
+            release.boot_map.is_none() || self.boot_map.is_some() || self.since.elapsed() < WITHOUT_BOOT_MAP;
+        whole && self.release == *release && *self.origin == subscription.origin()
+    }
+
     /// What runners need to know.
     pub(super) fn describe(&self, complete: bool) -> OpenedRelease {
         OpenedRelease {
@@ -183,11 +232,15 @@ impl Opened {
             key: self.key.as_str().to_owned(),
             release: self.release.sequence,
             manifest: self.release.manifest.to_string(),
-            boot_map: self.release.boot_map.map(|object| IndexObject {
-                digest: object.digest.to_string(),
-                stored: object.stored,
-                size: object.size,
-            }),
+            boot_map: self
+                .release
+                .boot_map
+                .filter(|_| self.boot_map.is_some())
+                .map(|object| IndexObject {
+                    digest: object.digest.to_string(),
+                    stored: object.stored,
+                    size: object.size,
+                }),
             complete,
         }
     }
@@ -294,11 +347,7 @@ impl Opened {
             match fetches.join_next().await {
                 Some(Ok(done)) => done?,
                 Some(Err(error)) => {
-                    return Err(Problem::new(
-                        livepc_protocol::Code::Failed,
-                        error.to_string(),
-                        "Try again.",
-                    ));
+                    return Err(Problem::new(Code::Failed, error.to_string(), "Try again."));
                 }
                 None => return Ok(()),
             }

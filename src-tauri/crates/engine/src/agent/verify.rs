@@ -25,7 +25,7 @@ impl Core {
             if let Some(map) = &opened.boot_map {
                 packs.extend(map.packs.iter().copied());
             }
-            if self.reader.has_object(&opened.manifest.packs.digest) {
+            if self.index_is_here(&opened)? {
                 packs.extend(opened.plan(self).await?.packs.iter().map(|(pack, _)| *pack));
             }
             openings.push(opened);

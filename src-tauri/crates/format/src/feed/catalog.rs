@@ -56,8 +56,15 @@ pub struct CatalogEntry {
 /// Reads a catalog of at most [`limits::CATALOG_BYTES`] and [`limits::CATALOG_ENTRIES`]; `base` is its own address,
 /// after redirects. Entries that link no feed, or none that the catalog may point to, are left out.
 pub fn read_catalog(bytes: &[u8], base: &Url) -> Result<Catalog> {
+    read_whole_catalog(bytes, base).map(|(catalog, _)| catalog)
+}
+
+/// As [`read_catalog`], and the number of entries that were left out: writing the catalog again would lose them.
+pub fn read_whole_catalog(bytes: &[u8], base: &Url) -> Result<(Catalog, usize)> {
     let document = read::document(WHAT, bytes, base, limits::CATALOG_BYTES, limits::CATALOG_ENTRIES)?;
-    from_document(&document, base)
+    let catalog = from_document(&document, base)?;
+    let left_out = document.entries.len() - catalog.entries.len();
+    Ok((catalog, left_out))
 }
 
 pub(super) fn from_document(document: &model::Feed, base: &Url) -> Result<Catalog> {

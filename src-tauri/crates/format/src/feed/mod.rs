@@ -10,7 +10,7 @@ mod livepc;
 mod read;
 mod sift;
 
-pub use catalog::{Catalog, CatalogEntry, read_catalog, write_catalog};
+pub use catalog::{Catalog, CatalogEntry, read_catalog, read_whole_catalog, write_catalog};
 pub use livepc::{Feed, FeedEntry, read_feed, write_feed};
 
 use url::Url;

@@ -22,13 +22,7 @@ pub(super) fn document(
     limit: u64,
     entries: usize,
 ) -> Result<model::Feed> {
-    if bytes.len() as u64 > limit {
-        return Err(FormatError::TooLarge {
-            what,
-            size: bytes.len() as u64,
-            limit,
-        });
-    }
+    FormatError::check_size(what, bytes.len() as u64, limit)?;
     match bytes.trim_ascii_start().first() {
         None => return Err(FormatError::malformed(what, "it is empty")),
         Some(b'{' | b'[') => {

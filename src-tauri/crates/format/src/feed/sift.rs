@@ -10,8 +10,9 @@ use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::writer::Writer;
 
+use super::read::is_type;
 use crate::error::{FormatError, Result};
-use crate::limits;
+use crate::{head, limits};
 
 /// Elements inside each other at the most.
 const DEPTH: usize = 256;
@@ -321,14 +322,15 @@ impl Sifter {
         Ok(())
     }
 
-    /// An Atom link in an RSS item: as the enclosure that feed-rs understands.
+    /// An Atom link in an RSS item: as the enclosure that feed-rs understands. That forgets the relation, so what only
+    /// some relations may lead to is sorted out here; a head may be linked by any.
     fn item_link(&mut self, element: &BytesStart<'_>) -> Result<()> {
         let rel = attribute(element, "rel").unwrap_or_default();
-        if let (Some(href), Some(kind), "alternate" | "related" | "enclosure" | "") = (
-            attribute(element, "href"),
-            attribute(element, "type"),
-            rel.as_str(),
-        ) {
+        let links =
+            |kind: &str| is_type(kind, head::TYPE) || matches!(rel.as_str(), "alternate" | "enclosure" | "");
+        if let (Some(href), Some(kind)) = (attribute(element, "href"), attribute(element, "type"))
+            && links(&kind)
+        {
             let link = BytesStart::new("enclosure")
                 .with_attributes([("url", href.as_str()), ("type", kind.as_str())]);
             self.write(Event::Empty(link))?;
@@ -513,6 +515,8 @@ impl Field {
 fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
     let attribute = element
         .attributes()
+        // quick-xml looks for a name that is there twice by comparing each with all before it.
+        .with_checks(false)
         .flatten()
         .find(|attribute| attribute.key.as_ref() == name)?;
     if attribute.value.len() > ATTRIBUTE {

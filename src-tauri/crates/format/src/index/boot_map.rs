@@ -4,7 +4,7 @@ use super::wire::{Reader, Writer};
 use super::{Chunk, ChunkEntry, ObjectRef, pack};
 use crate::PackId;
 use crate::error::{FormatError, Result};
-use crate::limits::{BOOT_EXTENTS, DISK_SIZE, DISKS, PACK_PAGES, PACK_STORED, PAGE, REGIONS};
+use crate::limits::{BOOT_EXTENTS, BOOT_PAGES, DISK_SIZE, DISKS, PACK_PAGES, PACK_STORED, PAGE, REGIONS};
 use crate::manifest::{Content, Disk};
 
 const WHAT: &str = "a boot map";
@@ -105,6 +105,9 @@ impl BootMap {
         let extents = (0..count)
             .map(|_| boot_extent(&mut reader, packs.len()))
             .collect::<Result<Vec<_>>>()?;
+        if extents.iter().map(|extent| u64::from(extent.len)).sum::<u64>() > BOOT_PAGES {
+            return Err(reader.malformed(&format!("its extents have more than {BOOT_PAGES} pages")));
+        }
         reader.end()?;
         let map = Self {
             packs,
@@ -117,24 +120,19 @@ impl BootMap {
 
     /// Checks that the chunks hold all pages of all extents.
     fn check_chunks(&self) -> Result<()> {
-        // Where each run of chunks that follow each other without a gap ends: a map may have a million extents, each
-        // of thousands of chunks.
-        let mut ends = vec![0; self.chunks.len()];
-        for at in (0..self.chunks.len()).rev() {
-            let end = self.chunks[at].chunk.end_page();
-            let joined = self
-                .chunks
-                .get(at + 1)
-                .is_some_and(|next| next.pack == self.chunks[at].pack && next.chunk.first_page == end);
-            ends[at] = if joined { ends[at + 1] } else { end };
-        }
+        // A chunk has a page at least, so this looks at no more chunks than the extents have pages, which are bounded.
         let held = |extent: &BootExtent| {
-            let at = self.first_covering(extent.pack, extent.first_page);
-            self.chunks.get(at).is_some_and(|first| {
-                first.pack == extent.pack
-                    && first.chunk.first_page <= extent.first_page
-                    && ends[at] >= extent.first_page.saturating_add(extent.len)
-            })
+            let (mut page, end) = (extent.first_page, extent.first_page.saturating_add(extent.len));
+            let first = self
+                .chunks
+                .partition_point(|c| (c.pack, c.chunk.end_page()) <= (extent.pack, page));
+            for boot in &self.chunks[first..] {
+                if page >= end || boot.pack != extent.pack || boot.chunk.first_page > page {
+                    break;
+                }
+                page = boot.chunk.end_page();
+            }
+            page >= end
         };
         if self.extents.iter().all(held) {
             return Ok(());
@@ -160,22 +158,6 @@ impl BootMap {
             WHAT,
             "it names pages that the disks do not have",
         ))
-    }
-
-    /// The place of the first chunk that ends behind page `first` of `pack`.
-    fn first_covering(&self, pack: u32, first: u32) -> usize {
-        self.chunks
-            .partition_point(|c| (c.pack, c.chunk.end_page()) <= (pack, first))
-    }
-
-    /// The chunks that hold the pages `first..first + count` of the pack with this place in the list.
-    #[must_use]
-    pub fn covering(&self, pack: u32, first: u32, count: u32) -> &[BootChunk] {
-        let start = self.first_covering(pack, first);
-        let end = self
-            .chunks
-            .partition_point(|c| (c.pack, c.chunk.first_page) < (pack, first.saturating_add(count)));
-        self.chunks.get(start..end).unwrap_or_default()
     }
 }
 

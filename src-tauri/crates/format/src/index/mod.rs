@@ -39,16 +39,7 @@ pub struct ObjectRef {
 
 impl ObjectRef {
     pub(crate) fn check(&self, what: &'static str) -> Result<()> {
-        let size = self.stored.max(self.size);
-        if size > OBJECT_BYTES {
-            Err(FormatError::TooLarge {
-                what,
-                size,
-                limit: OBJECT_BYTES,
-            })
-        } else {
-            Ok(())
-        }
+        FormatError::check_size(what, self.stored.max(self.size), OBJECT_BYTES)
     }
 
     /// Decompresses the object's stored bytes, after their length and digest were checked.

@@ -23,7 +23,7 @@ const FOLDERS: [&str; 4] = ["", "packs", "index", "manifests"];
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
-    /// Folders with new names that are not durable yet.
+    /// Folders with names that may not be durable yet.
     unsynced: Mutex<BTreeSet<PathBuf>>,
 }
 
@@ -156,18 +156,24 @@ impl Destination for Folder {
             place: self.name(),
             path: path.to_owned(),
         };
+        let target = self.path(path);
+        // Who made it may have been stopped before its name was durable.
+        let present = || {
+            let folder = target.parent().unwrap_or(&self.root).to_owned();
+            self.unsynced().extend([folder, self.root.clone()]);
+            Put::Present
+        };
         match self.has(path, bytes)? {
-            Some(true) => return Ok(Put::Present),
+            Some(true) => return Ok(present()),
             Some(false) => return Err(immutable()),
             None => {}
         }
-        let target = self.path(path);
         match self.partial(&target, bytes)?.persist_noclobber(&target) {
             Ok(_) => Ok(Put::Written),
             // Somebody else was faster.
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
                 match self.has(path, bytes)? {
-                    Some(true) => Ok(Put::Present),
+                    Some(true) => Ok(present()),
                     _ => Err(immutable()),
                 }
             }
@@ -255,6 +261,18 @@ mod tests {
             matches!(folder.read("packs/a", 2), Err(PublishError::TooLong { .. })),
             "reading is bounded"
         );
+    }
+
+    #[test]
+    fn what_an_interrupted_publication_left_becomes_durable_too() {
+        let dir = tempfile::tempdir().unwrap();
+        Folder::new(dir.path()).put_new("packs/a", b"one").unwrap();
+        let next = Folder::new(dir.path());
+        assert_eq!(next.put_new("packs/a", b"one").unwrap(), Put::Present);
+        let folders: Vec<_> = next.unsynced().iter().cloned().collect();
+        assert_eq!(folders, [dir.path().to_owned(), dir.path().join("packs")]);
+        next.replace("head.json", b"1", None).unwrap();
+        assert!(next.unsynced().is_empty(), "it is, before a head can name it");
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! Unix: `pread`, `SEEK_DATA` and `SEEK_HOLE`, permissions.
 
-use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{
-    DirBuilderExt as _, FileExt as _, FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::fs::{SeekFrom, seek};
@@ -38,15 +36,6 @@ pub(crate) fn next_hole(file: &File, offset: u64) -> io::Result<u64> {
 /// True for a disk device, which is read as a raw image is.
 pub(crate) fn is_disk_device(metadata: &Metadata) -> bool {
     metadata.file_type().is_block_device()
-}
-
-/// Makes a file that only this user may read; fails if it exists.
-pub(crate) fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
 }
 
 /// Makes a folder that only this user may enter, and its parents.

@@ -1,7 +1,7 @@
 //! Windows: `ReadFile` at a position. Holes are not looked for: they are read as the zeros that they are. Who may read a
 //! new file follows from the folder that it lies in, which for keys is the user's own.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::windows::fs::FileExt as _;
 use std::path::Path;
@@ -35,11 +35,6 @@ pub(crate) fn next_hole(_file: &File, _offset: u64) -> io::Result<u64> {
 /// Disk devices have no entry in a folder on Windows.
 pub(crate) fn is_disk_device(_metadata: &Metadata) -> bool {
     false
-}
-
-/// Makes a file; fails if it exists.
-pub(crate) fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).open(path)
 }
 
 /// Makes a folder and its parents.

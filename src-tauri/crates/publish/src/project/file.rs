@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use livepc_format::limits::{DISK_SIZE, DISKS, SECTOR};
+use livepc_format::head::check_mirrors;
+use livepc_format::limits::{DISK_LABEL, DISK_SIZE, DISKS, LICENCE_BYTES, MIRRORS, SECTOR};
 use livepc_format::machine::{
     Architecture, Controller, Firmware, GuestOs, HypervisorKind, Machine, Network, Nic,
 };
@@ -93,7 +94,9 @@ fn stable() -> String {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct LicenceFile {
+    #[serde(default, deserialize_with = "label::<_, 200>")]
     spdx: Option<String>,
+    #[serde(default, deserialize_with = "licence_text")]
     text: Option<String>,
     #[serde(default)]
     redistributable: bool,
@@ -187,6 +190,7 @@ struct DiskFile {
     source: Option<PathBuf>,
     #[serde(default, deserialize_with = "disk_size")]
     size: Option<u64>,
+    #[serde(default, deserialize_with = "label::<_, DISK_LABEL>")]
     label: Option<String>,
     #[serde(default)]
     controller: Controller,
@@ -248,13 +252,32 @@ fn title<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D
 
 fn mirrors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Url>, D::Error> {
     let mirrors = Vec::<Url>::deserialize(deserializer)?;
-    let good = |url: &Url| matches!(url.scheme(), "http" | "https") && url.path().ends_with('/');
-    if mirrors.len() > 64 || !mirrors.iter().all(good) {
-        return Err(D::Error::custom(
-            "mirrors are at most 64 http(s) URLs of folders, which end in “/”",
-        ));
+    if check_mirrors(&mirrors).is_err() {
+        return Err(D::Error::custom(format!(
+            "mirrors are at most {MIRRORS} http(s) URLs of folders, which end in “/”, without “?” and “#”"
+        )));
     }
     Ok(mirrors)
+}
+
+fn label<'de, D: Deserializer<'de>, const MAX: usize>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let label = String::deserialize(deserializer)?;
+    match text::check_line("livepc.toml", "label", &label, MAX) {
+        Ok(()) => Ok(Some(label)),
+        Err(_) => Err(D::Error::custom(format!(
+            "it must be one line of 1 to {MAX} characters, without control characters"
+        ))),
+    }
+}
+
+fn licence_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.len() > LICENCE_BYTES {
+        return Err(D::Error::custom(
+            "a licence's text has at most 256 KiB; name the licence in spdx, or link its text",
+        ));
+    }
+    Ok(Some(text))
 }
 
 fn cpus<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {

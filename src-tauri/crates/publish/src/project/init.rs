@@ -8,6 +8,7 @@ use livepc_format::text;
 
 use super::{PROJECT_FILE, Project};
 use crate::error::{Context as _, PublishError, Result};
+use crate::os;
 use crate::regions;
 use crate::source::Source;
 
@@ -38,15 +39,26 @@ pub(super) fn init(source: &Path, name: &str, dir: &Path) -> Result<Project> {
         });
     };
     let text = template(&short, &title, firmware, source);
-    let mut file = match fs::File::create_new(&path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(PublishError::ProjectExists(path));
-        }
-        file => file.context(|| format!("making {}", path.display()))?,
-    };
-    file.write_all(text.as_bytes())
-        .context(|| format!("writing {}", path.display()))?;
+    write(&path, dir, &text)?;
     Project::load(dir)
+}
+
+/// Writes the file whole or not at all: half a project would be in the way of the next try.
+fn write(path: &Path, dir: &Path, text: &str) -> Result<()> {
+    let what = || format!("writing {}", path.display());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".livepc-project-");
+    os::public_file(&mut builder);
+    let mut partial = builder.tempfile_in(dir).context(what)?;
+    partial.write_all(text.as_bytes()).context(what)?;
+    partial.as_file().sync_all().context(what)?;
+    match partial.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(PublishError::ProjectExists(path.to_owned()))
+        }
+        Err(error) => Err(error.error).context(what),
+    }
 }
 
 /// The path of the image for the project in `dir`: relative if it lies in there, so that the folder can be moved.

@@ -121,6 +121,26 @@ fn mistakes_are_told_with_their_line() {
         ("size = \"2 GiB\"", "size = 1000", Some(13), "512"),
         ("[[disks]]", "[[disk]]", Some(8), "disks"),
         ("name = \"lab\"", "name = ", Some(2), ""),
+        ("\"data\"", "\"seventeen letters\"", Some(14), "1 to 16"),
+        ("\"data\"", "\"\"", Some(14), "1 to 16"),
+        (
+            "[machine]",
+            "mirrors = [\"https://a.example/?b/\"]\n[machine]",
+            Some(3),
+            "without",
+        ),
+        (
+            "[machine]",
+            "[licence]\nspdx = \"a\\nb\"\n[machine]",
+            Some(4),
+            "1 to 200",
+        ),
+        (
+            "[machine]",
+            format!("[licence]\ntext = \"{}\"\n[machine]", "x".repeat((256 << 10) + 1)).as_str(),
+            Some(4),
+            "256 KiB",
+        ),
     ] {
         assert!(GOOD.contains(from));
         let (found, why) = file::parse(&GOOD.replacen(from, to, 1), Path::new("/p")).unwrap_err();

@@ -38,8 +38,9 @@ pub(super) struct Item {
     /// Requests that broke off at this chunk without having sent anything.
     pub(super) attempts: u32,
     pub(super) partial: Option<Partial>,
-    /// The order of asking.
-    pub(super) asked: TicketId,
+    /// The order of asking: the place among the chunks of its ticket, then the ticket. So every ticket's first chunk comes
+    /// before any ticket's second.
+    pub(super) asked: (usize, TicketId),
 }
 
 impl Item {

@@ -97,14 +97,17 @@ impl Schedule {
         items.sort_unstable();
         items.dedup();
         let all = items.len();
+        let mut place = 0;
         items.retain(|wanted| {
-            if self.join(wanted, ticket, bases, priority) {
-                return true;
-            }
-            let missing = !has(&wanted.chunk);
-            if missing {
-                self.add(*wanted, ticket, bases, priority);
-            }
+            let asked = (place, ticket);
+            let missing = self.join(wanted, asked, bases, priority) || {
+                let missing = !has(&wanted.chunk);
+                if missing {
+                    self.add(*wanted, asked, bases, priority);
+                }
+                missing
+            };
+            place += usize::from(missing);
             missing
         });
         let result = Fetched {
@@ -129,12 +132,18 @@ impl Schedule {
         self.tickets.insert(ticket, entry);
     }
 
-    /// Adds `ticket` to those who wait for a chunk that is wanted already.
-    fn join(&mut self, wanted: &Wanted, ticket: TicketId, bases: &[BaseId], priority: Priority) -> bool {
+    /// Adds a ticket to those who wait for a chunk that is wanted already.
+    fn join(
+        &mut self,
+        wanted: &Wanted,
+        asked: (usize, TicketId),
+        bases: &[BaseId],
+        priority: Priority,
+    ) -> bool {
         let Some(item) = self.items.get_mut(wanted) else {
             return false;
         };
-        item.tickets.push(ticket);
+        item.tickets.push(asked.1);
         for base in bases {
             if !item.bases.contains(base) {
                 item.bases.push(*base);
@@ -145,7 +154,7 @@ impl Schedule {
                 State::Queued => {
                     self.queued[item.priority as usize].remove(wanted);
                     self.queued[priority as usize].insert(*wanted);
-                    item.asked = ticket;
+                    item.asked = asked;
                 }
                 State::Running(id) => {
                     if let Some(running) = self.running.get_mut(&id) {
@@ -161,18 +170,18 @@ impl Schedule {
         true
     }
 
-    fn add(&mut self, wanted: Wanted, ticket: TicketId, bases: &[BaseId], priority: Priority) {
+    fn add(&mut self, wanted: Wanted, asked: (usize, TicketId), bases: &[BaseId], priority: Priority) {
         self.queued[priority as usize].insert(wanted);
         let item = Item {
             state: State::Queued,
             priority,
-            tickets: vec![ticket],
+            tickets: vec![asked.1],
             bases: bases.to_vec(),
             barred: Vec::new(),
             fresh: false,
             attempts: 0,
             partial: None,
-            asked: ticket,
+            asked,
         };
         self.items.insert(wanted, item);
     }
@@ -245,6 +254,8 @@ impl Schedule {
         running.whole = true;
         running.size = items.last().map_or(0, Wanted::end);
         running.priority = running.priority.min(priority);
+        let urgent = running.priority == Priority::Demand;
+        running.urgent.fetch_or(urgent, Ordering::Relaxed);
         running.items.clone_from(&items);
         Some(items)
     }
