@@ -16,8 +16,8 @@ use clap_complete::Shell;
 #[command(after_help = "Examples:
   livepc source add https://example.org/catalog.xml
   livepc search debian
-  livepc subscribe https://example.org/lab/feed.xml
-  livepc start lab
+  livepc subscribe https://example.org/net-lab/feed.xml
+  livepc start net-lab
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused for trust, 5 network, 6 disk full,
 7 hypervisor missing or failed, 130 interrupted.")]
@@ -82,7 +82,7 @@ pub(crate) enum Verb {
     },
     /// Subscribe to a LivePC, after you confirmed its publisher's key
     #[command(after_help = "Example:
-  livepc subscribe https://example.org/lab/feed.xml --fingerprint \"1a2b 3c4d …\"")]
+  livepc subscribe https://example.org/net-lab/feed.xml --fingerprint \"1a2b 3c4d …\"")]
     Subscribe {
         /// The address of its feed
         feed_url: String,
@@ -188,8 +188,8 @@ pub(crate) enum Verb {
     },
     /// Serve a release's disk over NBD, fetching what is read; prints "ready SOCKET" once it listens
     #[command(after_help = "Example:
-  livepc serve lab --nbd /tmp/lab.sock &
-  qemu-img info 'nbd+unix:///?socket=/tmp/lab.sock'")]
+  livepc serve net-lab --nbd /tmp/net-lab.sock &
+  qemu-img info 'nbd+unix:///?socket=/tmp/net-lab.sock'")]
     Serve {
         /// The LivePC
         id: String,
