@@ -89,7 +89,11 @@ impl Problem {
     }
 }
 
+/// A sentence begins with a capital, an address as it is written.
 fn capital(text: &str) -> String {
+    if text.split_whitespace().next().is_some_and(|word| word.contains("://")) {
+        return text.to_owned();
+    }
     let mut chars = text.chars();
     chars
         .next()
@@ -107,5 +111,7 @@ mod tests {
         assert_eq!(problem.message, "A; b is empty.");
         assert_eq!(problem.hint, "Name another file.");
         assert_eq!(Problem::of_text(Code::Usage, "it failed.").message, "It failed.");
+        let address = Problem::of_text(Code::Network, "http://a/b: no connection").message;
+        assert_eq!(address, "http://a/b: no connection.");
     }
 }
