@@ -74,6 +74,9 @@ fn a_missing_or_broken_hypervisor_is_told() {
         (&"failed".into(), &serde_json::Value::Null)
     );
     assert_eq!(listed["complete"], true, "nothing that was here is lost");
+    std::fs::remove_file(&broken).expect("it is removed");
+    home.run(&["start", "lab", "--display", "none"])
+        .refused(7, "hypervisor");
     home.done(&["config", "set", "qemu.program", ""]);
     home.done(&["start", "lab", "--display", "none"]);
     home.done(&["stop", "lab", "--force"]);

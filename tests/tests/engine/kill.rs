@@ -262,3 +262,34 @@ fn a_fill_waits_for_the_network_and_goes_on_by_itself() {
     home.until("complete", |listed| listed["complete"] == true);
     home.done(&["stop", "lab", "--force"]);
 }
+
+#[test]
+fn a_download_that_is_interrupted_pauses_and_goes_on() {
+    let work = tempfile::tempdir().expect("a folder");
+    let publisher = Publisher::new(&disk(work.path(), "1.raw", 16, 1), "Lab");
+    publisher.publish(&[]);
+    let server = Origin::start(publisher.site()).expect("the origin starts");
+    let home = TestHome::new();
+    home.done(&["subscribe", &format!("{}feed.xml", server.url()), "--yes"]);
+    server.set_bytes_per_second(Some(2 << 20));
+    let download = home.spawn(&["download", "lab"]);
+    let until = Instant::now() + BOOT;
+    while server.log().sent("/packs/") == 0 {
+        assert!(Instant::now() < until, "the download does not begin");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let pid = download.id().to_string();
+    let told = std::process::Command::new("kill").args(["-INT", &pid]).status();
+    assert!(told.expect("kill runs").success());
+    let ended = download.wait_with_output().expect("it ends");
+    assert_eq!(
+        ended.status.code(),
+        Some(130),
+        "{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
+    assert_eq!(home.done(&["status"])["jobs"][0]["status"], "paused");
+    server.set_bytes_per_second(None);
+    let job = home.done(&["download", "lab"]);
+    assert_eq!(job["job"], 1, "the same job goes on: {job}");
+}

@@ -118,6 +118,36 @@ fn a_head_of_another_livepc_or_epoch_is_refused() {
 }
 
 #[test]
+fn a_manifest_of_another_livepc_is_refused() {
+    let (scene, other) = (Scene::new(), Scene::new());
+    let foreign = other.site.head().releases[0].manifest;
+    let path = paths::manifest(&foreign);
+    scene.site.write(&path, other.site.read(&path));
+    let mut head = scene.site.head();
+    head.releases[0].manifest = foreign;
+    let head = head.seal(&signing_key(&scene.publisher)).expect("a head");
+    scene.refuses_to_subscribe(paths::HEAD, head, 4, "trust");
+}
+
+#[test]
+fn a_pack_that_was_cut_off_is_refused_and_fetched_when_it_is_whole() {
+    let scene = Scene::new();
+    scene.subscribe();
+    let packs = scene.site.files("packs");
+    let pack = packs
+        .iter()
+        .find(|file| file.extension().is_some_and(|e| e == "pack"));
+    let pack = pack.expect("a pack");
+    let whole = std::fs::read(pack).expect("the pack");
+    std::fs::write(pack, &whole[..whole.len() / 2]).expect("half of it is written");
+    scene.home.run(&["download", "lab"]).refused(5, "network");
+    assert_eq!(scene.home.listed()["complete"], false);
+    std::fs::write(pack, &whole).expect("all of it is written");
+    scene.home.done(&["download", "lab"]);
+    scene.home.done(&["verify", "lab"]);
+}
+
+#[test]
 fn a_wrong_fingerprint_is_refused_and_the_right_one_taken() {
     let scene = Scene::new();
     let wrong = "0000 0000 0000 0000 0000 0000 0000 0000";

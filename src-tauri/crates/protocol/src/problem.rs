@@ -91,7 +91,11 @@ impl Problem {
 
 /// A sentence begins with a capital, an address as it is written.
 fn capital(text: &str) -> String {
-    if text.split_whitespace().next().is_some_and(|word| word.contains("://")) {
+    if text
+        .split_whitespace()
+        .next()
+        .is_some_and(|word| word.contains("://"))
+    {
         return text.to_owned();
     }
     let mut chars = text.chars();

@@ -48,11 +48,16 @@ impl Answers for Core {
             Request::Download { id, until, release } => {
                 let subscription = subscription::find(&self.database, &id)?;
                 let sequence = self.offered(&subscription, release)?;
-                Ok(Answer::Job {
-                    job: self.queue_download(&subscription, sequence, until)?,
-                })
+                let job = self.queue_download(&subscription, sequence, until)?;
+                // Who asked follows the job from here on, and must not see how it stood before.
+                self.publish_snapshot().await;
+                Ok(Answer::Job { job })
             }
-            Request::Update { id, check } => self.answer_update(id, check).await,
+            Request::Update { id, check } => {
+                let updates = self.answer_update(id, check).await;
+                self.publish_snapshot().await;
+                updates
+            }
             Request::Unsubscribe { id, delete_data } => {
                 let core = self.clone();
                 Self::to_its_end(async move { core.unsubscribe(&id, delete_data).await }).await

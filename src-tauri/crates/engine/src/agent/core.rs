@@ -51,6 +51,7 @@ pub(crate) struct Core {
     pub(super) store_bytes: Mutex<Option<(u64, u64)>>,
     pub(super) changed: Notify,
     pub(super) snapshots: watch::Sender<Snapshot>,
+    pub(super) publishing: tokio::sync::Mutex<()>,
 }
 
 impl Core {

@@ -80,8 +80,7 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
         tracing::warn!("the store keeps what nobody needs: {problem}");
     }
     core.resume_jobs()?;
-    let first = core.snapshot().await?;
-    core.snapshots.send_replace(first);
+    core.publish_snapshot().await;
     let guests = core.guests.clone();
     tokio::spawn(core.clone().publish_snapshots());
     tokio::spawn(core.clone().poll());
@@ -133,6 +132,7 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
         store_bytes: Mutex::default(),
         changed: Notify::new(),
         snapshots,
+        publishing: tokio::sync::Mutex::default(),
     })
 }
 

@@ -157,17 +157,24 @@ impl Core {
     pub(super) async fn publish_snapshots(self: Arc<Self>) {
         loop {
             self.changed.notified().await;
-            match self.snapshot().await {
-                Ok(snapshot) => {
-                    self.snapshots.send_if_modified(|last| {
-                        let news = *last != snapshot;
-                        *last = snapshot;
-                        news
-                    });
-                }
-                Err(problem) => tracing::warn!("{problem}"),
-            }
+            self.publish_snapshot().await;
             tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// Sends what is to be seen now to those who watch. Who begins to watch after this sees nothing older.
+    pub(super) async fn publish_snapshot(self: &Arc<Self>) {
+        // One at a time, so that none that was made earlier is sent later.
+        let _turn = self.publishing.lock().await;
+        match self.snapshot().await {
+            Ok(snapshot) => {
+                self.snapshots.send_if_modified(|last| {
+                    let news = *last != snapshot;
+                    *last = snapshot;
+                    news
+                });
+            }
+            Err(problem) => tracing::warn!("{problem}"),
         }
     }
 }
