@@ -11,6 +11,7 @@ mod verbs;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use livepc_protocol::{Code, Problem};
 
@@ -79,8 +80,12 @@ fn not_understood(error: &clap::Error) -> ExitCode {
             &Problem::new(Code::Usage, message, hint),
         );
     }
-    // Whoever reads may have gone.
-    let _ = error.print();
+    // Whoever reads may have gone. Nothing at all asks for help, also when the home comes from the environment.
+    let _ = if error.kind() == ErrorKind::MissingSubcommand {
+        Args::command().print_help()
+    } else {
+        error.print()
+    };
     ExitCode::from(if error.use_stderr() {
         exit_code(Code::Usage)
     } else {

@@ -66,16 +66,19 @@ pub(crate) async fn show(session: &Session<'_>, id: String) -> Result<(), Proble
     session
         .output
         .result(&json!({"livepc": livepc, "releases": releases}), || {
-            let mut text = format!(
-                "{} ({})\n  {}\n  published by {}\n  feed  {}\n  key   {}\n  state {}\n",
-                livepc.title,
-                livepc.id,
-                livepc.summary,
-                livepc.publisher,
+            let mut text = format!("{} ({})\n", livepc.title, livepc.id);
+            if !livepc.summary.is_empty() {
+                text.push_str(&format!("  {}\n", livepc.summary));
+            }
+            if !livepc.publisher.is_empty() {
+                text.push_str(&format!("  published by {}\n", livepc.publisher));
+            }
+            text.push_str(&format!(
+                "  feed  {}\n  key   {}\n  state {}\n",
                 livepc.feed_url,
                 livepc.fingerprint,
                 word(livepc.state)
-            );
+            ));
             if livepc.expired {
                 text.push_str("  The publisher's list of releases is older than it should be.\n");
             }
