@@ -76,16 +76,16 @@ impl Console {
     /// Opens the console socket of a machine.
     #[must_use]
     pub fn open(socket: &Path) -> Self {
-        Self::try_open(socket).expect("the machine's console")
+        Self::try_open(socket, Duration::from_secs(120)).expect("the machine's console")
     }
 
-    /// Opens the console socket of a machine that may have ended.
+    /// Opens the console socket of a machine that may have ended; its guest may take as long as `patience` to answer.
     ///
     /// # Errors
     /// If there is none.
-    pub fn try_open(socket: &Path) -> io::Result<Self> {
+    pub fn try_open(socket: &Path, patience: Duration) -> io::Result<Self> {
         let write = UnixStream::connect(socket)?;
-        write.set_read_timeout(Some(Duration::from_secs(120)))?;
+        write.set_read_timeout(Some(patience))?;
         Ok(Self {
             read: BufReader::new(write.try_clone()?),
             write,
@@ -148,9 +148,13 @@ mod tests {
     fn a_machine_that_ends_before_it_answers_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("console");
-        assert!(Console::try_open(&socket).is_err(), "there is no machine yet");
+        let patience = Duration::from_secs(120);
+        assert!(
+            Console::try_open(&socket, patience).is_err(),
+            "there is no machine yet"
+        );
         let listener = UnixListener::bind(&socket).expect("a socket");
-        let mut console = Console::try_open(&socket).expect("a console");
+        let mut console = Console::try_open(&socket, patience).expect("a console");
         // The machine gets the question, and ends.
         let (machine, _) = listener.accept().expect("a connection");
         drop(machine);

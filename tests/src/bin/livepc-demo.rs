@@ -15,6 +15,8 @@ use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
 
 const BOOT: Duration = Duration::from_secs(180);
+/// How long a guest that is READY may take to answer.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the demo looks whether the app is still open.
 const LOOK: Duration = Duration::from_millis(500);
 /// What is published, and the id that it gets.
@@ -271,9 +273,9 @@ impl Demo {
         };
         let console = folder.join("console");
         while self.app_runs() {
-            // The guest may be READY already, and says it only once: it is asked. Who stops it before it answers may start
-            // it again.
-            let answer = guest::Console::try_open(&console);
+            // The guest may be READY already, and says it only once: it is asked, again and again, since one that still
+            // starts does not listen. Who stops it before it answers may start it again.
+            let answer = guest::Console::try_open(&console, PATIENCE);
             if let Ok(answer) = answer.and_then(|mut console| console.try_ask("label", "LABEL")) {
                 say(self.begun, &format!("the guest is READY ({answer})"));
                 return;

@@ -22,6 +22,9 @@ use crate::session::Session;
 /// How long a verb that notices Ctrl-C itself has to leave things in order.
 const IN_ORDER: Duration = Duration::from_secs(1);
 
+/// How long what is left of a verb has to end.
+const LEFT: Duration = Duration::from_millis(500);
+
 /// The exit code for a problem; the list is part of the contract with scripts.
 fn exit_code(code: Code) -> u8 {
     match code {
@@ -60,8 +63,8 @@ fn main() -> ExitCode {
             },
         }
     });
-    // Tasks that still wait for something have nobody to tell any more.
-    runtime.shutdown_background();
+    // Tasks that still wait for something have nobody to tell any more; what they have started ends with them.
+    runtime.shutdown_timeout(LEFT);
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => fail(&output, &problem),

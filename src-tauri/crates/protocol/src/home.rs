@@ -94,7 +94,10 @@ impl Home {
 
     /// A short private folder for sockets, which may have paths of about 100 bytes only.
     pub fn sockets(&self) -> Result<PathBuf, Problem> {
-        let folder = socket_base().join(self.tag());
+        let base = socket_base();
+        // It too: who owns a folder can put another one in the place of what is in it.
+        private_folder(&base)?;
+        let folder = base.join(self.tag());
         private_folder(&folder)?;
         Ok(folder)
     }
