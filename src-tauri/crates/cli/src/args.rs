@@ -324,7 +324,7 @@ pub(crate) struct Publish {
     /// Boot the release once, and publish which pages a start reads
     #[arg(long)]
     pub(crate) record_boot: bool,
-    /// The start is over when the serial port says this, a regular expression
+    /// The start is over when the serial port says this, a regular expression [default: when nothing more is read]
     #[arg(long, value_name = "REGEX", requires = "record_boot")]
     pub(crate) boot_until: Option<String>,
 }

@@ -18,6 +18,7 @@ use livepc_publish::{BootTrace, TraceRead};
 use livepc_store::Store;
 use livepc_transfer::{Client, Config, Fetcher, Limits, Origin, Priority};
 use regex::bytes::Regex;
+use tokio::time::Instant;
 use url::Url;
 
 use crate::agent::sink;
@@ -39,8 +40,11 @@ pub struct RecordOptions {
     pub qemu: Option<PathBuf>,
 }
 
-/// Boots the release headless until the serial line matches (or, without a pattern, for the time limit), and gives the
-/// pages that were read, in order.
+/// Without a pattern, a start is over when nothing has been read for this long.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// Boots the release headless until the serial line matches (or, without a pattern, until it reads nothing any more), and
+/// gives the pages that were read, in order.
 ///
 /// # Errors
 /// What keeps it from starting, and [`Code::Failed`] if the line never came.
@@ -87,7 +91,12 @@ pub async fn record(options: &RecordOptions) -> Result<BootTrace, Problem> {
             "Try again.",
         )
     })?;
-    let booted = boot(options, &source.manifest, &server, work.path(), pattern.as_ref()).await;
+    let over = Over {
+        pattern: pattern.as_ref(),
+        recorder: &recorder,
+        limit: options.limit,
+    };
+    let booted = boot(options, &source.manifest, &server, work.path(), &over).await;
     server.shutdown().await;
     booted?;
     Ok(BootTrace {
@@ -105,12 +114,54 @@ fn listen(_: &Path) -> Listen {
     Listen::Loopback
 }
 
+/// When a start is over.
+struct Over<'a> {
+    pattern: Option<&'a Regex>,
+    recorder: &'a Recorder,
+    limit: Duration,
+}
+
+impl Over<'_> {
+    /// Waits until the serial port says the pattern; without one, until nothing has been read for a while.
+    async fn is_over(&self, serial: &Path) {
+        // A serial port's file grows without telling anybody.
+        let mut look = tokio::time::interval(Duration::from_millis(100));
+        let (mut reads, mut since) = (0, Instant::now());
+        loop {
+            let now = look.tick().await;
+            let Some(pattern) = self.pattern else {
+                let before = std::mem::replace(&mut reads, self.recorder.reads());
+                if reads != before {
+                    since = now;
+                } else if now - since > QUIET {
+                    return;
+                }
+                continue;
+            };
+            let said = tokio::fs::read(serial).await.unwrap_or_default();
+            if pattern.is_match(&said) {
+                return;
+            }
+        }
+    }
+
+    fn too_late(&self) -> Result<(), Problem> {
+        match self.pattern {
+            Some(pattern) => Err(failed_start(&format!(
+                "“{pattern}” did not appear on the serial port in {} s",
+                self.limit.as_secs()
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
 async fn boot(
     options: &RecordOptions,
     manifest: &Manifest,
     server: &Server,
     work: &Path,
-    pattern: Option<&Regex>,
+    over: &Over<'_>,
 ) -> Result<(), Problem> {
     let search = Search::of_system(options.qemu.clone());
     let qemu = Qemu::find(&search, manifest.machine.architecture)
@@ -148,17 +199,6 @@ async fn boot(
     };
     let mut running = qemu.start(spec).await.map_err(|e| of_hypervisor(&e))?;
     let control = running.control().clone();
-    let matched = async {
-        // A serial port's file grows without telling anybody.
-        let mut look = tokio::time::interval(Duration::from_millis(100));
-        loop {
-            look.tick().await;
-            let said = tokio::fs::read(&serial).await.unwrap_or_default();
-            if pattern.is_some_and(|pattern| pattern.is_match(&said)) {
-                return;
-            }
-        }
-    };
     let ended = async {
         while let Some(event) = running.next_event().await {
             if let MachineEvent::Ended(ended) = event {
@@ -168,12 +208,9 @@ async fn boot(
         control.ended().await
     };
     let over = tokio::select! {
-        () = matched => Ok(()),
+        () = over.is_over(&serial) => Ok(()),
         ended = ended => Err(failed_start(&format!("the machine ended before its start was over: {}", ended.last_lines.join(" ")))),
-        () = tokio::time::sleep(options.limit) => match pattern {
-            Some(pattern) => Err(failed_start(&format!("“{pattern}” did not appear on the serial port in {} s", options.limit.as_secs()))),
-            None => Ok(()),
-        },
+        () = tokio::time::sleep(over.limit) => over.too_late(),
         // A machine that nobody ends would go on when this program has ended.
         Ok(()) = tokio::signal::ctrl_c() => Err(Problem::new(
             Code::Cancelled,
@@ -189,13 +226,20 @@ fn failed_start(why: &str) -> Problem {
     Problem::new(
         Code::Failed,
         format!("The start could not be recorded: {why}."),
-        "Check that the guest writes to its first serial port, and what --boot-until looks for.",
+        "The release is published, only without a boot map. Check that the guest writes to its first serial port, and what \
+         --boot-until looks for; then publish again with --record-boot.",
     )
 }
 
 /// Notes reads.
 #[derive(Default)]
 struct Recorder(Mutex<Vec<TraceRead>>);
+
+impl Recorder {
+    fn reads(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
 
 impl Trace for Recorder {
     fn read(&self, disk: u32, region: u32, page: u64, pages: u32) {
