@@ -32,12 +32,13 @@ impl Namespace {
         ));
         run(&format!("ip addr add {subnet}.1/30 dev {near}"));
         run(&format!("ip link set {near} up"));
-        run(&format!("ip -n {name} addr add {subnet}.2/30 dev {far}"));
-        run(&format!("ip -n {name} link set {far} up"));
-        run(&format!("ip -n {name} link set lo up"));
+        let inside = |line: &str| run(&format!("nsenter {} {line}", namespace.entrance()));
+        inside(&format!("ip addr add {subnet}.2/30 dev {far}"));
+        inside(&format!("ip link set {far} up"));
+        inside("ip link set lo up");
         // The queue holds 50 ms.
-        run(&format!(
-            "tc -n {name} qdisc add dev {far} root tbf rate {mbit}mbit burst 64kb latency 50ms"
+        inside(&format!(
+            "tc qdisc add dev {far} root tbf rate {mbit}mbit burst 64kb latency 50ms"
         ));
         namespace
     }
@@ -51,9 +52,14 @@ impl Namespace {
     /// A command that runs in it.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]);
+        let mut command = Command::new("nsenter");
+        command.args([&self.entrance(), program]);
         command
+    }
+
+    /// Unlike `ip netns exec`, this leaves the mounts alone, which works in a chroot too.
+    fn entrance(&self) -> String {
+        format!("--net=/run/netns/{}", self.name)
     }
 }
 
