@@ -46,6 +46,8 @@ impl Display {
                     "1600x1200x24",
                     "-nolisten",
                     "tcp",
+                    // By default it starts anew when its last client leaves, and breaks who connects at that moment.
+                    "-noreset",
                 ])
                 .stderr(Stdio::null()),
             "xvfb",
