@@ -10,6 +10,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+#[cfg(unix)]
+use crate::home::TestHome;
+
+/// How long a guest has to start.
+pub const BOOT: Duration = Duration::from_secs(120);
+
 /// The folder with the guest's releases: `LIVEPC_TEST_GUEST`, or made now.
 #[must_use]
 pub fn folder() -> PathBuf {
@@ -63,6 +69,23 @@ pub fn wait_for(file: &Path, text: &str, limit: Duration) -> String {
     }
 }
 
+/// Starts a home's machine without a window, with `more` arguments, and waits until its guest is READY; gives the file
+/// with all that the guest says, and its console.
+#[cfg(unix)]
+#[track_caller]
+#[must_use]
+pub fn start(home: &TestHome, id: &str, serial: &str, more: &[&str]) -> (PathBuf, Console) {
+    let serial = home.path().join(serial);
+    let file = serial.to_str().expect("UTF-8");
+    let mut args = vec!["start", id, "--display", "none", "--serial", file];
+    args.extend(more);
+    let started = home.done(&args);
+    assert_eq!(started["state"], "running", "{started}");
+    let _ = wait_for(&serial, "LIVEPC READY", BOOT);
+    let sockets = home.home().machine_sockets(id).expect("the folder");
+    (serial, Console::open(&sockets.join("console")))
+}
+
 /// The guest's serial port.
 #[cfg(unix)]
 #[derive(Debug)]
@@ -112,6 +135,24 @@ impl Console {
     pub fn try_ask(&mut self, command: &str, answer: &str) -> io::Result<String> {
         writeln!(self.write, "{command}")?;
         self.try_hear(answer)
+    }
+
+    /// Has the guest read one of its files, which must be what was published.
+    #[track_caller]
+    pub fn reads(&mut self, file: &Value) {
+        let path = file["path"].as_str().expect("a path");
+        self.tell(&format!("sha256 {path}"));
+        self.has_read(file);
+    }
+
+    /// Hears what the guest has read of one of its files, which must be what was published.
+    #[track_caller]
+    pub fn has_read(&mut self, file: &Value) {
+        let answer = self.hear("SHA256");
+        assert!(
+            answer.contains(file["sha256"].as_str().expect("a digest")),
+            "the guest reads what was published: {answer}"
+        );
     }
 
     /// Gives the next line that begins with `start`.

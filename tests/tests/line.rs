@@ -2,18 +2,14 @@
 //! starts.
 #![cfg(unix)]
 
-use std::time::Duration;
-
 use livepc_tests::forge::Site;
-use livepc_tests::guest::{self, Console, wait_for};
+use livepc_tests::guest;
 use livepc_tests::home::TestHome;
 use livepc_tests::namespace::Namespace;
 use livepc_tests::nginx::Nginx;
 use livepc_tests::presence::{self, Partition};
 use livepc_tests::publisher::Publisher;
 use serde_json::Value;
-
-const BOOT: Duration = Duration::from_secs(120);
 
 /// The guest's ext4 partition begins here, in bytes.
 const ROOT: u64 = 33 << 20;
@@ -43,17 +39,8 @@ fn a_guest_runs_while_its_disk_fills_over_an_ordinary_line() {
     let server = Nginx::serve_in(&publisher.site(), &line);
     let home = TestHome::new();
     home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
-    let serial = home.path().join("serial.log");
     let begun = std::time::Instant::now();
-    home.done(&[
-        "start",
-        "sample",
-        "--display",
-        "none",
-        "--serial",
-        serial.to_str().expect("UTF-8"),
-    ]);
-    let _ = wait_for(&serial, "LIVEPC READY", BOOT);
+    let (serial, mut console) = guest::start(&home, "sample", "serial.log", &[]);
     let listed = home.listed();
     let share =
         listed["bytes_local"].as_f64().expect("bytes") / listed["bytes_total"].as_f64().expect("bytes");
@@ -68,27 +55,13 @@ fn a_guest_runs_while_its_disk_fills_over_an_ordinary_line() {
     );
 
     let (partition, file, pages) = file_far_behind(&publisher);
-    let mut console = Console::open(
-        &home
-            .home()
-            .machine_sockets("sample")
-            .expect("the folder")
-            .join("console"),
-    );
     let (absent, all) = partition.absent(&home.home(), &pages);
     println!("{absent} of the file's {all} pages are absent");
     assert!(
         absent * 10 >= all * 9,
         "the file that the guest will read is not here: {absent} of {all} pages are absent"
     );
-    let answer = console.ask(
-        &format!("sha256 {}", file["path"].as_str().expect("a path")),
-        "SHA256",
-    );
-    assert!(
-        answer.contains(file["sha256"].as_str().expect("a digest")),
-        "what was published is read: {answer}"
-    );
+    console.reads(&file);
     assert_eq!(
         partition.absent(&home.home(), &pages).0,
         0,

@@ -1,14 +1,10 @@
 //! A real guest in QEMU, reading its disk through the runner.
 
-use std::time::Duration;
-
 use livepc_tests::forge::disk;
-use livepc_tests::guest::{self, Console, wait_for};
+use livepc_tests::guest;
 use livepc_tests::home::TestHome;
 use livepc_tests::nginx::Nginx;
 use livepc_tests::publisher::Publisher;
-
-const BOOT: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_guest_starts_before_its_disk_is_here_and_ends_cleanly() {
@@ -17,20 +13,9 @@ fn a_guest_starts_before_its_disk_is_here_and_ends_cleanly() {
     let server = Nginx::serve(&publisher.site());
     let home = TestHome::new();
     home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
-    let serial = home.path().join("serial.log");
-    let serial_arg = serial.to_str().expect("UTF-8");
 
-    let started = home.done(&[
-        "start",
-        "sample",
-        "--display",
-        "none",
-        "--serial",
-        serial_arg,
-        "--no-fill",
-    ]);
-    assert_eq!(started["state"], "running");
-    let said = wait_for(&serial, "LIVEPC READY", BOOT);
+    let (serial, mut console) = guest::start(&home, "sample", "serial.log", &["--no-fill"]);
+    let said = std::fs::read_to_string(&serial).expect("the serial log");
     assert!(!said.contains("I/O error"), "the guest must not see one: {said}");
     let listed = home.listed();
     let (local, total) = (listed["bytes_local"].as_u64(), listed["bytes_total"].as_u64());
@@ -41,20 +26,7 @@ fn a_guest_starts_before_its_disk_is_here_and_ends_cleanly() {
     assert_eq!(listed["release_in_use"], 1);
     home.done(&["start", "sample", "--display", "none"]);
 
-    let file = guest::facts(1)["files"][0].clone();
-    let path = file["path"].as_str().expect("a path");
-    let mut console = Console::open(
-        &home
-            .home()
-            .machine_sockets("sample")
-            .expect("the folder")
-            .join("console"),
-    );
-    let answer = console.ask(&format!("sha256 {path}"), "SHA256");
-    assert!(
-        answer.contains(file["sha256"].as_str().expect("a digest")),
-        "the guest reads what was published: {answer}"
-    );
+    console.reads(&guest::facts(1)["files"][0]);
 
     let stopped = home.done(&["stop", "sample"]);
     assert_eq!(stopped["state"], "stopped", "{stopped}");

@@ -1,6 +1,6 @@
 //! How a process that serves a release's disks gets what is missing: it asks the agent, and starts a new one if that died.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use livepc_disk::release::{Backend, BoxFuture, FetchError};
@@ -10,6 +10,8 @@ use livepc_protocol::{Answer, Client, Code, Home, IndexObject, Launcher, OpenedR
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
+
+use crate::locked::lock;
 
 /// How long a read waits for the network before the machine is paused instead.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -231,8 +233,4 @@ impl Backend for AgentBackend {
             }
         });
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,11 +1,13 @@
 //! The state database: sources, subscriptions, jobs and settings. Only the agent opens it.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use livepc_protocol::{Code, Problem};
 use rusqlite::{Connection, OptionalExtension, Params, Row};
 use rusqlite_migration::{M, Migrations};
+
+use crate::locked::lock;
 
 /// Each change of the schema is a migration of its own; none is ever edited once it was released.
 const MIGRATIONS: &[M<'_>] = &[M::up(
@@ -73,7 +75,7 @@ impl Database {
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A panic in the middle of a transaction rolls it back: the connection stays usable.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.connection)
     }
 
     /// Runs a statement; gives the number of rows that it changed.

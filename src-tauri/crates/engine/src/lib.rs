@@ -28,6 +28,7 @@ pub mod doctor;
 pub mod export;
 mod folder_bytes;
 mod library;
+mod locked;
 pub mod logs;
 mod problems;
 mod published;

@@ -1,7 +1,7 @@
 //! Recording a start: boots a packed release, straight from where it was published, and notes which pages it reads.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use livepc_disk::block::BlockDevice;
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::agent::sink;
+use crate::locked::lock;
 use crate::problems::{of_format, of_store, of_transfer};
 use crate::runner::of_hypervisor;
 
@@ -100,7 +101,7 @@ pub async fn record(options: &RecordOptions) -> Result<BootTrace, Problem> {
     server.shutdown().await;
     booted?;
     Ok(BootTrace {
-        reads: std::mem::take(&mut *recorder.0.lock().unwrap_or_else(PoisonError::into_inner)),
+        reads: std::mem::take(&mut *lock(&recorder.0)),
     })
 }
 
@@ -237,21 +238,18 @@ struct Recorder(Mutex<Vec<TraceRead>>);
 
 impl Recorder {
     fn reads(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        lock(&self.0).len()
     }
 }
 
 impl Trace for Recorder {
     fn read(&self, disk: u32, region: u32, page: u64, pages: u32) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(TraceRead {
-                disk,
-                region,
-                page,
-                pages,
-            });
+        lock(&self.0).push(TraceRead {
+            disk,
+            region,
+            page,
+            pages,
+        });
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use livepc_protocol::{
     Answer, Call, Code, Listener, Message, PROTOCOL, Problem, Request, Snapshot, Stream, read_message,
@@ -12,6 +12,8 @@ use livepc_protocol::{
 use tokio::io::BufReader;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
+
+use crate::locked::lock;
 
 /// Who answers.
 pub(crate) trait Answers: Send + Sync + 'static {
@@ -170,10 +172,6 @@ async fn watch_for(mut snapshots: watch::Receiver<Snapshot>, send: mpsc::Sender<
             return;
         }
     }
-}
-
-fn lock(calls: &Calls) -> std::sync::MutexGuard<'_, HashMap<u64, AbortHandle>> {
-    calls.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The refusal of a request that this process does not answer.

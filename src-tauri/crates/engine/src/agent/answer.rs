@@ -248,7 +248,7 @@ impl Core {
             // A subscription whose first release was refused is none.
             if before.iter().all(|other| other.id != id) {
                 subscription::remove(&self.database, &id)?;
-                self.forget_releases().await?;
+                self.tidy_store().await;
             }
             return Err(problem);
         }
@@ -281,10 +281,7 @@ impl Core {
         }
         subscription::remove(&self.database, &subscription.id)?;
         self.machines.forget(&subscription.id);
-        // What cannot be removed now is removed when the agent starts next.
-        if let Err(problem) = self.forget_releases().await {
-            tracing::warn!("the store keeps what nobody needs: {problem}");
-        }
+        self.tidy_store().await;
         self.library_changed();
         Ok(Answer::Done)
     }

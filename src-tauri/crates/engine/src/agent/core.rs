@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use livepc_format::PackId;
@@ -18,6 +18,7 @@ use super::machines::Machines;
 use super::progress::Counted;
 use super::release::Opened;
 use crate::database::Database;
+use crate::locked::lock;
 use crate::problems::of_store;
 use crate::server::Guests;
 
@@ -130,11 +131,6 @@ impl Turns {
         }
         turns.entry(name.to_owned()).or_default().clone()
     }
-}
-
-/// A lock whose holder never panics halfway through a change.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Puts fetched chunks into the store, and counts the writes.

@@ -9,7 +9,8 @@ use rusqlite::params;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Core, lock};
+use super::core::Core;
+use crate::locked::lock;
 use crate::problems::not_found;
 use crate::subscription::{self, Subscription};
 

@@ -8,7 +8,8 @@ use livepc_protocol::{
     Answer, Client, Code, Display, MachineState, Problem, ProcessLock, Request, RunnerState, Until,
 };
 
-use super::core::{Core, Turns, lock};
+use super::core::{Core, Turns};
+use crate::locked::lock;
 use crate::subscription::{self, Subscription};
 
 /// The file in a machine's folder that names its LivePC.

@@ -27,9 +27,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::core::Clock;
+use self::core::Core;
 pub(crate) use self::core::sink;
-use self::core::{Core, lock};
 use crate::database::Database;
+use crate::locked::lock;
 use crate::problems::{of_store, of_transfer};
 use crate::server::{Guests, serve};
 use crate::subscription::Subscription;
@@ -76,9 +77,7 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
     // Before anybody asks: what is here is shown as being here, with or without a network.
     core.reopen_all().await;
     // What the last agent could not remove, because it was killed or the disk failed.
-    if let Err(problem) = core.forget_releases().await {
-        tracing::warn!("the store keeps what nobody needs: {problem}");
-    }
+    core.tidy_store().await;
     core.resume_jobs()?;
     core.publish_snapshot().await;
     let guests = core.guests.clone();
@@ -159,7 +158,13 @@ impl Core {
         }
     }
 
-    /// Removes from the store what no subscription needs.
+    /// Removes from the store what no subscription needs. What cannot be removed now is removed when the agent starts next.
+    async fn tidy_store(self: &Arc<Self>) {
+        if let Err(problem) = self.forget_releases().await {
+            tracing::warn!("the store keeps what nobody needs: {problem}");
+        }
+    }
+
     async fn forget_releases(self: &Arc<Self>) -> Result<(), Problem> {
         let subscriptions = subscription::all(&self.database)?;
         let opened = |subscription: &Subscription, release: &Release| {

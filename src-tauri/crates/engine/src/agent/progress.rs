@@ -8,8 +8,9 @@ use livepc_format::limits::PACK_PAGES;
 use livepc_format::manifest::Content;
 use livepc_protocol::Problem;
 
-use super::core::{Core, lock};
+use super::core::Core;
 use super::release::{OfPack, Opened};
+use crate::locked::lock;
 use crate::problems::of_format;
 use crate::subscription::Subscription;
 

@@ -17,7 +17,8 @@ use livepc_transfer::Origin;
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
-use super::core::{Core, lock};
+use super::core::Core;
+use crate::locked::lock;
 use crate::problems::{of_format, of_store, of_transfer};
 use crate::subscription::{self, Subscription};
 

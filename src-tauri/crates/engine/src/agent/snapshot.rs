@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use livepc_protocol::{LivePc, MachineState, Problem, ReleaseInfo, Snapshot, StoreUse, Trust};
 
-use super::core::{Core, lock};
+use super::core::Core;
 use super::progress::Local;
+use crate::locked::lock;
 use crate::subscription::{self, Subscription};
 
 /// Ended jobs that a snapshot shows.

@@ -1,7 +1,7 @@
 //! The running machine: what it tells, what it is asked, and what happens when its data is late.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use livepc_hypervisor::{
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::{RunnerOptions, of_hypervisor, state_of};
 use crate::backend::AgentLink;
+use crate::locked::lock;
 use crate::serve::Release;
 use crate::server::{Answers, misplaced};
 
@@ -65,7 +66,7 @@ impl Machine {
     }
 
     fn state(&self) -> MutexGuard<'_, RunnerState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Changes the state and tells the agent.
