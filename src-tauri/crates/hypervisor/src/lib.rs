@@ -35,6 +35,14 @@ use std::time::Duration;
 /// How long a hypervisor that was left running has to end, before and after it is forced to.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Removes the state of a suspended machine from its folder, whichever hypervisor wrote it: the machine starts anew then.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn discard_saved_state(folder: &Path) -> Result<()> {
+    qemu::state::discard(folder)
+}
+
 /// Ends a machine that was left running with this run-time folder, because the process that had started it died.
 /// Returns whether there was one. To be called before disks are touched that it may still write to.
 ///

@@ -102,6 +102,8 @@ pub enum End {
     Guest,
     /// It was switched off: by [`Control::quit`], or because the session of the user ended.
     Quit,
+    /// Its state is saved, by [`Control::suspend`]: a start can go on from it.
+    Suspended,
     /// The hypervisor failed.
     Crashed,
 }
@@ -110,6 +112,9 @@ pub enum End {
 pub(crate) trait Driver: Send + Sync + std::fmt::Debug {
     fn powerdown(&self) -> BoxFuture<'_, Result<()>>;
     fn resume(&self) -> BoxFuture<'_, Result<()>>;
+    /// Saves the machine's state in its folder and ends it. Returns when it has ended; an error means that it goes on as
+    /// before.
+    fn suspend(&self) -> BoxFuture<'_, Result<()>>;
     /// Returns when the end is certain; [`Control`] waits for it.
     fn quit(&self) -> BoxFuture<'_, Result<()>>;
 }
@@ -158,6 +163,16 @@ impl Control {
     /// When the hypervisor does not take it.
     pub async fn resume(&self) -> Result<()> {
         self.driver.resume().await
+    }
+
+    /// Saves the machine's state in its folder and ends it; a start with [`resume`](crate::MachineSpec::resume) goes on from
+    /// there.
+    ///
+    /// # Errors
+    /// When the state cannot be saved: the machine goes on as before, and nothing of the state is left.
+    pub async fn suspend(&self) -> Result<Ended> {
+        self.driver.suspend().await?;
+        Ok(self.ended().await)
     }
 
     /// Switches the machine off, as pulling the plug does, and waits until its files are closed.

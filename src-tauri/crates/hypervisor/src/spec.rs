@@ -20,6 +20,13 @@ pub struct MachineSpec<'a> {
     pub display: Display,
     /// Its first serial port; `None` if it has none.
     pub serial: Option<Serial>,
+    /// An image of a CD that is in the machine's drive; `None` if it has no drive.
+    pub cd: Option<&'a Path>,
+    /// Whether the machine goes on from where [`Control::suspend`](crate::Control::suspend) left it. Everything else must
+    /// be as it was then.
+    pub resume: bool,
+    /// The machine's own folder: the driver keeps its configuration and a suspended machine's state in it.
+    pub folder: &'a Path,
     /// Where UEFI keeps its variables: made when absent. A machine with a BIOS has no such file.
     pub uefi_variables: &'a Path,
     /// A folder for sockets and locks, of this machine alone; made when absent, and private to the user. A short path:
@@ -67,6 +74,8 @@ pub enum Base {
     },
     /// A file of raw content.
     File(PathBuf),
+    /// The descriptor of a VMDK whose content is a flat file beside it.
+    Vmdk(PathBuf),
 }
 
 /// Where the guest's writes to a disk go.
@@ -74,6 +83,8 @@ pub enum Base {
 pub enum Overlay {
     /// To a file over the base that [`create_overlay`](crate::Hypervisor::create_overlay) made.
     Qcow2(PathBuf),
+    /// The same in VMware's format.
+    Vmdk(PathBuf),
     /// To a file of raw content that is the whole disk: a user disk. It has no base.
     Raw(PathBuf),
 }
@@ -109,6 +120,8 @@ impl MachineSpec<'_> {
             ));
         }
         absolute(self.run_dir)?;
+        absolute(self.folder)?;
+        self.cd.into_iter().try_for_each(absolute)?;
         absolute(self.log)?;
         absolute(self.uefi_variables)?;
         if let Some(serial) = &self.serial {
@@ -132,14 +145,14 @@ impl DiskSpec {
             ));
         }
         match &self.base {
-            Some(Base::File(path) | Base::NbdUnix { socket: path, .. }) => absolute(path)?,
+            Some(Base::File(path) | Base::Vmdk(path) | Base::NbdUnix { socket: path, .. }) => absolute(path)?,
             Some(Base::NbdTcp { .. }) | None => {}
         }
         match &self.overlay {
             Overlay::Raw(_) if self.base.is_some() => {
                 bad(format!("disk “{}” is a raw file, which has no base", self.role))
             }
-            Overlay::Raw(path) | Overlay::Qcow2(path) => absolute(path),
+            Overlay::Raw(path) | Overlay::Qcow2(path) | Overlay::Vmdk(path) => absolute(path),
         }
     }
 }

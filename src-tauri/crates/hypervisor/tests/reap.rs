@@ -38,6 +38,9 @@ async fn runner() {
     let paths = home.paths();
     let spec = livepc_hypervisor::MachineSpec {
         serial: None,
+        cd: None,
+        resume: false,
+        folder: &dir,
         uefi_variables: &uefi,
         run_dir: &run,
         log: &log,

@@ -7,6 +7,7 @@
 //! - `Leash` ends a child with this process, where the system can;
 //! - `reap(run_dir, grace)` ends what a dead process left, where the system could not;
 //! - `Monitor` is where QEMU's monitor is connected;
+//! - `StateChannel` is how a suspended machine's state gets into a file and out of it;
 //! - `serial_backend(console)` is QEMU's option for a serial port that one can type into.
 
 #[cfg(unix)]
@@ -15,9 +16,9 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use unix::{Leash, Monitor, detach, make_private, reap, serial_backend};
+pub(crate) use unix::{Leash, Monitor, StateChannel, detach, make_private, reap, serial_backend};
 #[cfg(windows)]
-pub(crate) use windows::{Leash, Monitor, detach, make_private, reap, serial_backend};
+pub(crate) use windows::{Leash, Monitor, StateChannel, detach, make_private, reap, serial_backend};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

@@ -124,6 +124,78 @@ impl Drop for Monitor {
     }
 }
 
+/// A connection by which QEMU writes a machine's state to a file, or reads it: older versions know no files.
+#[derive(Debug)]
+pub(crate) enum StateChannel {
+    /// QEMU connects, and writes.
+    Save {
+        listener: UnixListener,
+        socket: PathBuf,
+        file: File,
+    },
+    /// QEMU listens, and reads.
+    Load { socket: PathBuf, file: File },
+}
+
+/// The socket of it in the run-time folder, which QEMU runs in.
+const STATE_SOCKET: &str = "state.sock";
+
+impl StateChannel {
+    pub(crate) fn to_file(run_dir: &Path, path: &Path) -> Result<Self, HypervisorError> {
+        let socket = run_dir.join(STATE_SOCKET);
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket).map_err(HypervisorError::file("creating", &socket))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path);
+        let file = file.map_err(HypervisorError::file("creating", path))?;
+        Ok(Self::Save {
+            listener,
+            socket,
+            file,
+        })
+    }
+
+    pub(crate) fn from_file(run_dir: &Path, path: &Path) -> Result<Self, HypervisorError> {
+        let socket = run_dir.join(STATE_SOCKET);
+        let _ = std::fs::remove_file(&socket);
+        let file = File::open(path).map_err(HypervisorError::file("opening", path))?;
+        Ok(Self::Load { socket, file })
+    }
+
+    /// The `uri` of QEMU's migration commands.
+    pub(crate) fn uri(&self) -> String {
+        format!("unix:{STATE_SOCKET}")
+    }
+
+    /// Carries the state over, durably. To be called when QEMU knows the address.
+    pub(crate) async fn transfer(self) -> io::Result<()> {
+        match self {
+            Self::Save {
+                listener,
+                socket,
+                file,
+            } => {
+                let (mut stream, _) = listener.accept().await?;
+                let _ = std::fs::remove_file(socket);
+                let mut file = tokio::fs::File::from_std(file);
+                tokio::io::copy(&mut stream, &mut file).await?;
+                file.sync_all().await
+            }
+            Self::Load { socket, file } => {
+                let mut stream = tokio::net::UnixStream::connect(&socket).await?;
+                let mut file = tokio::fs::File::from_std(file);
+                tokio::io::copy(&mut file, &mut stream).await?;
+                tokio::io::AsyncWriteExt::shutdown(&mut stream).await?;
+                let _ = std::fs::remove_file(socket);
+                Ok(())
+            }
+        }
+    }
+}
+
 fn mode(found: &std::fs::Metadata) -> rustix::fs::RawMode {
     use std::os::unix::fs::MetadataExt;
     // Narrower on macOS, where the type's bits are the same.

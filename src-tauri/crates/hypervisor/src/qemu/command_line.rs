@@ -97,11 +97,15 @@ impl CommandLine {
 /// When QEMU has no such machine.
 pub(super) fn arguments(spec: &MachineSpec<'_>, host: &Host<'_>) -> Result<Vec<String>> {
     let machine = spec.machine;
-    let disks = Disks::plan(&spec.disks, machine.guest_os)?;
+    let disks = Disks::plan(spec)?;
     let mut line = CommandLine::default();
     line.flag("-nodefaults");
     line.flag("-no-user-config");
     line.flag("-S");
+    if spec.resume {
+        // Its state is loaded once the monitor answers.
+        line.plain("-incoming", "defer");
+    }
     line.plain("-name", format!("guest={}", title(spec.name)));
     if host.sandbox {
         line.plain("-sandbox", SANDBOX);

@@ -3,7 +3,7 @@
 use livepc_format::machine::{Controller, GuestOs};
 use serde_json::{Value, json};
 
-use crate::{Base, DiskSpec, HypervisorError, Overlay, Result};
+use crate::{Base, DiskSpec, HypervisorError, MachineSpec, Overlay, Result};
 
 /// The mainboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,8 @@ fn scsi_adapter(guest_os: GuestOs) -> &'static str {
 const SAS_ADDRESS: u64 = 0x3000_0000_0000_0001;
 
 impl Disks {
-    pub(super) fn plan(disks: &[DiskSpec], guest_os: GuestOs) -> Result<Self> {
+    pub(super) fn plan(spec: &MachineSpec<'_>) -> Result<Self> {
+        let (disks, guest_os) = (&spec.disks, spec.machine.guest_os);
         let has_ide = disks.iter().any(|disk| disk.controller == Controller::Ide);
         let mut plan = Self {
             board: if has_ide { Board::Pc } else { Board::Q35 },
@@ -107,6 +108,19 @@ impl Disks {
             plan.options
                 .push(("-device", with_disk(device, number, disk.controller)));
         }
+        if let Some(image) = spec.cd {
+            let drive = json!({
+                "driver": "raw",
+                "node-name": "cd",
+                "read-only": true,
+                "file": { "driver": "file", "filename": image },
+            });
+            let bus = plan.sata_port(sata);
+            plan.options.push(("-blockdev", drive));
+            // After the system disk: it starts a machine only when that has no system yet.
+            let device = json!({ "driver": "ide-cd", "bus": bus, "drive": "cd", "bootindex": 1 });
+            plan.options.push(("-device", device));
+        }
         Ok(plan)
     }
 
@@ -147,6 +161,7 @@ fn with_disk(mut device: Value, number: usize, controller: Controller) -> Value 
 fn content(number: usize, disk: &DiskSpec) -> Value {
     let (driver, path) = match &disk.overlay {
         Overlay::Qcow2(path) => ("qcow2", path),
+        Overlay::Vmdk(path) => ("vmdk", path),
         Overlay::Raw(path) => ("raw", path),
     };
     let mut content = json!({
@@ -155,7 +170,7 @@ fn content(number: usize, disk: &DiskSpec) -> Value {
         "discard": "unmap",
         "file": { "driver": "file", "filename": path },
     });
-    if driver == "qcow2" {
+    if driver != "raw" {
         content["backing"] = disk.base.as_ref().map_or(Value::Null, base);
     }
     content
@@ -165,6 +180,11 @@ fn base(base: &Base) -> Value {
     match base {
         Base::File(path) => json!({
             "driver": "raw",
+            "read-only": true,
+            "file": { "driver": "file", "filename": path },
+        }),
+        Base::Vmdk(path) => json!({
+            "driver": "vmdk",
             "read-only": true,
             "file": { "driver": "file", "filename": path },
         }),

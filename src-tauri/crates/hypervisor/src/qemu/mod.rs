@@ -13,6 +13,7 @@ mod messages;
 mod overlay;
 mod probe;
 mod qmp;
+pub(crate) mod state;
 mod supervise;
 
 use std::path::Path;
@@ -28,6 +29,7 @@ use self::find::Programs;
 use self::firmware::Firmware;
 use self::launch::{Failure, launch};
 use self::probe::Acceleration;
+use self::supervise::Folders;
 use crate::{
     Accelerator, BoxFuture, Display, Hypervisor, HypervisorError, Installation, MachineSpec, Result, Running,
     os,
@@ -136,7 +138,12 @@ impl Qemu {
             },
             Failure::Other(error) => error,
         })?;
-        supervise::supervise(launched, spec.disks.into_iter().map(|disk| disk.role).collect()).await
+        let folders = Folders {
+            run: spec.run_dir.to_owned(),
+            own: spec.folder.to_owned(),
+        };
+        let roles = spec.disks.into_iter().map(|disk| disk.role).collect();
+        supervise::supervise(launched, roles, folders, spec.resume).await
     }
 }
 
@@ -176,7 +183,7 @@ impl Hypervisor for Qemu {
             ));
         }
         spec.check()?;
-        disks::Disks::plan(&spec.disks, spec.machine.guest_os).map(drop)
+        disks::Disks::plan(spec).map(drop)
     }
 
     fn create_overlay<'a>(&'a self, path: &'a Path, size: u64) -> BoxFuture<'a, Result<()>> {

@@ -1,6 +1,8 @@
 //! A running QEMU: its events become the machine's, and the machine's requests its commands.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,6 +12,7 @@ use tokio::time::timeout;
 use super::disks::node;
 use super::launch::Launched;
 use super::qmp::{Event, Qmp, QmpError};
+use super::state::{self, Progress};
 use crate::running::Driver;
 use crate::{
     BoxFuture, End, Ended, HypervisorError, MachineEvent, Result, Running, Stall, StallCause, Status,
@@ -23,17 +26,46 @@ const QUIT: Duration = Duration::from_secs(5);
 /// How long the rest of the events may take when QEMU has ended.
 const REST: Duration = Duration::from_secs(1);
 
-/// Lets the guest execute, and watches over it from then on. `roles` are those of its disks, in order.
-pub(super) async fn supervise(launched: Launched, roles: Vec<String>) -> Result<Running> {
+/// Where a machine's files are.
+#[derive(Clone, Debug)]
+pub(super) struct Folders {
+    /// Its run-time folder.
+    pub(super) run: PathBuf,
+    /// Its own folder.
+    pub(super) own: PathBuf,
+}
+
+/// Lets the guest execute, and watches over it from then on; `resume` gives it the state of a suspended machine first.
+/// `roles` are those of its disks, in order.
+pub(super) async fn supervise(
+    launched: Launched,
+    roles: Vec<String>,
+    folders: Folders,
+    resume: bool,
+) -> Result<Running> {
+    let (migration, progress) = watch::channel(String::new());
+    let mut launched = launched;
+    state::prepare(&launched.qmp).await?;
+    if resume {
+        load(&mut launched, &migration, &folders).await?;
+    }
     ask(&launched.qmp, "cont").await?;
+    if resume {
+        // From here on the guest writes to its disks: the state fits to them no more.
+        state::discard(&folders.own)?;
+    }
     // Each event follows a request of ours or a stall, and a stall lasts until our next request: no reader can be
     // flooded by a guest, and none can hold up the end of a machine.
     let (events, receiver) = mpsc::unbounded_channel();
     let (status, watched) = watch::channel(Status::Running);
     let (halted, is_halted) = watch::channel(false);
     let kill = Arc::new(Notify::new());
+    let suspended = Arc::new(AtomicBool::new(false));
     let driver = Arc::new(Handle {
         qmp: launched.qmp.clone(),
+        progress,
+        suspended: suspended.clone(),
+        folders,
         halted: is_halted,
         status: watched.clone(),
         kill: kill.clone(),
@@ -44,6 +76,8 @@ pub(super) async fn supervise(launched: Launched, roles: Vec<String>) -> Result<
         events,
         status,
         halted,
+        migration,
+        suspended,
         pending: None,
         end: None,
     };
@@ -57,6 +91,10 @@ struct Supervisor {
     status: watch::Sender<Status>,
     /// Whether QEMU has stopped the guest.
     halted: watch::Sender<bool>,
+    /// How the transfer of the machine's state stands.
+    migration: watch::Sender<String>,
+    /// Whether the state is saved, so that QEMU's end is no end of the machine.
+    suspended: Arc<AtomicBool>,
     /// What has failed while the guest was not stopped yet, or not any more.
     pending: Option<Stall>,
     /// What ended the machine, as far as QEMU has told.
@@ -103,6 +141,7 @@ impl Supervisor {
         let _ = timeout(REST, rest).await;
         let exit_code = exit.as_ref().ok().and_then(std::process::ExitStatus::code);
         let end = match self.end {
+            _ if self.suspended.load(Ordering::SeqCst) => End::Suspended,
             Some(End::Guest) if exit_code != Some(0) => End::Crashed,
             Some(end) => end,
             None => End::Crashed,
@@ -135,6 +174,10 @@ impl Supervisor {
                 if !self.is_running() {
                     self.tell(MachineEvent::Resumed, Status::Running);
                 }
+            }
+            "MIGRATION" => {
+                let status = data["status"].as_str().unwrap_or_default();
+                self.migration.send_replace(status.to_owned());
             }
             "POWERDOWN" => {
                 let _ = self.events.send(MachineEvent::PowerdownRequested);
@@ -212,6 +255,25 @@ impl Supervisor {
     }
 }
 
+/// Loads the state of a suspended machine. Events are heard meanwhile for how far it is.
+async fn load(launched: &mut Launched, migration: &watch::Sender<String>, folders: &Folders) -> Result<()> {
+    let loading = state::load(&launched.qmp, migration.subscribe(), &folders.run, &folders.own);
+    tokio::pin!(loading);
+    loop {
+        tokio::select! {
+            loaded = &mut loading => return loaded,
+            event = launched.events.recv() => match event {
+                Some(event) if event.name == "MIGRATION" => {
+                    let status = event.data["status"].as_str().unwrap_or_default();
+                    migration.send_replace(status.to_owned());
+                }
+                Some(_) => {}
+                None => return Err(HypervisorError::Ended),
+            },
+        }
+    }
+}
+
 /// Finds out in which state QEMU has stopped the guest.
 async fn look(qmp: Qmp, looked: mpsc::Sender<String>) {
     if let Ok(Ok(answer)) = timeout(ANSWER, qmp.execute("query-status", Value::Null)).await
@@ -225,9 +287,43 @@ async fn look(qmp: Qmp, looked: mpsc::Sender<String>) {
 #[derive(Debug)]
 struct Handle {
     qmp: Qmp,
+    progress: Progress,
+    suspended: Arc<AtomicBool>,
+    folders: Folders,
     halted: watch::Receiver<bool>,
     status: watch::Receiver<Status>,
     kill: Arc<Notify>,
+}
+
+impl Handle {
+    async fn suspend_machine(&self) -> Result<()> {
+        match *self.status.borrow() {
+            Status::Running | Status::Paused => {}
+            Status::Ended(_) => return Err(HypervisorError::Ended),
+            Status::Stalled(_) => {
+                return Err(HypervisorError::Refused {
+                    asked: "suspend",
+                    why: "it waits for data that has not arrived; suspend it when it goes on".into(),
+                });
+            }
+        }
+        let was_running = *self.status.borrow() == Status::Running;
+        ask(&self.qmp, "stop").await?;
+        let saved = state::save(
+            &self.qmp,
+            self.progress.clone(),
+            &self.folders.run,
+            &self.folders.own,
+        );
+        if let Err(error) = saved.await {
+            if was_running {
+                ask(&self.qmp, "cont").await?;
+            }
+            return Err(error);
+        }
+        self.suspended.store(true, Ordering::SeqCst);
+        self.quit().await
+    }
 }
 
 impl Driver for Handle {
@@ -251,6 +347,10 @@ impl Driver for Handle {
                 Err(_) => Err(no_answer("cont")),
             }
         })
+    }
+
+    fn suspend(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.suspend_machine())
     }
 
     fn quit(&self) -> BoxFuture<'_, Result<()>> {
@@ -302,6 +402,8 @@ mod tests {
             events,
             status: watch::channel(Status::Running).0,
             halted: watch::channel(false).0,
+            migration: watch::channel(String::new()).0,
+            suspended: Arc::default(),
             pending: None,
             end: None,
         };

@@ -95,6 +95,7 @@ impl Home {
 
     pub(crate) fn paths(&self) -> Paths {
         Paths {
+            folder: self.dir.path().to_owned(),
             uefi_variables: self.path("uefi.fd"),
             run_dir: self.path("run"),
             log: self.path("qemu.log"),
@@ -122,6 +123,7 @@ impl Home {
 }
 
 pub(crate) struct Paths {
+    folder: PathBuf,
     uefi_variables: PathBuf,
     run_dir: PathBuf,
     log: PathBuf,
@@ -139,6 +141,9 @@ impl Paths {
             disks,
             display: Display::None,
             serial,
+            cd: None,
+            resume: false,
+            folder: &self.folder,
             uefi_variables: &self.uefi_variables,
             run_dir: &self.run_dir,
             log: &self.log,
