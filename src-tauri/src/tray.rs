@@ -301,6 +301,8 @@ mod tests {
             "boot_ready": false, "complete": false, "has_boot_map": false, "bytes_local": 0, "bytes_total": 0,
             "boot_bytes_local": 0, "boot_bytes_total": 0, "update_bytes": null, "state": state, "problem": null,
             "expired": false, "checked": null, "last_used": null, "machine_bytes": 0,
+            "policy": "auto", "pinned": null, "keep_changes": false, "changes_bytes": 0, "suspended": null,
+            "suspended_bytes": 0, "rollback_to": null,
         });
         serde_json::from_value(json).expect("a LivePC")
     }

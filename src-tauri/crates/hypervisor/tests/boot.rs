@@ -55,6 +55,66 @@ async fn a_machine_starts_from_its_base_and_shuts_down_when_its_button_is_presse
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_machine_goes_on_where_it_was() {
+    let (qemu, home) = (qemu().await, Home::new());
+    let disk = home.guest_disk(&qemu).await;
+    let mut running = start(&qemu, &home, vec![disk.clone()]).await;
+    home.wait_for("LIVEPC READY 1.0").await;
+    let ended = running.control().suspend().await.unwrap();
+    assert_eq!(ended.end, End::Suspended, "{ended:?}");
+    assert_eq!(next(&mut running).await, MachineEvent::Ended(ended));
+    let state = home.path("qemu.state");
+    assert!(state.metadata().unwrap().len() > 1 << 20, "its memory is kept");
+
+    let paths = home.paths();
+    let spec = |resume| livepc_hypervisor::MachineSpec {
+        resume,
+        ..paths.spec(&home.machine, vec![disk.clone()])
+    };
+    let mut running = qemu.start(spec(true)).await.unwrap();
+    assert_eq!(next(&mut running).await, MachineEvent::Started);
+    assert!(
+        !state.exists(),
+        "the guest goes on from it once: its disks are others now"
+    );
+    // Only a system that is up and runs can shut down.
+    power_off(&mut running).await;
+    assert_eq!(
+        home.serial().matches("LIVEPC READY").count(),
+        1,
+        "it was not started anew: {}",
+        home.serial()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_is_damaged_is_refused_and_kept_until_it_is_discarded() {
+    let (qemu, home) = (qemu().await, Home::new());
+    let disk = home.guest_disk(&qemu).await;
+    let state = home.path("qemu.state");
+    std::fs::write(&state, b"no state of any machine").unwrap();
+    let paths = home.paths();
+    let spec = livepc_hypervisor::MachineSpec {
+        resume: true,
+        ..paths.spec(&home.machine, vec![disk.clone()])
+    };
+    let refused = qemu.start(spec).await.unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            HypervisorError::Refused { asked: "resume", .. } | HypervisorError::Ended
+        ),
+        "{refused:?}"
+    );
+    assert!(state.exists(), "whether it is given up is for a person to say");
+    livepc_hypervisor::discard_saved_state(home.dir.path()).unwrap();
+    assert!(!state.exists());
+    let mut running = start(&qemu, &home, vec![disk]).await;
+    running.control().quit().await.unwrap();
+    assert!(matches!(next(&mut running).await, MachineEvent::Ended(_)));
+}
+
 /// The machine starts from a disk on this controller, with every other device besides.
 async fn boots_from(controller: Controller, guest_os: GuestOs, nic: Nic) {
     let (qemu, mut home) = (qemu().await, Home::new());

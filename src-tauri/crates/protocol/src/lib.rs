@@ -46,5 +46,5 @@ pub use request::{
 pub use socket::{Listener, Stream, connect};
 pub use state::{
     Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, ReleaseInfo, RunnerState, Snapshot, StoreUse,
-    Trust,
+    Trust, UpdatePolicy,
 };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use crate::state::{LivePc, MachineState, ReleaseInfo, RunnerState, Snapshot, Trust};
+use crate::state::{LivePc, MachineState, ReleaseInfo, RunnerState, Snapshot, Trust, UpdatePolicy};
 
 /// How far a release is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
@@ -116,6 +116,50 @@ pub enum Request {
         /// Seconds that the guest may take.
         timeout: u64,
     },
+    /// Saves the machine's memory and ends it, so that the next start goes on from there; answers when it has ended. Answer:
+    /// `LivePc`.
+    Suspend {
+        /// The LivePC.
+        id: String,
+    },
+    /// Gives up what a suspended machine had in memory: the next start is a cold one. Answer: `LivePc`.
+    Revert {
+        /// The LivePC.
+        id: String,
+    },
+    /// Gives up what was changed on the system disk. Answer: `LivePc`.
+    Reset {
+        /// The LivePC.
+        id: String,
+    },
+    /// Decides whether changes of the system disk outlive the machine; they keep it on its release. Answer: `LivePc`.
+    Keep {
+        /// The LivePC.
+        id: String,
+        /// True to keep them.
+        keep: bool,
+    },
+    /// Decides what happens when there is a new release. Answer: `LivePc`.
+    SetPolicy {
+        /// The LivePC.
+        id: String,
+        /// What happens.
+        policy: UpdatePolicy,
+    },
+    /// Decides which release the next cold starts use. Answer: `LivePc`.
+    Pin {
+        /// The LivePC.
+        id: String,
+        /// The release; the newest again if not given.
+        release: Option<u64>,
+    },
+    /// Goes back to an earlier release that is still here, and stays on it. Answer: `LivePc`.
+    Rollback {
+        /// The LivePC.
+        id: String,
+        /// The release; the one before the one in use if not given.
+        release: Option<u64>,
+    },
     /// Tells a stalled machine to go on now. Answer: `Done`.
     Retry {
         /// The LivePC.
@@ -195,6 +239,8 @@ pub enum Request {
         /// Seconds that the guest may take.
         timeout: u64,
     },
+    /// To a runner: save the machine's memory and end it; answers when it has ended. Answer: `Runner`.
+    RunnerSuspend,
     /// To a runner: a stalled machine should go on now. Answer: `Done`.
     RunnerRetry,
     /// Ends the agent if it has neither work nor runners. Answer: `Done`.

@@ -134,6 +134,33 @@ pub struct LivePc {
     pub last_used: Option<Timestamp>,
     /// Bytes of the machine's overlay and own disks.
     pub machine_bytes: u64,
+    /// What happens when there is a new release.
+    pub policy: UpdatePolicy,
+    /// The release that cold starts use, if somebody has chosen one.
+    pub pinned: Option<u64>,
+    /// Whether changes of the system disk outlive the machine; it stays on the release that they belong to.
+    pub keep_changes: bool,
+    /// Bytes of what was changed on the system disk since it was clean.
+    pub changes_bytes: u64,
+    /// When the machine was suspended, if it is.
+    #[ts(type = "string | null")]
+    pub suspended: Option<Timestamp>,
+    /// Bytes of what a suspended machine had in memory.
+    pub suspended_bytes: u64,
+    /// An earlier release to go back to, since the one in use has failed to start again and again.
+    pub rollback_to: Option<u64>,
+}
+
+/// What happens when there is a new release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum UpdatePolicy {
+    /// It is fetched in the background, and the next cold start uses it.
+    #[default]
+    Auto,
+    /// It is shown, and fetched when somebody says so.
+    Notify,
 }
 
 /// What a job does.

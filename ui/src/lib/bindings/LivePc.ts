@@ -2,6 +2,7 @@
 import type { MachineState } from "./MachineState";
 import type { Problem } from "./Problem";
 import type { Trust } from "./Trust";
+import type { UpdatePolicy } from "./UpdatePolicy";
 
 /**
  * A subscription and its machine.
@@ -114,4 +115,32 @@ last_used: string | null,
 /**
  * Bytes of the machine's overlay and own disks.
  */
-machine_bytes: number, };
+machine_bytes: number, 
+/**
+ * What happens when there is a new release.
+ */
+policy: UpdatePolicy, 
+/**
+ * The release that cold starts use, if somebody has chosen one.
+ */
+pinned: number | null, 
+/**
+ * Whether changes of the system disk outlive the machine; it stays on the release that they belong to.
+ */
+keep_changes: boolean, 
+/**
+ * Bytes of what was changed on the system disk since it was clean.
+ */
+changes_bytes: number, 
+/**
+ * When the machine was suspended, if it is.
+ */
+suspended: string | null, 
+/**
+ * Bytes of what a suspended machine had in memory.
+ */
+suspended_bytes: number, 
+/**
+ * An earlier release to go back to, since the one in use has failed to start again and again.
+ */
+rollback_to: number | null, };

@@ -4,6 +4,7 @@ import type { IndexObject } from "./IndexObject";
 import type { JobAction } from "./JobAction";
 import type { RunnerState } from "./RunnerState";
 import type { Until } from "./Until";
+import type { UpdatePolicy } from "./UpdatePolicy";
 
 /**
  * What a client or runner asks of the agent, or the agent of a runner.
@@ -96,7 +97,51 @@ force: boolean,
 /**
  * Seconds that the guest may take.
  */
-timeout: number, } | { "verb": "retry", 
+timeout: number, } | { "verb": "suspend", 
+/**
+ * The LivePC.
+ */
+id: string, } | { "verb": "revert", 
+/**
+ * The LivePC.
+ */
+id: string, } | { "verb": "reset", 
+/**
+ * The LivePC.
+ */
+id: string, } | { "verb": "keep", 
+/**
+ * The LivePC.
+ */
+id: string, 
+/**
+ * True to keep them.
+ */
+keep: boolean, } | { "verb": "set-policy", 
+/**
+ * The LivePC.
+ */
+id: string, 
+/**
+ * What happens.
+ */
+policy: UpdatePolicy, } | { "verb": "pin", 
+/**
+ * The LivePC.
+ */
+id: string, 
+/**
+ * The release; the newest again if not given.
+ */
+release: number | null, } | { "verb": "rollback", 
+/**
+ * The LivePC.
+ */
+id: string, 
+/**
+ * The release; the one before the one in use if not given.
+ */
+release: number | null, } | { "verb": "retry", 
 /**
  * The LivePC.
  */
@@ -176,4 +221,4 @@ force: boolean,
 /**
  * Seconds that the guest may take.
  */
-timeout: number, } | { "verb": "runner-retry" } | { "verb": "agent-stop" };
+timeout: number, } | { "verb": "runner-suspend" } | { "verb": "runner-retry" } | { "verb": "agent-stop" };
