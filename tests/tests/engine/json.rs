@@ -69,7 +69,7 @@ impl Document {
                 "livepc" if value.is_string() => json!("00112233445566778899aabbccddeeff"),
                 "created" | "checked" | "last_used" | "started" | "ended" => json!("2026-11-22T10:00:00Z"),
                 "free" => json!(100_000_000_000_u64),
-                "bytes_per_second" | "machine_bytes" => json!(0),
+                "bytes_per_second" | "machine_bytes" | "changes_bytes" => json!(0),
                 // Times are written as short as they can be.
                 "bytes_written" => json!(2_107_200),
                 _ => match value.as_str() {

@@ -4,6 +4,7 @@
 mod bad_input;
 mod json;
 mod kill;
+mod lifecycle;
 mod machine;
 mod subscribe;
 mod trust;

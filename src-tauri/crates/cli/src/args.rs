@@ -186,6 +186,76 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "S", default_value_t = 60)]
         timeout: u64,
     },
+    /// Save a running machine's memory and end it; the next start goes on from there
+    #[command(after_help = "Example:
+  livepc suspend net-lab && livepc start net-lab")]
+    Suspend {
+        /// The LivePC
+        id: String,
+    },
+    /// Give up what a suspended machine has in memory: the next start is a cold one
+    #[command(after_help = "Example:
+  livepc revert net-lab --yes")]
+    Revert {
+        /// The LivePC
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Give up what was changed on the system disk
+    #[command(after_help = "Example:
+  livepc reset net-lab --yes")]
+    Reset {
+        /// The LivePC
+        id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Keep changes of the system disk from one start to the next; the machine stays on its release then
+    #[command(after_help = "Examples:
+  livepc keep net-lab
+  livepc keep net-lab --off")]
+    Keep {
+        /// The LivePC
+        id: String,
+        /// Begin with a clean system disk again at the next start
+        #[arg(long)]
+        off: bool,
+        /// Do not ask before changes are lost
+        #[arg(long, requires = "off")]
+        yes: bool,
+    },
+    /// Go back to an earlier release that is still here, and stay on it
+    #[command(after_help = "Examples:
+  livepc rollback net-lab
+  livepc rollback net-lab --release 3")]
+    Rollback {
+        /// The LivePC
+        id: String,
+        /// The release [default: the one before]
+        #[arg(long, value_name = "N")]
+        release: Option<u64>,
+    },
+    /// Choose which release cold starts use, and what happens when there is a new one
+    #[command(after_help = "Examples:
+  livepc pin net-lab --release 3
+  livepc pin net-lab --newest
+  livepc pin net-lab --updates notify")]
+    Pin {
+        /// The LivePC
+        id: String,
+        /// Stay on this release
+        #[arg(long, value_name = "N", conflicts_with = "newest")]
+        release: Option<u64>,
+        /// Follow the newest release again
+        #[arg(long)]
+        newest: bool,
+        /// Fetch new releases in the background, or only tell of them
+        #[arg(long, value_name = "POLICY")]
+        updates: Option<Updates>,
+    },
     /// Serve a release's disk over NBD, fetching what is read; prints "ready SOCKET" once it listens
     #[command(after_help = "Example:
   livepc serve net-lab --nbd /tmp/net-lab.sock &
@@ -270,6 +340,10 @@ pub(crate) enum Verb {
         display: Display,
         #[arg(long)]
         serial: Option<PathBuf>,
+        #[arg(long)]
+        keep: bool,
+        #[arg(long)]
+        resume: bool,
     },
 }
 
@@ -421,6 +495,23 @@ impl From<Display> for livepc_protocol::Display {
         match display {
             Display::Window => Self::Window,
             Display::None => Self::None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Updates {
+    /// Fetch new releases in the background; the next cold start uses them
+    Auto,
+    /// Only tell of them
+    Notify,
+}
+
+impl From<Updates> for livepc_protocol::UpdatePolicy {
+    fn from(updates: Updates) -> Self {
+        match updates {
+            Updates::Auto => Self::Auto,
+            Updates::Notify => Self::Notify,
         }
     }
 }

@@ -135,6 +135,17 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
             no_fill,
         } => verbs::machine::start(&session, id, display, serial, !no_fill).await,
         Verb::Stop { id, force, timeout } => verbs::machine::stop(&session, id, force, timeout).await,
+        Verb::Suspend { id } => verbs::lifecycle::suspend(&session, id).await,
+        Verb::Revert { id, yes } => verbs::lifecycle::revert(&session, id, yes).await,
+        Verb::Reset { id, yes } => verbs::lifecycle::reset(&session, id, yes).await,
+        Verb::Keep { id, off, yes } => verbs::lifecycle::keep(&session, id, !off, yes).await,
+        Verb::Rollback { id, release } => verbs::lifecycle::rollback(&session, id, release).await,
+        Verb::Pin {
+            id,
+            release,
+            newest,
+            updates,
+        } => verbs::lifecycle::pin(&session, id, release, newest, updates).await,
         Verb::Serve {
             id,
             nbd,
@@ -159,7 +170,19 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
             release,
             display,
             serial,
-        } => verbs::roles::runner(&session, id, release, display, serial).await,
+            keep,
+            resume,
+        } => {
+            let machine = verbs::roles::Machine {
+                id,
+                release,
+                display,
+                serial,
+                keep,
+                resume,
+            };
+            verbs::roles::runner(&session, machine).await
+        }
         Verb::Completions { .. } => Ok(()),
     }
 }

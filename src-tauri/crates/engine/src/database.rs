@@ -10,8 +10,9 @@ use rusqlite_migration::{M, Migrations};
 use crate::locked::lock;
 
 /// Each change of the schema is a migration of its own; none is ever edited once it was released.
-const MIGRATIONS: &[M<'_>] = &[M::up(
-    "CREATE TABLE source (
+const MIGRATIONS: &[M<'_>] = &[
+    M::up(
+        "CREATE TABLE source (
          url TEXT PRIMARY KEY, place INTEGER NOT NULL, title TEXT NOT NULL, etag TEXT, last_modified TEXT,
          checked TEXT, problem TEXT);
      CREATE TABLE entry (
@@ -28,7 +29,15 @@ const MIGRATIONS: &[M<'_>] = &[M::up(
          manifest TEXT NOT NULL, PRIMARY KEY (id, sequence));
      CREATE TABLE job (job INTEGER PRIMARY KEY AUTOINCREMENT, active INTEGER NOT NULL, data TEXT NOT NULL);
      CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL);",
-)];
+    ),
+    M::up(
+        "ALTER TABLE subscription ADD COLUMN policy TEXT NOT NULL DEFAULT 'auto';
+     ALTER TABLE subscription ADD COLUMN pinned INTEGER;
+     ALTER TABLE subscription ADD COLUMN keep_changes INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE subscription ADD COLUMN failed_release INTEGER;
+     ALTER TABLE subscription ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;",
+    ),
+];
 
 /// The state database.
 #[derive(Debug)]

@@ -17,6 +17,11 @@ pub(crate) fn folder_bytes(folder: &Path) -> u64 {
         .sum()
 }
 
+/// Bytes that a file takes; nothing if it is not there.
+pub(crate) fn file_bytes(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |data| allocated(&data))
+}
+
 #[cfg(unix)]
 fn allocated(data: &std::fs::Metadata) -> u64 {
     use std::os::unix::fs::MetadataExt;

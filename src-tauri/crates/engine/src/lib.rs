@@ -30,6 +30,7 @@ mod folder_bytes;
 mod library;
 mod locked;
 pub mod logs;
+mod machine_folder;
 mod problems;
 mod published;
 pub mod record;

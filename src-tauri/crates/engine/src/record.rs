@@ -196,7 +196,7 @@ async fn boot(
         }),
         cd: None,
         resume: false,
-        folder: &work,
+        folder: work,
         uefi_variables: &work.join("uefi.vars"),
         run_dir: &work.join("q"),
         log: &work.join("qemu.log"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use livepc_format::feed::Feed;
 use livepc_format::{Digest, Fingerprint, Head, Keys, LivePcId, Release};
-use livepc_protocol::{Code, Problem};
+use livepc_protocol::{Code, Problem, UpdatePolicy};
 use livepc_transfer::{Origin, Validators};
 use rusqlite::{Row, params};
 use url::Url;
@@ -14,6 +14,7 @@ use crate::database::Database;
 use crate::problems::{not_found, of_format, untrusted};
 use crate::published::{Known, Published};
 use crate::trust::{Accepted, Pinned};
+use crate::words::word;
 
 /// A subscription.
 #[derive(Clone, Debug)]
@@ -36,6 +37,15 @@ pub(crate) struct Subscription {
     pub(crate) problem: Option<Problem>,
     /// How the machine ended last: a problem, if it should not have.
     pub(crate) outcome: Option<Problem>,
+    /// What happens when there is a new release.
+    pub(crate) policy: UpdatePolicy,
+    /// The release that cold starts use, if somebody has chosen one.
+    pub(crate) pinned: Option<u64>,
+    /// Whether changes of the system disk outlive the machine.
+    pub(crate) keep_changes: bool,
+    /// The release whose starts failed last, and how many in a row.
+    pub(crate) failed_release: Option<u64>,
+    pub(crate) failures: u64,
 }
 
 /// Ids of one name that are tried: `lab`, `lab-2`, …
@@ -80,7 +90,8 @@ impl Subscription {
 }
 
 const COLUMNS: &str = "id, livepc, feed_url, head_url, title, summary, publisher, guest_os, keys, head, feed_etag, \
-                       feed_modified, head_etag, head_modified, in_use, checked, last_used, problem, outcome";
+                       feed_modified, head_etag, head_modified, in_use, checked, last_used, problem, outcome, policy, pinned, keep_changes, \
+                       failed_release, failures";
 
 /// All subscriptions, by title.
 pub(crate) fn all(database: &Database) -> Result<Vec<Subscription>, Problem> {
@@ -303,14 +314,41 @@ pub(crate) fn used(database: &Database, id: &str, sequence: u64, now: Timestamp)
         .map(drop)
 }
 
-/// Notes how the machine ended.
-pub(crate) fn ended(database: &Database, id: &str, outcome: Option<&Problem>) -> Result<(), Problem> {
+/// Notes how the machine ended on a release, and how often in a row that was a failure.
+pub(crate) fn ended(
+    database: &Database,
+    id: &str,
+    sequence: u64,
+    outcome: Option<&Problem>,
+) -> Result<(), Problem> {
+    let sql = if outcome.is_some() {
+        "UPDATE subscription SET outcome = ?3, failed_release = ?2, \
+         failures = CASE WHEN failed_release = ?2 THEN failures + 1 ELSE 1 END WHERE id = ?1"
+    } else {
+        "UPDATE subscription SET outcome = ?3, failures = CASE WHEN failed_release = ?2 THEN 0 ELSE failures END \
+         WHERE id = ?1"
+    };
     database
-        .run(
-            "UPDATE subscription SET outcome = ?2 WHERE id = ?1",
-            params![id, outcome.map(json)],
-        )
+        .run(sql, params![id, sequence, outcome.map(json)])
         .map(drop)
+}
+
+/// Decides whether changes of the system disk outlive the machine.
+pub(crate) fn keep_changes(database: &Database, id: &str, keep: bool) -> Result<(), Problem> {
+    let sql = "UPDATE subscription SET keep_changes = ?2 WHERE id = ?1";
+    database.run(sql, params![id, keep]).map(drop)
+}
+
+/// Decides what happens when there is a new release.
+pub(crate) fn set_policy(database: &Database, id: &str, policy: UpdatePolicy) -> Result<(), Problem> {
+    let sql = "UPDATE subscription SET policy = ?2 WHERE id = ?1";
+    database.run(sql, params![id, word(&policy)]).map(drop)
+}
+
+/// Decides which release cold starts use: the newest, if none is given.
+pub(crate) fn pin(database: &Database, id: &str, release: Option<u64>) -> Result<(), Problem> {
+    let sql = "UPDATE subscription SET pinned = ?2, failed_release = NULL, failures = 0 WHERE id = ?1";
+    database.run(sql, params![id, release]).map(drop)
 }
 
 /// Notes what a manifest says of the guest.
@@ -384,5 +422,14 @@ fn read(row: &Row<'_>) -> Result<Subscription, Problem> {
         last_used: time("last_used")?,
         problem: problem("problem")?,
         outcome: problem("outcome")?,
+        policy: if get("policy")? == word(&UpdatePolicy::Notify) {
+            UpdatePolicy::Notify
+        } else {
+            UpdatePolicy::Auto
+        },
+        pinned: row.get("pinned").map_err(|e| broken(e.to_string()))?,
+        keep_changes: row.get("keep_changes").map_err(|e| broken(e.to_string()))?,
+        failed_release: row.get("failed_release").map_err(|e| broken(e.to_string()))?,
+        failures: row.get("failures").map_err(|e| broken(e.to_string()))?,
     })
 }

@@ -43,6 +43,14 @@ pub fn discard_saved_state(folder: &Path) -> Result<()> {
     qemu::state::discard(folder)
 }
 
+/// Bytes of the state of a suspended machine in its folder; 0 if it is not suspended.
+#[must_use]
+pub fn saved_state_bytes(folder: &Path) -> u64 {
+    qemu::state::file(folder)
+        .metadata()
+        .map_or(0, |found| found.len())
+}
+
 /// Ends a machine that was left running with this run-time folder, because the process that had started it died.
 /// Returns whether there was one. To be called before disks are touched that it may still write to.
 ///

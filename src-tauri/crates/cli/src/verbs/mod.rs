@@ -6,6 +6,7 @@ pub(crate) mod doctor;
 pub(crate) mod download;
 pub(crate) mod key;
 pub(crate) mod library;
+pub(crate) mod lifecycle;
 pub(crate) mod list;
 pub(crate) mod machine;
 pub(crate) mod publish;

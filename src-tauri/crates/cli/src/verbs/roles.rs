@@ -48,13 +48,25 @@ async fn stop(session: &Session<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-pub(crate) async fn runner(
-    session: &Session<'_>,
-    id: String,
-    release: u64,
-    display: Display,
-    serial: Option<PathBuf>,
-) -> Result<(), Problem> {
+/// What a runner is told on its command line.
+pub(crate) struct Machine {
+    pub(crate) id: String,
+    pub(crate) release: u64,
+    pub(crate) display: Display,
+    pub(crate) serial: Option<PathBuf>,
+    pub(crate) keep: bool,
+    pub(crate) resume: bool,
+}
+
+pub(crate) async fn runner(session: &Session<'_>, machine: Machine) -> Result<(), Problem> {
+    let Machine {
+        id,
+        release,
+        display,
+        serial,
+        keep,
+        resume,
+    } = machine;
     detach();
     livepc_format::text::check_name("the command line", "id", &id)
         .map_err(|e| Problem::new(Code::Usage, format!("{e}."), ""))?;
@@ -66,6 +78,9 @@ pub(crate) async fn runner(
         release,
         display: display.into(),
         serial,
+        keep,
+        resume,
+        clock: jiff::Timestamp::now,
     };
     let done = runner::run(options, || say(Launcher::READY)).await;
     if let Err(problem) = &done {

@@ -83,6 +83,16 @@ impl Answers for Core {
                 self.stop_machine(&id, force, timeout).await?;
                 self.livepc(&id)
             }
+            Request::Suspend { .. }
+            | Request::Revert { .. }
+            | Request::Reset { .. }
+            | Request::Keep { .. }
+            | Request::SetPolicy { .. }
+            | Request::Pin { .. }
+            | Request::Rollback { .. } => {
+                let core = self.clone();
+                Self::to_its_end(async move { core.answer_lifecycle(request).await }).await
+            }
             Request::Retry { id } => {
                 let id = subscription::find(&self.database, &id)?.id;
                 self.retry_machine(&id).await.map(|()| Answer::Done)
@@ -117,7 +127,10 @@ impl Answers for Core {
             Request::AgentStop => self.stop_if_idle().map(|()| Answer::Done),
             // Answered by the connection itself.
             Request::Watch => Ok(Answer::Done),
-            Request::RunnerStatus | Request::RunnerStop { .. } | Request::RunnerRetry => Err(misplaced()),
+            Request::RunnerStatus
+            | Request::RunnerStop { .. }
+            | Request::RunnerSuspend
+            | Request::RunnerRetry => Err(misplaced()),
         }
     }
 
@@ -287,7 +300,7 @@ impl Core {
     }
 
     /// The release that was asked for, or the newest. One that its publisher has taken back is only for those who have it.
-    fn offered(&self, subscription: &Subscription, release: Option<u64>) -> Result<u64, Problem> {
+    pub(super) fn offered(&self, subscription: &Subscription, release: Option<u64>) -> Result<u64, Problem> {
         let release = subscription.release(release)?;
         let sequence = release.sequence;
         let has_it =
@@ -421,7 +434,7 @@ impl Core {
         .await
     }
 
-    fn livepc(&self, id: &str) -> Result<Answer, Problem> {
+    pub(super) fn livepc(&self, id: &str) -> Result<Answer, Problem> {
         let subscription = subscription::find(&self.database, id)?;
         self.touch();
         Ok(Answer::LivePc {

@@ -48,7 +48,7 @@ impl Machines {
             .any(|runner| runner.state.state.is_live())
     }
 
-    fn client(&self, id: &str) -> Option<Client> {
+    pub(super) fn client(&self, id: &str) -> Option<Client> {
         lock(&self.runners)
             .get(id)
             .and_then(|runner| runner.client.clone())
@@ -86,6 +86,8 @@ impl Core {
             return Ok(());
         }
         let sequence = self.next_release(subscription)?;
+        let resume = self.machine_folder(&id).suspension().is_some();
+        let keep = self.kept_changes(subscription).is_some();
         self.open_release(subscription, Some(sequence)).await?;
         if start.fill {
             self.queue_download(subscription, sequence, Until::Complete)?;
@@ -102,7 +104,7 @@ impl Core {
             .map_err(|e| Problem::io("The machine's folder cannot be made", &e))?;
         self.machines.set(state(MachineState::Starting, None), None);
         self.touch();
-        match self.launch(&id, sequence, start).await {
+        match self.launch(&id, sequence, start, resume, keep).await {
             Ok(()) => {
                 let adopted = self.adopt_runner(&id).await;
                 if adopted.is_err() {
@@ -111,7 +113,7 @@ impl Core {
                 adopted
             }
             Err(problem) => {
-                subscription::ended(&self.database, &id, Some(&problem))?;
+                subscription::ended(&self.database, &id, sequence, Some(&problem))?;
                 self.machines
                     .set(state(MachineState::Failed, Some(problem.clone())), None);
                 self.touch();
@@ -128,7 +130,14 @@ impl Core {
             .then(|| std::fs::read_to_string(folder.join(OWNER)).unwrap_or_default())
     }
 
-    async fn launch(&self, id: &str, sequence: u64, start: Start) -> Result<(), Problem> {
+    async fn launch(
+        &self,
+        id: &str,
+        sequence: u64,
+        start: Start,
+        resume: bool,
+        keep: bool,
+    ) -> Result<(), Problem> {
         let (home, launcher) = (self.home.clone(), self.launcher.clone());
         let mut args = vec![
             "runner".to_owned(),
@@ -139,6 +148,11 @@ impl Core {
         args.extend(["--display".into(), crate::words::word(&start.display)]);
         if let Some(file) = start.serial {
             args.extend(["--serial".into(), file]);
+        }
+        for (wanted, flag) in [(resume, "--resume"), (keep, "--keep")] {
+            if wanted {
+                args.push(flag.into());
+            }
         }
         Self::blocking(move || {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -205,7 +219,7 @@ impl Core {
     }
 
     /// A runner's connection has ended: if it did not say how its machine ended, that is a failure.
-    fn runner_gone(self: &Arc<Self>, id: &str) {
+    pub(super) fn runner_gone(self: &Arc<Self>, id: &str) {
         let Some(mut state) = self.machines.state(id) else {
             return;
         };
@@ -218,7 +232,8 @@ impl Core {
                 "Start it again. What the guest had not written to a disk of its own is lost.",
             ));
         }
-        if let Err(problem) = subscription::ended(&self.database, id, state.problem.as_ref()) {
+        let ended = subscription::ended(&self.database, id, state.release, state.problem.as_ref());
+        if let Err(problem) = ended {
             tracing::warn!("{problem}");
         }
         let mut runners = lock(&self.machines.runners);
@@ -308,8 +323,15 @@ impl Core {
         }
     }
 
-    /// The release that the next cold start uses: the newest, unless the current one is further along here.
+    /// The release that the next start uses: what a suspended machine or kept changes belong to, or somebody has chosen;
+    /// else the newest, unless the current one is further along here.
     pub(super) fn next_release(&self, subscription: &Subscription) -> Result<u64, Problem> {
+        let folder = self.machine_folder(&subscription.id);
+        let bound = folder.suspension().map(|suspension| suspension.release);
+        let bound = bound.or_else(|| self.kept_changes(subscription));
+        if let Some(sequence) = bound.or(subscription.pinned) {
+            return Ok(sequence);
+        }
         let Some(newest) = subscription.newest().map(|release| release.sequence) else {
             return subscription
                 .in_use

@@ -7,6 +7,7 @@ mod answer;
 mod core;
 mod download;
 mod jobs;
+mod lifecycle;
 mod machines;
 mod poll;
 mod progress;

@@ -110,7 +110,9 @@ impl Core {
             }
             for subscription in subscription::all(&self.database).unwrap_or_default() {
                 // A failure was noted with the subscription, and is shown there.
-                let _ = self.update(&subscription, false).await;
+                let _ = self
+                    .update(&subscription, !self.fetches_by_itself(&subscription))
+                    .await;
             }
             // Subscribers of one LivePC should not all come at the same second.
             let spread = u64::from(std::process::id()) % (INTERVAL.as_secs() / 5);

@@ -37,6 +37,9 @@ impl Core {
             .or_else(|| subscription.outcome.clone())
             .or_else(|| subscription.problem.clone());
         let root = &subscription.keys.root;
+        let folder = self.machine_folder(&subscription.id);
+        let suspension = folder.suspension();
+        let runner_state = runner.map(|runner| runner.state);
         LivePc {
             id: subscription.id.clone(),
             title: subscription.title.clone(),
@@ -61,7 +64,7 @@ impl Core {
             boot_bytes_local: local.boot_bytes,
             boot_bytes_total: local.boot_total,
             update_bytes: update.map(|release| self.bytes_to_fetch(subscription, release.sequence)),
-            state: self.machine_state(subscription, local, runner.map(|runner| runner.state)),
+            state: self.machine_state(subscription, local, runner_state, suspension.is_some()),
             problem,
             expired: subscription
                 .head
@@ -69,6 +72,13 @@ impl Core {
                 .is_some_and(|expires| expires < (self.now)()),
             checked: subscription.checked,
             last_used: subscription.last_used,
+            policy: subscription.policy,
+            pinned: subscription.pinned,
+            keep_changes: subscription.keep_changes,
+            changes_bytes: folder.changes_bytes(),
+            suspended: suspension.as_ref().map(|suspension| suspension.at),
+            suspended_bytes: folder.suspended_bytes(),
+            rollback_to: next.and_then(|next| self.rollback_offer(subscription, next)),
             machine_bytes: crate::folder_bytes::folder_bytes(&self.home.machine(&subscription.id)),
         }
     }
@@ -78,9 +88,11 @@ impl Core {
         subscription: &Subscription,
         local: Local,
         runner: Option<MachineState>,
+        suspended: bool,
     ) -> MachineState {
         match runner {
-            Some(state) if state.is_live() || state == MachineState::Suspended => return state,
+            Some(state) if state.is_live() => return state,
+            _ if suspended => return MachineState::Suspended,
             Some(MachineState::Failed) => return MachineState::Failed,
             _ => {}
         }

@@ -11,8 +11,10 @@ use livepc_hypervisor::{Base, DiskSpec, Hypervisor, Overlay};
 use livepc_protocol::{Code, Home, Problem};
 
 use super::of_hypervisor;
+use crate::machine_folder::{MachineFolder, OverlayRecord};
 use crate::problems::of_read;
 use crate::serve::Release;
+use crate::words::word;
 
 /// Bytes that a hypervisor reads when it attaches a disk: they must be here before, since it does nothing else meanwhile.
 const FIRST: u32 = 64 << 10;
@@ -76,23 +78,36 @@ fn unguessable() -> Result<String, Problem> {
     Ok(format!("{:032x}", u128::from_le_bytes(bits)))
 }
 
-/// What the hypervisor is told of the disks. The overlays are made anew: the system disk is clean at each cold start.
+/// What the hypervisor is told of the disks. The system disk is clean at each cold start: the overlays are made anew,
+/// unless `keep` says that what was changed is still wanted.
 pub(super) async fn attach(
     hypervisor: &dyn Hypervisor,
     folder: &Path,
     release: &Release,
     served: &ServedDisks,
+    keep: bool,
 ) -> Result<Vec<DiskSpec>, Problem> {
+    let own = MachineFolder::new(folder.to_owned());
+    let record = OverlayRecord {
+        release: release.opened.release,
+        hypervisor: word(&hypervisor.kind()),
+    };
+    match own.overlay_record() {
+        Some(kept) if keep => check_overlays(&kept, &record)?,
+        _ => {
+            own.discard_overlays()?;
+            own.begin_overlays(&record)?;
+        }
+    }
     let mut specs = Vec::new();
     for (disk, name) in release.manifest.disks.iter().zip(&served.names) {
         let (base, overlay) = match name {
             Some(name) => {
                 let overlay = folder.join(format!("{}.qcow2", disk.role));
-                remove(&overlay)?;
-                hypervisor
-                    .create_overlay(&overlay, disk.size)
-                    .await
-                    .map_err(|e| of_hypervisor(&e))?;
+                if !overlay.exists() {
+                    let made = hypervisor.create_overlay(&overlay, disk.size).await;
+                    made.map_err(|e| of_hypervisor(&e))?;
+                }
                 (Some(base(served.server.address(), name)), Overlay::Qcow2(overlay))
             }
             None => (None, Overlay::Raw(own_disk(folder, &disk.role, disk.size)?)),
@@ -109,14 +124,19 @@ pub(super) async fn attach(
     Ok(specs)
 }
 
-fn remove(overlay: &Path) -> Result<(), Problem> {
-    match std::fs::remove_file(overlay) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Problem::io(
-            "The last session's overlay cannot be removed",
-            &error,
-        )),
-        _ => Ok(()),
+/// Refuses changes that were made to something else: on another base they would be nonsense.
+fn check_overlays(kept: &OverlayRecord, wanted: &OverlayRecord) -> Result<(), Problem> {
+    if kept == wanted {
+        return Ok(());
     }
+    Err(Problem::new(
+        Code::Failed,
+        format!(
+            "The changes on the system disk were made to release {} with {}, and this would be release {} with {}.",
+            kept.release, kept.hypervisor, wanted.release, wanted.hypervisor
+        ),
+        "Start it with what they were made with, or reset the changes, which loses them.",
+    ))
 }
 
 /// The subscriber's own disk: made empty at the first start, then kept.

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use livepc_hypervisor::{
-    Control, DiskSpec, End, Ended, Hypervisor, MachineEvent, MachineSpec, Running, Serial, StallCause,
+    Control, DiskSpec, End, Ended, Hypervisor, Installation, MachineEvent, MachineSpec, Running, Serial,
+    StallCause,
 };
 use livepc_protocol::{Answer, Code, Display, MachineState, Problem, Request, RunnerState};
 use tokio::sync::Notify;
@@ -13,6 +14,7 @@ use tokio::sync::Notify;
 use super::{RunnerOptions, of_hypervisor, state_of};
 use crate::backend::AgentLink;
 use crate::locked::lock;
+use crate::machine_folder::{MachineFolder, Suspension};
 use crate::serve::Release;
 use crate::server::{Answers, misplaced};
 
@@ -26,12 +28,17 @@ pub(super) struct Machine {
     state: Mutex<RunnerState>,
     retry: Notify,
     link: AgentLink,
+    /// What it would be suspended with.
+    installation: Installation,
+    /// Bytes of its memory.
+    memory: u64,
 }
 
 impl Machine {
     pub(super) async fn start(
         options: &RunnerOptions,
-        hypervisor: Arc<dyn Hypervisor>,
+        hypervisor: &dyn Hypervisor,
+        installation: Installation,
         release: &Release,
         disks: Vec<DiskSpec>,
         run_dir: PathBuf,
@@ -51,7 +58,7 @@ impl Machine {
             },
             serial: Some(Serial { log: serial, console }),
             cd: None,
-            resume: false,
+            resume: options.resume,
             folder: &folder,
             uefi_variables: &folder.join("uefi.vars"),
             run_dir: &run_dir,
@@ -65,6 +72,8 @@ impl Machine {
             state: Mutex::new(state_of(options, MachineState::Running, None)),
             retry: Notify::new(),
             link,
+            installation,
+            memory: release.manifest.machine.memory,
         }))
     }
 
@@ -150,6 +159,41 @@ impl Machine {
         }
     }
 
+    async fn suspend(&self) -> Result<(), Problem> {
+        let busy = |why: &str| Err(Problem::new(Code::Busy, why, "Try again when it runs."));
+        match self.state().state {
+            MachineState::Running => {}
+            MachineState::Stalled => return busy("The machine is paused because its data has not arrived."),
+            _ => return busy("The machine is not running."),
+        }
+        let folder = self.options.home.machine(&self.options.id);
+        let free = fs4::available_space(&folder).unwrap_or(u64::MAX);
+        if free < self.memory {
+            return Err(Problem::new(
+                Code::DiskFull,
+                format!(
+                    "Its memory of {} bytes has to be written to the disk, and only {free} are free.",
+                    self.memory
+                ),
+                "Free some space, then suspend it again: it goes on running.",
+            ));
+        }
+        let own = MachineFolder::new(folder);
+        let suspension = Suspension::of(&self.installation, self.options.release, (self.options.clock)());
+        own.note_suspension(&suspension)?;
+        self.set(MachineState::Stopping, None).await;
+        match self.control.suspend().await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                // The state is gone already, and without it the record means nothing.
+                if self.state().state == MachineState::Stopping {
+                    self.set(MachineState::Running, None).await;
+                }
+                Err(of_hypervisor(&error))
+            }
+        }
+    }
+
     async fn stop(&self, force: bool, timeout: u64) -> Result<(), Problem> {
         if force {
             return self.control.quit().await.map(drop).map_err(|e| of_hypervisor(&e));
@@ -183,6 +227,7 @@ impl Answers for Machine {
         match request {
             Request::RunnerStatus => {}
             Request::RunnerStop { force, timeout } => self.stop(force, timeout).await?,
+            Request::RunnerSuspend => self.suspend().await?,
             Request::RunnerRetry => {
                 self.retry.notify_one();
                 return Ok(Answer::Done);
@@ -197,6 +242,7 @@ impl Answers for Machine {
 fn how(ended: &Ended) -> (MachineState, Option<Problem>) {
     match ended.end {
         End::Guest | End::Quit => (MachineState::Stopped, None),
+        End::Suspended => (MachineState::Suspended, None),
         End::Crashed => {
             // An internal error is followed by all registers of the processor.
             let lines = &ended.last_lines;

@@ -10,15 +10,17 @@ mod machine;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use livepc_hypervisor::{Hypervisor, HypervisorError, Qemu, Search};
+use livepc_hypervisor::{Hypervisor, HypervisorError, Installation, Qemu, Search};
 use livepc_protocol::{
     Answer, Code, Display, Home, Launcher, Listener, MachineState, Problem, ProcessLock, Request, RunnerState,
 };
 
 pub(crate) use self::disks::base;
 use self::machine::Machine;
+use crate::agent::Clock;
 use crate::backend::{AgentLink, ReadBy};
 use crate::config;
+use crate::machine_folder::MachineFolder;
 use crate::serve::Release;
 use crate::server::{Guests, serve};
 
@@ -37,6 +39,12 @@ pub struct RunnerOptions {
     pub display: Display,
     /// A file that gets what the guest writes to its first serial port.
     pub serial: Option<PathBuf>,
+    /// Whether what was changed on the system disk is still wanted.
+    pub keep: bool,
+    /// Whether the machine goes on from where it was suspended.
+    pub resume: bool,
+    /// Tells the time.
+    pub clock: Clock,
 }
 
 /// Runs a machine until it ends; calls `ready` when its guest executes.
@@ -61,11 +69,26 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
     let link = AgentLink::new(home.clone(), launcher.clone(), format!("runner of {id}"));
     let release = Release::open_with(home, link.clone(), id, Some(options.release), ReadBy::Guest).await?;
     let hypervisor: Arc<dyn Hypervisor> = Arc::new(find_qemu(&link, &release).await?);
+    let installation = hypervisor.inspect().await.map_err(|e| of_hypervisor(&e))?;
+    let own = MachineFolder::new(folder.clone());
+    if options.resume {
+        check_resume(&own, options.release, &installation)?;
+    }
     reap(home, id).await?;
     let run_dir = run_dir(home, id)?;
     let served = disks::serve(home, id, &release).await?;
-    let specs = disks::attach(&*hypervisor, &folder, &release, &served).await?;
-    let machine = Machine::start(&options, hypervisor, &release, specs, run_dir, link).await?;
+    let keep = options.keep || options.resume;
+    let specs = disks::attach(&*hypervisor, &folder, &release, &served, keep).await?;
+    let machine = Machine::start(
+        &options,
+        &*hypervisor,
+        installation,
+        &release,
+        specs,
+        run_dir,
+        link,
+    )
+    .await?;
     let listener = Listener::bind(&home.runner_socket(id)?)
         .map_err(|e| Problem::io("The runner's socket cannot be opened", &e))?;
     let guests = Guests::default();
@@ -74,6 +97,18 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
     machine.watch(&release).await;
     served.server.shutdown().await;
     Ok(())
+}
+
+/// Refuses to go on with what cannot understand the saved state.
+fn check_resume(folder: &MachineFolder, release: u64, installation: &Installation) -> Result<(), Problem> {
+    match folder.suspension() {
+        Some(suspension) if suspension.release == release => suspension.check_fits(installation),
+        _ => Err(Problem::new(
+            Code::NotFound,
+            "The machine is not suspended.",
+            "Start it again.",
+        )),
+    }
 }
 
 /// The run-time folder of a machine's hypervisor.

@@ -170,7 +170,7 @@ impl StateChannel {
         format!("unix:{STATE_SOCKET}")
     }
 
-    /// Carries the state over, durably. To be called when QEMU knows the address.
+    /// Carries the state over. To be called when QEMU knows the address.
     pub(crate) async fn transfer(self) -> io::Result<()> {
         match self {
             Self::Save {
@@ -182,7 +182,7 @@ impl StateChannel {
                 let _ = std::fs::remove_file(socket);
                 let mut file = tokio::fs::File::from_std(file);
                 tokio::io::copy(&mut stream, &mut file).await?;
-                file.sync_all().await
+                tokio::io::AsyncWriteExt::flush(&mut file).await
             }
             Self::Load { socket, file } => {
                 let mut stream = tokio::net::UnixStream::connect(&socket).await?;

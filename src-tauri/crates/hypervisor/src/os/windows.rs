@@ -129,8 +129,8 @@ pub(crate) struct StateChannel {
 }
 
 impl StateChannel {
-    pub(crate) fn to_file(_run_dir: &Path, path: &Path) -> Result<Self, HypervisorError> {
-        Self::from_file(_run_dir, path)
+    pub(crate) fn to_file(run_dir: &Path, path: &Path) -> Result<Self, HypervisorError> {
+        Self::from_file(run_dir, path)
     }
 
     #[allow(clippy::unnecessary_wraps)] // Its twin can fail.

@@ -3,6 +3,7 @@
 //! The disks are not a part of it: overlays and user disks stay as they are, and nobody may write to them until the
 //! machine goes on.
 
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,9 +20,7 @@ const FILE: &str = "qemu.state";
 /// While it is being written.
 const UNFINISHED: &str = "qemu.state.new";
 
-/// How long QEMU has to say that it is done, when its state has been transferred.
-const DONE: Duration = Duration::from_secs(60);
-/// The longest time without progress of a transfer: a disk that is busy may block for long, a dead one for ever.
+/// The longest time that a transfer may take: a disk that is busy may block for long, a dead one for ever.
 const TRANSFER: Duration = Duration::from_secs(30 * 60);
 /// Bytes a second that QEMU may write at the most; its default would take eight seconds for each GiB.
 const BANDWIDTH: u64 = 1 << 40;
@@ -30,7 +29,7 @@ const BANDWIDTH: u64 = 1 << 40;
 pub(super) type Progress = watch::Receiver<String>;
 
 /// The finished state of a machine, if it is suspended.
-pub(super) fn file(folder: &Path) -> PathBuf {
+pub(crate) fn file(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
@@ -76,6 +75,9 @@ pub(super) async fn save(qmp: &Qmp, mut progress: Progress, run_dir: &Path, fold
             () = failure(progress.clone()) => return Err(why(qmp, "suspend").await),
         }
         completed(qmp, &mut progress, "suspend").await?;
+        let written = OpenOptions::new().write(true).open(&unfinished);
+        let durable = written.and_then(|written| written.sync_all());
+        durable.map_err(HypervisorError::file("writing", &unfinished))?;
         let path = file(folder);
         std::fs::rename(&unfinished, &path).map_err(HypervisorError::file("renaming", &path))
     };
@@ -117,12 +119,12 @@ async fn failure(mut progress: Progress) {
 async fn completed(qmp: &Qmp, progress: &mut Progress, asked: &'static str) -> Result<()> {
     let over = |status: &String| matches!(status.as_str(), "completed" | "failed" | "cancelled");
     // The value that is lent must not be held while something is awaited.
-    let ended = timeout(DONE, progress.wait_for(over)).await;
+    let ended = timeout(TRANSFER, progress.wait_for(over)).await;
     match ended.map(|told| told.map(|status| *status == "completed")) {
         Ok(Ok(true)) => Ok(()),
         Ok(Ok(false)) => Err(why(qmp, asked).await),
         Ok(Err(_)) => Err(HypervisorError::Ended),
-        Err(_) => Err(late(asked, DONE)),
+        Err(_) => Err(late(asked, TRANSFER)),
     }
 }
 

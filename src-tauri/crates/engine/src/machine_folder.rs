@@ -1,0 +1,301 @@
+//! What a machine's folder says of the machine: which release the changes of its system disk belong to, and what it was
+//! suspended with. The runner writes it, under the machine's lock; everybody reads it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use livepc_hypervisor::{Accelerator, Installation, discard_saved_state, saved_state_bytes};
+use livepc_protocol::{Code, Problem};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::folder_bytes::file_bytes;
+use crate::runner::of_hypervisor;
+use crate::words::word;
+
+/// The files that guests' writes to system disks go to have one of these endings.
+const OVERLAYS: [&str; 2] = ["qcow2", "vmdk"];
+/// The name of the record of overlays.
+const OVERLAY_RECORD: &str = "overlay.json";
+/// The name of the record of a suspension.
+const SUSPENSION: &str = "suspended.json";
+/// Bytes of a record at the most.
+const RECORD: u64 = 64 << 10;
+
+/// The folder of a machine.
+#[derive(Clone, Debug)]
+pub(crate) struct MachineFolder(PathBuf);
+
+/// Which release the overlays are changes of, and which hypervisor can read them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OverlayRecord {
+    pub(crate) release: u64,
+    pub(crate) hypervisor: String,
+}
+
+/// What a suspended machine can go on with: memory and devices are not understood by anything else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Suspension {
+    pub(crate) release: u64,
+    pub(crate) at: Timestamp,
+    hypervisor: String,
+    version: String,
+    accelerator: String,
+    processor: String,
+}
+
+impl MachineFolder {
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self(folder)
+    }
+
+    fn overlays(&self) -> Vec<PathBuf> {
+        let is_overlay = |path: &PathBuf| {
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            ending.is_some_and(|ending| OVERLAYS.contains(&ending))
+        };
+        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(is_overlay).collect()
+    }
+
+    /// What the overlays belong to, if there are any.
+    pub(crate) fn overlay_record(&self) -> Option<OverlayRecord> {
+        (!self.overlays().is_empty())
+            .then(|| read(&self.0.join(OVERLAY_RECORD)))
+            .flatten()
+    }
+
+    /// Notes what the overlays that are made next belong to.
+    pub(crate) fn begin_overlays(&self, record: &OverlayRecord) -> Result<(), Problem> {
+        write(&self.0.join(OVERLAY_RECORD), record)
+    }
+
+    /// Bytes of what was changed on the system disk since it was clean.
+    pub(crate) fn changes_bytes(&self) -> u64 {
+        self.overlays().iter().map(|path| file_bytes(path)).sum()
+    }
+
+    /// Makes the system disk clean: what was changed on it is lost.
+    pub(crate) fn discard_overlays(&self) -> Result<(), Problem> {
+        for path in self.overlays() {
+            remove(&path, "The changes of the system disk cannot be removed")?;
+        }
+        Ok(())
+    }
+
+    /// What the machine was suspended with, if it is: its saved state is the proof.
+    pub(crate) fn suspension(&self) -> Option<Suspension> {
+        (self.suspended_bytes() > 0)
+            .then(|| read(&self.0.join(SUSPENSION)))
+            .flatten()
+    }
+
+    /// Bytes of what a suspended machine had in memory.
+    pub(crate) fn suspended_bytes(&self) -> u64 {
+        saved_state_bytes(&self.0)
+    }
+
+    /// Notes what a machine runs with that is about to be suspended. Nothing is suspended before its state is there too.
+    pub(crate) fn note_suspension(&self, suspension: &Suspension) -> Result<(), Problem> {
+        write(&self.0.join(SUSPENSION), suspension)
+    }
+
+    /// Gives up what a suspended machine had in memory.
+    pub(crate) fn revert(&self) -> Result<(), Problem> {
+        discard_saved_state(&self.0).map_err(|e| of_hypervisor(&e))?;
+        remove(
+            &self.0.join(SUSPENSION),
+            "The record of the suspension cannot be removed",
+        )
+    }
+}
+
+impl Suspension {
+    pub(crate) fn of(installation: &Installation, release: u64, at: Timestamp) -> Self {
+        Self {
+            release,
+            at,
+            hypervisor: word(&installation.kind),
+            version: installation.version.clone(),
+            accelerator: installation.accelerator.map_or("", Accelerator::name).to_owned(),
+            processor: processor(),
+        }
+    }
+
+    /// Says why a machine cannot go on with what is installed now.
+    pub(crate) fn check_fits(&self, installation: &Installation) -> Result<(), Problem> {
+        let now = Self::of(installation, self.release, self.at);
+        let emulated = Accelerator::Tcg.name();
+        let differs = if self.hypervisor != now.hypervisor {
+            format!(
+                "under {}, and now {} would run it",
+                self.hypervisor, now.hypervisor
+            )
+        } else if self.version != now.version {
+            format!(
+                "under {} {}, and {} is installed now",
+                self.hypervisor, self.version, now.version
+            )
+        } else if self.accelerator != now.accelerator {
+            format!("with {}, and {} is used now", self.accelerator, now.accelerator)
+        } else if self.processor != now.processor && self.accelerator != emulated {
+            format!("on another processor, {}", self.processor)
+        } else {
+            return Ok(());
+        };
+        Err(Problem::new(
+            Code::Hypervisor,
+            format!("The machine cannot go on: it was suspended {differs}."),
+            "Revert it, and start it anew: what it had in memory is lost then, what is on its disks stays. Or go back to \
+             what it was suspended with.",
+        ))
+    }
+}
+
+/// The model of this computer's processor.
+#[cfg(target_os = "linux")]
+fn processor() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name"));
+    model.map_or_else(String::new, |model| {
+        model.trim_matches([' ', '\t', ':']).to_owned()
+    })
+}
+
+/// The model of this computer's processor.
+#[cfg(windows)]
+fn processor() -> String {
+    std::env::var("PROCESSOR_IDENTIFIER").unwrap_or_default()
+}
+
+/// The model of this computer's processor.
+#[cfg(not(any(target_os = "linux", windows)))]
+fn processor() -> String {
+    let asked = std::process::Command::new("sysctl")
+        .args(["-n", "machdep.cpu.brand_string"])
+        .output();
+    asked.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    // Our own file, but anybody may have put another there.
+    let fits = std::fs::metadata(path).is_ok_and(|found| found.len() <= RECORD);
+    let text = fits.then(|| std::fs::read(path).ok()).flatten()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Writes a record whole or not at all.
+fn write(path: &Path, record: &impl Serialize) -> Result<(), Problem> {
+    let doing = |e: std::io::Error| Problem::io("The machine's folder cannot be written", &e);
+    let text = serde_json::to_vec(record).map_err(|e| doing(e.into()))?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(doing)?;
+    file.write_all(&text)
+        .and_then(|()| file.as_file().sync_all())
+        .map_err(doing)?;
+    file.persist(path).map_err(|e| doing(e.error)).map(drop)
+}
+
+fn remove(path: &Path, doing: &str) -> Result<(), Problem> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Problem::io(doing, &error)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use livepc_format::machine::HypervisorKind;
+
+    use super::*;
+
+    fn installation() -> Installation {
+        Installation {
+            kind: HypervisorKind::Qemu,
+            program: "/usr/bin/qemu".into(),
+            version: "7.2.22".into(),
+            accelerator: Some(Accelerator::Kvm),
+            rejected: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_record_without_a_state_is_no_suspension() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = MachineFolder::new(dir.path().into());
+        let suspension = Suspension::of(&installation(), 3, Timestamp::UNIX_EPOCH);
+        folder.note_suspension(&suspension).unwrap();
+        assert_eq!(folder.suspension(), None, "the machine went on after all");
+        std::fs::write(dir.path().join("qemu.state"), "memory").unwrap();
+        assert_eq!(folder.suspension(), Some(suspension));
+        folder.revert().unwrap();
+        assert_eq!(folder.suspension(), None);
+        folder.revert().expect("to give up nothing is no error");
+    }
+
+    #[test]
+    fn what_a_machine_was_suspended_with_must_be_what_it_goes_on_with() {
+        let suspension = Suspension::of(&installation(), 3, Timestamp::UNIX_EPOCH);
+        suspension.check_fits(&installation()).expect("the same");
+        for other in [
+            Installation {
+                kind: HypervisorKind::Vmware,
+                ..installation()
+            },
+            Installation {
+                version: "8.0.0".into(),
+                ..installation()
+            },
+            Installation {
+                accelerator: Some(Accelerator::Tcg),
+                ..installation()
+            },
+        ] {
+            let refused = suspension.check_fits(&other).unwrap_err();
+            assert_eq!(refused.code, Code::Hypervisor, "{refused}");
+            assert!(refused.hint.contains("Revert"), "a way out is named: {refused:?}");
+        }
+        let moved = Suspension {
+            processor: "Another".into(),
+            ..suspension.clone()
+        };
+        assert!(moved.check_fits(&installation()).is_err(), "another processor");
+        let emulated = Installation {
+            accelerator: Some(Accelerator::Tcg),
+            ..installation()
+        };
+        let moved = Suspension {
+            processor: "Another".into(),
+            ..Suspension::of(&emulated, 3, Timestamp::UNIX_EPOCH)
+        };
+        moved
+            .check_fits(&emulated)
+            .expect("emulation is the same on every processor");
+    }
+
+    #[test]
+    fn changes_belong_to_a_release_while_there_are_any() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = MachineFolder::new(dir.path().into());
+        let record = OverlayRecord {
+            release: 2,
+            hypervisor: "qemu".into(),
+        };
+        folder.begin_overlays(&record).unwrap();
+        assert_eq!(folder.overlay_record(), None, "there are none yet");
+        std::fs::write(dir.path().join("system.qcow2"), vec![1; 8192]).unwrap();
+        std::fs::write(dir.path().join("user.raw"), vec![1; 8192]).unwrap();
+        assert_eq!(folder.overlay_record(), Some(record));
+        assert!(folder.changes_bytes() >= 8192);
+        folder.discard_overlays().unwrap();
+        assert_eq!(folder.changes_bytes(), 0);
+        assert!(dir.path().join("user.raw").exists(), "the user's own disk stays");
+        std::fs::write(dir.path().join("system.qcow2"), "x").unwrap();
+        std::fs::write(dir.path().join(OVERLAY_RECORD), "not JSON").unwrap();
+        assert_eq!(folder.overlay_record(), None, "a damaged record is none");
+    }
+}
