@@ -90,6 +90,8 @@ const SHOTS = [
   ['step-rollback', 'kept', step('Net Lab', 'Roll back…')],
   ['page-suspended', 'kept', pageMenu('debian-desktop', 'Debian Desktop')],
   ['page-kept', 'kept', pageMenu('net-lab', 'Net Lab')],
+  ['page-pinned', 'kept', open('signal-bench', 'Signal Bench')],
+  ['page-resting', 'kept', open('debian-desktop', 'Debian Desktop')],
   ['page-rollback', 'kept', open('gis-studio', 'GIS Studio')],
   [
     'unsubscribe',
