@@ -83,11 +83,10 @@ describe('what is said', () => {
   });
 
   it('in the facts has sizes', () => {
-    const rows = lifeFacts(sample({ suspended: new Date().toISOString(), suspended_bytes: 1.1e9, changes_bytes: 96e6, policy: 'notify' }));
-    expect(rows.map((r) => [r.name, plain(r.name === 'Suspended' ? 'x' : `${r.value} ${r.note ?? ''}`)])).toEqual([
-      ['Suspended', 'x'],
-      ['Memory', '1.1 GB'],
-      ['Changes', '96 MB until the next fresh start'],
+    const rows = lifeFacts(sample({ suspended: new Date(2026, 4, 9, 9, 5).toISOString(), suspended_bytes: 1.1e9, changes_bytes: 96e6, policy: 'notify' }));
+    expect(rows.map((r) => [r.name, plain(`${r.value} ${r.note ?? ''}`)])).toEqual([
+      ['Suspended', 'since May 9, 2026, 1.1 GB of memory'],
+      ['Changes', '96 MB not kept'],
       ['Updates', 'ask first'],
     ]);
   });

@@ -1,7 +1,7 @@
 import type { Job } from '../lib/bindings/Job';
 import type { LivePc } from '../lib/bindings/LivePc';
 import type { ReleaseInfo } from '../lib/bindings/ReleaseInfo';
-import { bytes, bytesOf, moment, since, speed, timeLeft } from '../lib/format';
+import { bytes, bytesOf, since, speed, timeLeft } from '../lib/format';
 import { words } from '../lib/words';
 
 /** What is here of a LivePC, as one line. */
@@ -61,10 +61,7 @@ export function lifeFacts(livepc: LivePc): { name: string; value: string; note?:
   const stays = staysOn(livepc);
   return [
     ...(livepc.suspended !== null
-      ? [
-          { name: words.detail.suspended, value: words.detail.since(moment(livepc.suspended)) },
-          { name: words.detail.memory, value: bytes(livepc.suspended_bytes) },
-        ]
+      ? [{ name: words.detail.suspended, value: words.detail.since(since(livepc.suspended)), note: words.machines.memory(livepc.suspended_bytes) }]
       : []),
     ...(livepc.keep_changes || livepc.changes_bytes > 0
       ? [{ name: words.detail.changes, value: bytes(livepc.changes_bytes), note: livepc.keep_changes ? words.detail.kept : words.detail.notKept }]
