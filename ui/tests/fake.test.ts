@@ -73,7 +73,7 @@ describe('the invented host', () => {
       await host.call({ verb: 'stop', id, force: true, timeout: 1 });
       return (await show(host, id)).release_in_use;
     };
-    expect(await start()).toBe(4);
+    expect(await start()).toBe(5);
     await host.call({ verb: 'pin', id, release: null });
     expect(await start()).toBe(6);
     expect((await ask(host, { verb: 'rollback', id, release: null }, 'live-pc')).livepc.pinned, 'the one before').toBe(5);

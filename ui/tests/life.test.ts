@@ -179,7 +179,7 @@ describe('keeping changes', () => {
     const host = await machines();
     await choose('signal-bench', 'Keep changes');
     const confirm = await screen.findByTestId('confirm-keep');
-    expect(confirm.closest('dialog')!.textContent).toContain('it stays on release 4.0');
+    expect(confirm.closest('dialog')!.textContent).toContain('it stays on release 5.0');
     await fireEvent.click(confirm);
     await waitFor(() => expect(steps(host)).toEqual([{ verb: 'keep', id: 'signal-bench', keep: true }]));
   });
@@ -190,7 +190,7 @@ describe('updates', () => {
 
   it('go from a chosen release back to the newest', async () => {
     const host = await machines();
-    expect(within(row('signal-bench')).getByTestId('stays').textContent).toBe('stays on release 4.0');
+    expect(within(row('signal-bench')).getByTestId('stays').textContent).toBe('stays on release 5.0');
     await choose('signal-bench', 'Updates…');
     await screen.findByTestId('confirm-updates');
     expect(radio('stay').checked).toBe(true);
