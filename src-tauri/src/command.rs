@@ -26,6 +26,7 @@ fn is_for_windows(request: &Request) -> bool {
             | Request::RunnerReport { .. }
             | Request::RunnerStatus
             | Request::RunnerStop { .. }
+            | Request::RunnerSuspend
             | Request::RunnerRetry
             | Request::AgentStop
     )
@@ -39,6 +40,7 @@ mod tests {
     fn a_window_cannot_speak_for_a_runner() {
         assert!(is_for_windows(&Request::List));
         assert!(!is_for_windows(&Request::RunnerStatus));
+        assert!(!is_for_windows(&Request::RunnerSuspend));
         assert!(!is_for_windows(&Request::AgentStop));
     }
 }

@@ -4,7 +4,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 
-use livepc_protocol::{Display, JobStatus, LivePc, Request, Snapshot};
+use livepc_protocol::{Display, JobStatus, LivePc, MachineState, Request, Snapshot};
 use tauri::menu::{Menu, MenuBuilder, MenuItemBuilder, SubmenuBuilder};
 use tauri::tray::TrayIconBuilder;
 use tauri::{AppHandle, Manager};
@@ -26,10 +26,63 @@ const ANSWER: std::time::Duration = std::time::Duration::from_secs(2);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Model {
     status: String,
-    running: Vec<(String, String)>,
-    startable: Vec<(String, String)>,
-    more: Vec<(String, String)>,
+    running: Vec<Running>,
+    startable: Vec<Idle>,
+    more: Vec<Idle>,
     paused: bool,
+}
+
+/// A machine that a runner has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Running {
+    id: String,
+    title: String,
+    /// False while it starts, stops or waits for data.
+    suspendable: bool,
+}
+
+/// A machine that can be started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Idle {
+    id: String,
+    title: String,
+    suspended: bool,
+}
+
+impl Running {
+    fn of(livepc: &LivePc) -> Self {
+        Self {
+            id: livepc.id.clone(),
+            title: livepc.title.clone(),
+            suspendable: livepc.state == MachineState::Running,
+        }
+    }
+
+    /// What its submenu has: ids and texts.
+    fn items(&self) -> Vec<(String, &'static str)> {
+        let mut items = vec![("show".into(), "Show")];
+        if self.suspendable {
+            items.push((format!("suspend:{}", self.id), "Suspend"));
+        }
+        items.push((format!("stop:{}", self.id), "Stop"));
+        items
+    }
+}
+
+impl Idle {
+    fn of(livepc: &LivePc) -> Self {
+        Self {
+            id: livepc.id.clone(),
+            title: livepc.title.clone(),
+            suspended: livepc.state == MachineState::Suspended,
+        }
+    }
+
+    /// Its item's id and text. What is suspended goes on by the same request.
+    fn item(&self) -> (String, String) {
+        let verb = if self.suspended { "Resume" } else { "Start" };
+        (format!("start:{}", self.id), format!("{verb} {}", self.title))
+    }
 }
 
 /// What the tray shows now.
@@ -38,7 +91,6 @@ struct Shown(Mutex<Model>);
 
 impl Model {
     fn of(snapshot: &Snapshot) -> Self {
-        let name = |livepc: &LivePc| (livepc.id.clone(), livepc.title.clone());
         let live = |livepc: &&LivePc| livepc.state.is_live();
         let mut idle: Vec<&LivePc> = snapshot
             .livepcs
@@ -49,9 +101,9 @@ impl Model {
         let recent = idle.len().min(RECENT);
         Self {
             status: status(snapshot),
-            running: snapshot.livepcs.iter().filter(live).map(name).collect(),
-            startable: idle[..recent].iter().copied().map(name).collect(),
-            more: idle[recent..].iter().copied().map(name).collect(),
+            running: snapshot.livepcs.iter().filter(live).map(Running::of).collect(),
+            startable: idle[..recent].iter().copied().map(Idle::of).collect(),
+            more: idle[recent..].iter().copied().map(Idle::of).collect(),
             paused: snapshot.paused,
         }
     }
@@ -179,14 +231,17 @@ fn menu(app: &AppHandle, model: &Model) -> tauri::Result<Menu<tauri::Wry>> {
         .enabled(false)
         .build(app)?;
     let mut menu = MenuBuilder::new(app).item(&status).separator();
-    for (id, title) in &model.running {
-        let machine = SubmenuBuilder::new(app, title)
-            .item(&item("show", "Show")?)
-            .item(&item(&format!("stop:{id}"), "Stop")?)
-            .build()?;
-        menu = menu.item(&machine);
+    for machine in &model.running {
+        let mut submenu = SubmenuBuilder::new(app, &machine.title);
+        for (id, text) in machine.items() {
+            submenu = submenu.item(&item(&id, text)?);
+        }
+        menu = menu.item(&submenu.build()?);
     }
-    let start = |(id, title): &(String, String)| item(&format!("start:{id}"), &format!("Start {title}"));
+    let start = |machine: &Idle| {
+        let (id, text) = machine.item();
+        item(&id, &text)
+    };
     for machine in &model.startable {
         menu = menu.item(&start(machine)?);
     }
@@ -217,28 +272,31 @@ fn menu(app: &AppHandle, model: &Model) -> tauri::Result<Menu<tauri::Wry>> {
         .build()
 }
 
+/// What an item about a machine asks of the agent.
+fn request(item: &str) -> Option<Request> {
+    let (verb, id) = item.split_once(':')?;
+    let id = id.to_owned();
+    match verb {
+        "start" => Some(Request::Start {
+            id,
+            display: Display::Window,
+            serial: None,
+            fill: true,
+        }),
+        "suspend" => Some(Request::Suspend { id }),
+        "stop" => Some(Request::Stop {
+            id,
+            force: false,
+            timeout: STOP_SECONDS,
+        }),
+        _ => None,
+    }
+}
+
 fn chosen(app: &AppHandle, id: &str) {
-    match id.split_once(':') {
-        Some(("start", id)) => {
-            ask(
-                app,
-                Request::Start {
-                    id: id.into(),
-                    display: Display::Window,
-                    serial: None,
-                    fill: true,
-                },
-            );
-        }
-        Some(("stop", id)) => ask(
-            app,
-            Request::Stop {
-                id: id.into(),
-                force: false,
-                timeout: STOP_SECONDS,
-            },
-        ),
-        _ => match id {
+    match request(id) {
+        Some(request) => ask(app, request),
+        None => match id {
             "pause" => {
                 let paused = app.try_state::<Shown>().is_some_and(|shown| {
                     shown
@@ -282,8 +340,6 @@ fn ask(app: &AppHandle, request: Request) {
 
 #[cfg(test)]
 mod tests {
-    use livepc_protocol::MachineState;
-
     use super::*;
 
     #[test]
@@ -318,5 +374,63 @@ mod tests {
         assert_eq!(model.running.len(), 1);
         let offered: Vec<_> = model.startable.iter().chain(&model.more).collect();
         assert_eq!((offered.len(), model.startable.len()), (10, RECENT));
+    }
+
+    fn model(state: MachineState) -> Model {
+        Model::of(&Snapshot {
+            livepcs: vec![livepc(1, state)],
+            ..Snapshot::default()
+        })
+    }
+
+    /// What cannot be suspended now would only be refused.
+    #[test]
+    fn a_machine_is_suspended_only_while_it_runs() {
+        let texts = |state| -> Vec<&str> {
+            let items = model(state).running[0].items();
+            items.iter().map(|(_, text)| *text).collect()
+        };
+        assert_eq!(texts(MachineState::Running), ["Show", "Suspend", "Stop"]);
+        assert_eq!(texts(MachineState::Starting), ["Show", "Stop"]);
+        assert_eq!(texts(MachineState::Stalled), ["Show", "Stop"]);
+        assert_eq!(texts(MachineState::Stopping), ["Show", "Stop"]);
+    }
+
+    /// It is not running, and what goes on is not said to start.
+    #[test]
+    fn a_suspended_machine_is_resumed() {
+        let suspended = model(MachineState::Suspended);
+        assert!(suspended.running.is_empty());
+        assert_eq!(suspended.status, "Nothing is running");
+        assert_eq!(suspended.startable[0].item().1, "Resume Machine 1");
+        assert_eq!(
+            model(MachineState::Stopped).startable[0].item().1,
+            "Start Machine 1"
+        );
+        assert_ne!(suspended, model(MachineState::Stopped), "the menu is built anew");
+    }
+
+    /// An item whose id nothing understands does nothing when it is chosen.
+    #[test]
+    fn every_item_about_a_machine_asks_for_what_it_says() {
+        let items = model(MachineState::Running).running[0].items();
+        let asked: Vec<_> = items.iter().map(|(id, _)| request(id)).collect();
+        let id = || "m1".to_owned();
+        assert_eq!(
+            asked,
+            [
+                None,
+                Some(Request::Suspend { id: id() }),
+                Some(Request::Stop {
+                    id: id(),
+                    force: false,
+                    timeout: STOP_SECONDS,
+                }),
+            ]
+        );
+        for state in [MachineState::Suspended, MachineState::Stopped] {
+            let (item, _) = model(state).startable[0].item();
+            assert!(matches!(request(&item), Some(Request::Start { id, .. }) if id == "m1"));
+        }
     }
 }

@@ -19,6 +19,24 @@ const CSP =
 const to = (screen) => async (page) => page.getByTestId(`nav-${screen}`).click();
 const card = (page, slug) => page.locator(`[data-testid=card][data-feed*="/${slug}/"]`);
 
+const open = (slug, title) => async (page) => {
+  await card(page, slug).getByRole('button', { name: title, exact: true }).click();
+  await page.locator('ol li').first().waitFor();
+};
+const pageMenu = (slug, title) => async (page) => {
+  await open(slug, title)(page);
+  await page.getByRole('button', { name: `More about ${title}` }).click();
+};
+const menu = (title) => async (page) => {
+  await to('machines')(page);
+  await page.getByRole('button', { name: `More about ${title}` }).click();
+};
+const step = (title, item) => async (page) => {
+  await menu(title)(page);
+  await page.getByRole('menu').getByText(item, { exact: true }).click();
+  await page.locator('dialog').waitFor();
+};
+
 /** Every screen: its name, its scene, and the way to it. */
 const SHOTS = [
   ['library', 'lively'],
@@ -59,14 +77,22 @@ const SHOTS = [
   ['machines-failed', 'failed', to('machines')],
   ['machines-offline', 'offline', to('machines')],
   ['machines-empty', 'empty', to('machines')],
-  [
-    'machines-menu',
-    'lively',
-    async (page) => {
-      await to('machines')(page);
-      await page.getByRole('button', { name: 'More about Rust Workshop' }).click();
-    },
-  ],
+  ['machines-menu', 'lively', menu('Rust Workshop')],
+  ['machines-kept', 'kept', to('machines')],
+  ['machines-kept-menu', 'kept', menu('Net Lab')],
+  ['machines-suspended-menu', 'kept', menu('Debian Desktop')],
+  ['machines-running-menu', 'running', menu('Net Lab')],
+  ['step-revert', 'kept', step('Debian Desktop', 'Revert…')],
+  ['step-reset', 'kept', step('Net Lab', 'Reset changes…')],
+  ['step-unkeep', 'kept', step('Net Lab', 'Keep changes')],
+  ['step-keep', 'kept', step('Signal Bench', 'Keep changes')],
+  ['step-updates', 'kept', step('Signal Bench', 'Updates…')],
+  ['step-rollback', 'kept', step('Net Lab', 'Roll back…')],
+  ['page-suspended', 'kept', pageMenu('debian-desktop', 'Debian Desktop')],
+  ['page-kept', 'kept', pageMenu('net-lab', 'Net Lab')],
+  ['page-pinned', 'kept', open('signal-bench', 'Signal Bench')],
+  ['page-resting', 'kept', open('debian-desktop', 'Debian Desktop')],
+  ['page-rollback', 'kept', open('gis-studio', 'GIS Studio')],
   [
     'unsubscribe',
     'lively',
@@ -77,14 +103,7 @@ const SHOTS = [
       await page.locator('dialog input[value=delete]').check();
     },
   ],
-  [
-    'page',
-    'lively',
-    async (page) => {
-      await card(page, 'gis-studio').getByRole('button', { name: 'GIS Studio', exact: true }).click();
-      await page.locator('ol li').first().waitFor();
-    },
-  ],
+  ['page', 'lively', open('gis-studio', 'GIS Studio')],
   ['page-unsubscribed', 'lively', async (page) => card(page, 'forensics-101').getByRole('button', { name: 'Forensics 101', exact: true }).click()],
   ['activity', 'lively', to('activity')],
   ['activity-failed', 'failed', to('activity')],

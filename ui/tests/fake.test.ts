@@ -3,6 +3,8 @@ import { ask } from '../src/lib/host';
 import { FakeHost } from '../src/lib/fake';
 import { SCENES, world } from '../src/lib/fake/scenes';
 
+const show = async (host: FakeHost, id: string) => (await ask(host, { verb: 'show', id }, 'shown')).livepc;
+
 describe('the invented host', () => {
   it.each(SCENES)('is consistent in scene %s', (scene) => {
     const { snapshot, entries, sources } = world(scene);
@@ -16,6 +18,8 @@ describe('the invented host', () => {
     for (const l of snapshot.livepcs) {
       expect(l.bytes_local).toBeLessThanOrEqual(l.bytes_total);
       expect(l.boot_bytes_local).toBeLessThanOrEqual(l.boot_bytes_total);
+      expect(l.suspended !== null, 'it has a time exactly if it is suspended').toBe(l.state === 'suspended');
+      if (l.rollback_to !== null) expect(l.rollback_to, 'back is earlier').toBeLessThan(l.release_in_use ?? 0);
       if (l.complete) expect(l.boot_ready, 'what is complete is boot-ready').toBe(true);
     }
     for (const j of snapshot.jobs) expect(j.bytes_reused).toBeLessThanOrEqual(j.bytes_done);
@@ -36,6 +40,47 @@ describe('the invented host', () => {
     await host.call({ verb: 'start', id: 'retro-basic', display: 'window', serial: null, fill: true });
     host.tick(500);
     expect((await state()).state).toBe('running');
+  });
+
+  it('suspends what runs, and goes on or is reverted from there', async () => {
+    const host = new FakeHost({ scene: 'running' });
+    const { livepc } = await ask(host, { verb: 'suspend', id: 'net-lab' }, 'live-pc');
+    expect(livepc).toMatchObject({ state: 'suspended', suspended: expect.any(String) });
+    expect(livepc.suspended_bytes).toBeGreaterThan(0);
+    await expect(host.call({ verb: 'suspend', id: 'net-lab' }), 'only what runs').rejects.toMatchObject({ code: 'busy' });
+    await host.call({ verb: 'start', id: 'net-lab', display: 'window', serial: null, fill: true });
+    host.tick(500);
+    expect((await show(host, 'net-lab')).state).toBe('running');
+    await host.call({ verb: 'suspend', id: 'net-lab' });
+    const reverted = (await ask(host, { verb: 'revert', id: 'net-lab' }, 'live-pc')).livepc;
+    expect(reverted).toMatchObject({ state: 'stopped', suspended: null, suspended_bytes: 0 });
+    await expect(host.call({ verb: 'revert', id: 'net-lab' })).rejects.toMatchObject({ code: 'busy' });
+  });
+
+  it('has changes until they are reset, or no longer kept', async () => {
+    const host = new FakeHost({ scene: 'kept' });
+    expect((await ask(host, { verb: 'keep', id: 'net-lab', keep: false }, 'live-pc')).livepc).toMatchObject({ keep_changes: false, changes_bytes: 0 });
+    const other = new FakeHost({ scene: 'kept' });
+    expect((await ask(other, { verb: 'reset', id: 'net-lab' }, 'live-pc')).livepc).toMatchObject({ keep_changes: true, changes_bytes: 0 });
+    await expect(other.call({ verb: 'reset', id: 'debian-desktop' }), 'suspended').rejects.toMatchObject({ code: 'busy' });
+  });
+
+  it('starts the release that was chosen, and the newest again', async () => {
+    const host = new FakeHost({ scene: 'kept' });
+    const id = 'signal-bench';
+    const start = async () => {
+      await host.call({ verb: 'start', id, display: 'window', serial: null, fill: true });
+      await host.call({ verb: 'stop', id, force: true, timeout: 1 });
+      return (await show(host, id)).release_in_use;
+    };
+    expect(await start()).toBe(5);
+    await host.call({ verb: 'pin', id, release: null });
+    expect(await start()).toBe(6);
+    expect((await ask(host, { verb: 'rollback', id, release: null }, 'live-pc')).livepc.pinned, 'the one before').toBe(5);
+    expect(await start()).toBe(5);
+    await expect(host.call({ verb: 'pin', id, release: 99 })).rejects.toMatchObject({ code: 'not-found' });
+    expect((await ask(host, { verb: 'set-policy', id, policy: 'auto' }, 'live-pc')).livepc.policy).toBe('auto');
+    expect((await ask(host, { verb: 'rollback', id: 'gis-studio', release: 30 }, 'live-pc')).livepc).toMatchObject({ pinned: 30, rollback_to: null });
   });
 
   it('moves nothing while all is paused', async () => {

@@ -125,7 +125,7 @@ describe('lines', () => {
 describe('the menu of a machine', () => {
   it('offers to stop it in order also while it is stopping', () => {
     const app = new App(new FakeHost());
-    const labels = (state: 'stopping' | 'stopped') => menuOf(sample({ state }), app, () => {}, false).flat().map((item) => item.label);
+    const labels = (state: 'stopping' | 'stopped') => menuOf(sample({ state }), app, false).flat().map((item) => item.label);
     expect(labels('stopping')).toContain('Stop');
     expect(labels('stopped')).not.toContain('Stop');
   });

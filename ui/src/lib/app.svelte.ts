@@ -12,6 +12,17 @@ import { words } from './words';
 /** Seconds that a guest may take to shut down. */
 export const STOP_TIMEOUT = 120;
 
+/** What is done to a LivePC only after its dialog. */
+export type Step = 'force' | 'revert' | 'reset' | 'keep' | 'unkeep' | 'updates' | 'rollback' | 'unsubscribe';
+
+/** A step that a person is asked about, and the LivePC that it is done to. */
+export interface Asking {
+  step: Step;
+  id: string;
+  /** The release that a dialog about releases begins with. */
+  release?: number;
+}
+
 /** The state of the window: what the agent last told, where the person is, and which dialog is open. */
 export class App {
   readonly host: Host;
@@ -24,8 +35,8 @@ export class App {
   confirming = $state<string | null>(null);
   /** The text that the dialog for a new source begins with. */
   addingSource = $state<string | null>(null);
-  /** The id of the LivePC that a person is asked to unsubscribe from. */
-  unsubscribing = $state<string | null>(null);
+  /** The step that a person is asked about. */
+  asking = $state.raw<Asking | null>(null);
   showingShortcuts = $state(false);
   /** Why the agent cannot be asked; null while it can. */
   away = $state.raw<Problem | null>(null);

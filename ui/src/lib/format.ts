@@ -6,6 +6,7 @@ const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
 const date = new Intl.DateTimeFormat('en', { dateStyle: 'medium' });
+const time = new Intl.DateTimeFormat('en', { timeStyle: 'short' });
 const dateTime = new Intl.DateTimeFormat('en', { dateStyle: 'medium', timeStyle: 'short' });
 
 /** A count, as in “1,284”. */
@@ -76,6 +77,13 @@ export function ago(iso: string, now: Date = new Date()): string {
   const days = hours / 24;
   if (Math.abs(days) < 31) return relative.format(Math.round(days), 'day');
   return date.format(then);
+}
+
+/** Since when, as short as it can be: a time of today, or a date. */
+export function since(iso: string, now: Date = new Date()): string {
+  const then = new Date(iso);
+  if (Number.isNaN(then.getTime())) return iso;
+  return then.toDateString() === now.toDateString() ? time.format(then) : date.format(then);
 }
 
 /** “22 Nov 2025”, as the locale writes it. */

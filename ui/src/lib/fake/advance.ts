@@ -25,10 +25,15 @@ function move(job: Job, seconds: number): Job {
   };
 }
 
+/** What a machine is when it has ended: its system disk is clean again, unless changes are kept. */
+export function ended(livepc: LivePc): Partial<LivePc> {
+  return { state: 'stopped', changes_bytes: livepc.keep_changes ? livepc.changes_bytes : 0 };
+}
+
 function settle(livepc: LivePc, job: Job | undefined): LivePc {
   const next = { ...livepc };
   if (next.state === 'starting') next.state = 'running';
-  else if (next.state === 'stopping') next.state = 'stopped';
+  else if (next.state === 'stopping') Object.assign(next, ended(next));
   if (job && job.status !== 'cancelled' && !next.complete) {
     next.bytes_local = Math.max(next.bytes_local, job.bytes_done);
     next.boot_bytes_local = Math.min(next.boot_bytes_total, Math.max(next.boot_bytes_local, next.bytes_local));

@@ -75,19 +75,28 @@ export function manyEntries(count: number): LibraryEntry[] {
   }).sort((a, b) => a.title.localeCompare(b.title));
 }
 
-/** The releases of every invented LivePC. */
-export function releases(newest: number): ReleaseInfo[] {
+/** What a publisher calls a release: most of them count, GIS Studio goes by the month. */
+export function labelOf(slug: string, sequence: number): string {
+  if (slug === 'debian-desktop') return `12.${sequence - 8}`;
+  if (slug !== 'gis-studio') return `${sequence}.0`;
+  const months = 2025 * 12 + 10 - (31 - sequence);
+  return `${Math.floor(months / 12)}.${String((months % 12) + 1).padStart(2, '0')}`;
+}
+
+/** The releases of an invented LivePC. */
+export function releases(slug: string, newest: number): ReleaseInfo[] {
   const CHANGES = [
     'Security updates of November. The packet analyser is at 4.6.',
     'Two more exercises; the keyboard layout is asked at the first start.',
     '',
+    'The first release with a user disk.',
   ];
   return CHANGES.map((changelog, i) => ({
     sequence: newest - i,
-    label: `${newest - i}.0`,
+    label: labelOf(slug, newest - i),
     created: before((3 + i * 31) * 24 * 60),
     changelog,
-    state: i === 1 ? 'yanked' : 'current',
-    bytes_to_fetch: i === 0 ? 0 : 118e6 * i,
+    state: i === 2 ? 'yanked' : 'current',
+    bytes_to_fetch: i < 2 ? 0 : 118e6 * i,
   })).filter((r) => r.sequence > 0);
 }

@@ -1,16 +1,20 @@
 import type { Answer } from '../bindings/Answer';
 import type { LivePc } from '../bindings/LivePc';
+import type { MachineState } from '../bindings/MachineState';
 import type { Problem } from '../bindings/Problem';
+import type { ReleaseInfo } from '../bindings/ReleaseInfo';
 import type { Request } from '../bindings/Request';
 import type { Snapshot } from '../bindings/Snapshot';
 import type { Host, Message, Screen } from '../host';
 import { sampleJob } from '../samples';
 import { before, entries as allEntries, releases } from './content';
 import { NO_KVM, SCENES, UNREACHABLE, WRONG_KEY, fresh, world, type Scene, type World } from './scenes';
-import { advance } from './advance';
+import { advance, ended } from './advance';
 
 const TICK_MS = 400;
 const ANSWER_MS = 60;
+/** States in which nothing has the machine's disks. */
+const IDLE: MachineState[] = ['absent', 'ready', 'stopped', 'failed'];
 
 /** How an invented host behaves. */
 export interface FakeOptions {
@@ -110,7 +114,7 @@ export class FakeHost implements Host {
       case 'subscribe':
         return this.#subscribe(request.feed_url);
       case 'show':
-        return { answer: 'shown', livepc: this.#find(request.id), releases: releases(this.#find(request.id).release_available ?? 1) };
+        return { answer: 'shown', livepc: this.#find(request.id), releases: this.#releases(request.id) };
       case 'unsubscribe':
         this.#find(request.id);
         for (const entry of this.#world.entries) if (entry.subscribed === request.id) entry.subscribed = null;
@@ -122,12 +126,38 @@ export class FakeHost implements Host {
         return { answer: 'done' };
       case 'start':
         if (this.scene === 'failed') throw NO_KVM;
-        return this.#set(request.id, { state: 'starting', problem: null, last_used: before(0) });
+        return this.#start(this.#find(request.id));
       case 'stop':
-        return this.#set(request.id, { state: request.force ? 'stopped' : 'stopping' });
+        return this.#set(request.id, request.force ? ended(this.#find(request.id)) : { state: 'stopping' });
+      case 'suspend':
+        this.#expect(request.id, ['running'], 'It is not running.');
+        return this.#set(request.id, { state: 'suspended', suspended: before(0), suspended_bytes: 1.1e9 });
+      case 'revert':
+        this.#expect(request.id, ['suspended'], 'It is not suspended.');
+        return this.#set(request.id, { ...ended(this.#find(request.id)), suspended: null, suspended_bytes: 0 });
+      case 'reset':
+        this.#expect(request.id, IDLE, 'Its system disk is in use.');
+        return this.#set(request.id, { changes_bytes: 0 });
+      case 'keep': {
+        // What runs or is suspended has its changes until it ends.
+        const idle = IDLE.includes(this.#find(request.id).state);
+        return this.#set(request.id, { keep_changes: request.keep, ...(idle && !request.keep ? { changes_bytes: 0 } : {}) });
+      }
+      case 'set-policy':
+        return this.#set(request.id, { policy: request.policy });
+      case 'pin':
+        if (request.release !== null) this.#release(request.id, request.release);
+        return this.#set(request.id, { pinned: request.release });
+      case 'rollback': {
+        this.#expect(request.id, IDLE, 'Its release is in use.');
+        const livepc = this.#find(request.id);
+        const to = request.release ?? livepc.rollback_to ?? (livepc.release_in_use ?? 1) - 1;
+        return this.#set(request.id, { pinned: this.#release(request.id, to).sequence, rollback_to: null, changes_bytes: 0, problem: null, state: 'stopped' });
+      }
       case 'retry':
         if (this.scene === 'offline') throw UNREACHABLE;
-        return this.#set(request.id, { state: 'running', problem: null });
+        this.#set(request.id, { state: 'running', problem: null });
+        return { answer: 'done' };
       case 'download':
         this.#download(this.#find(request.id));
         return { answer: 'done' };
@@ -245,10 +275,40 @@ export class FakeHost implements Host {
     throw problem;
   }
 
+  #releases(id: string): ReleaseInfo[] {
+    return releases(id, this.#find(id).release_available ?? 1);
+  }
+
+  #release(id: string, sequence: number): ReleaseInfo {
+    const release = this.#releases(id).find((r) => r.sequence === sequence);
+    if (release) return release;
+    const problem: Problem = { code: 'not-found', message: `There is no release ${sequence} of ${id}.`, hint: 'Choose one that is in its list.' };
+    throw problem;
+  }
+
+  #expect(id: string, states: MachineState[], message: string): void {
+    if (states.includes(this.#find(id).state)) return;
+    const problem: Problem = { code: 'busy', message, hint: 'Look at its state, then try again.' };
+    throw problem;
+  }
+
+  /** What is suspended goes on; anything else begins with the release that it stays on, or the newest. */
+  #start(livepc: LivePc): Answer {
+    const begun: Partial<LivePc> = { state: 'starting', problem: null, last_used: before(0), rollback_to: null };
+    if (livepc.state === 'suspended') return this.#set(livepc.id, { ...begun, suspended: null, suspended_bytes: 0 });
+    const kept = livepc.keep_changes ? livepc.release_in_use : null;
+    const release = this.#releases(livepc.id).find((r) => r.sequence === (livepc.pinned ?? kept ?? livepc.release_available));
+    return this.#set(livepc.id, {
+      ...begun,
+      ...(release ? { release_in_use: release.sequence, label_in_use: release.label } : {}),
+      ...(release?.sequence === livepc.release_available ? { update_bytes: null } : {}),
+      ...(livepc.keep_changes ? {} : { changes_bytes: 0 }),
+    });
+  }
+
   #set(id: string, over: Partial<LivePc>): Answer {
-    this.#find(id);
     this.#change({ livepcs: this.#world.snapshot.livepcs.map((l) => (l.id === id ? { ...l, ...over } : l)) });
-    return { answer: 'done' };
+    return { answer: 'live-pc', livepc: this.#find(id) };
   }
 
   #change(over: Partial<Snapshot>): void {

@@ -4,10 +4,10 @@ import type { Problem } from '../bindings/Problem';
 import type { Snapshot } from '../bindings/Snapshot';
 import type { SourceStatus } from '../bindings/SourceStatus';
 import { sample, sampleJob } from '../samples';
-import { before, entries, manyEntries, sources } from './content';
+import { before, entries, labelOf, manyEntries, sources } from './content';
 
 /** What the invented host shows, chosen with ?scene=… in the address. */
-export const SCENES = ['lively', 'empty', 'offline', 'downloading', 'running', 'failed', 'many', 'buttons', 'away'] as const;
+export const SCENES = ['lively', 'empty', 'offline', 'downloading', 'running', 'failed', 'kept', 'many', 'buttons', 'away'] as const;
 export type Scene = (typeof SCENES)[number];
 
 /** Everything that the invented host keeps. */
@@ -33,6 +33,11 @@ export const NO_KVM: Problem = {
   code: 'hypervisor',
   message: 'QEMU ended at once: it could not open /dev/kvm, because your user is not in the group kvm.',
   hint: 'Add yourself to that group, sign in again, then start it again.',
+};
+export const NO_BOOT: Problem = {
+  code: 'hypervisor',
+  message: 'The guest ended before its system was up.',
+  hint: 'Start it again, or go back to the release before.',
 };
 export const WRONG_KEY: Problem = {
   code: 'trust',
@@ -60,6 +65,11 @@ function livepc(all: LibraryEntry[], slug: string, over: Partial<LivePc>): LiveP
     has_boot_map: boot > 0,
     ...over,
   });
+}
+
+/** The release in use and the newest one. */
+export function using(slug: string, used: number, newest: number): Partial<LivePc> {
+  return { release_in_use: used, label_in_use: labelOf(slug, used), release_available: newest, label_available: labelOf(slug, newest) };
 }
 
 /** A LivePC that was just subscribed to. */
@@ -102,8 +112,8 @@ export function world(scene: Scene): World {
     result.sources = [{ ...(sources()[0] as SourceStatus), entries: 3000 }];
     return result;
   }
-  const debian = livepc(all, 'debian-desktop', { complete: false, bytes_local: 1180 * MB, last_used: before(3 * 1440), release_in_use: 12, label_in_use: '12.4', release_available: 12, label_available: '12.4', machine_bytes: 640 * MB });
-  const gis = livepc(all, 'gis-studio', { update_bytes: 11 * MB, release_in_use: 30, label_in_use: '2025.10', release_available: 31, label_available: '2025.11', last_used: before(6 * 1440), machine_bytes: 2.3e9 });
+  const debian = livepc(all, 'debian-desktop', { complete: false, bytes_local: 1180 * MB, last_used: before(3 * 1440), ...using('debian-desktop', 12, 12), machine_bytes: 640 * MB });
+  const gis = livepc(all, 'gis-studio', { update_bytes: 11 * MB, ...using('gis-studio', 30, 31), last_used: before(6 * 1440), machine_bytes: 2.3e9 });
   const net = livepc(all, 'net-lab', { state: 'running', last_used: before(26) });
   const rust = preparing(all);
   const download = sampleJob({ job: 14, id: 'rust-workshop', title: 'Rust Workshop', release: 3, phase: 'boot-ready', bytes_done: 31 * MB, bytes_total: 2300 * MB, bytes_per_second: 3.4e6, bytes_reused: 0 });
@@ -130,6 +140,16 @@ export function world(scene: Scene): World {
     case 'failed':
       snapshot.livepcs = order([{ ...debian, state: 'failed', problem: NO_KVM }, { ...gis, trust: 'first-seen', expired: true }]);
       snapshot.jobs = [failed, done];
+      break;
+    // Suspended, failing after an update, keeping its changes, and on a release that somebody chose.
+    case 'kept':
+      snapshot.livepcs = order([
+        { ...debian, state: 'suspended', suspended: before(150), suspended_bytes: 1.1e9, changes_bytes: 96 * MB, last_used: before(400) },
+        { ...gis, ...using('gis-studio', 31, 31), update_bytes: null, state: 'failed', rollback_to: 30, problem: NO_BOOT },
+        { ...net, state: 'stopped', keep_changes: true, changes_bytes: 420 * MB },
+        livepc(all, 'signal-bench', { ...using('signal-bench', 5, 6), pinned: 5, update_bytes: 240 * MB, policy: 'notify', last_used: before(9 * 1440) }),
+      ]);
+      snapshot.jobs = [done];
       break;
     default:
       snapshot.livepcs = order([debian, gis, net, rust]);
