@@ -5,5 +5,7 @@ mod bad_input;
 mod json;
 mod kill;
 mod machine;
+#[cfg(target_os = "linux")]
+mod mount;
 mod subscribe;
 mod trust;
