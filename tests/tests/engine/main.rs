@@ -6,5 +6,7 @@ mod json;
 mod kill;
 mod lifecycle;
 mod machine;
+#[cfg(target_os = "linux")]
+mod mount;
 mod subscribe;
 mod trust;

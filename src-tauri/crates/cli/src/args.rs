@@ -256,16 +256,25 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "POLICY")]
         updates: Option<Updates>,
     },
-    /// Serve a release's disk over NBD, fetching what is read; prints "ready SOCKET" once it listens
-    #[command(after_help = "Example:
+    /// Serve a release's disk over NBD or as files, fetching what is read; prints "ready SOCKET" or "ready DIR" once it
+    /// can be read
+    #[command(
+        group = clap::ArgGroup::new("place").required(true),
+        after_help = "Examples:
   livepc serve net-lab --nbd /tmp/net-lab.sock &
-  qemu-img info 'nbd+unix:///?socket=/tmp/net-lab.sock'")]
+  qemu-img info 'nbd+unix:///?socket=/tmp/net-lab.sock'
+  livepc serve net-lab --mount /tmp/net-lab &
+  qemu-img info /tmp/net-lab/disk.vmdk"
+    )]
     Serve {
         /// The LivePC
         id: String,
         /// The socket to listen on
-        #[arg(long, value_name = "SOCKET")]
-        nbd: PathBuf,
+        #[arg(long, value_name = "SOCKET", group = "place")]
+        nbd: Option<PathBuf>,
+        /// The empty folder to show the disk in, as disk.vmdk and disk-flat.vmdk; made if it is not there [Linux only]
+        #[arg(long, value_name = "DIR", group = "place")]
+        mount: Option<PathBuf>,
         /// Fetch the rest in the background
         #[arg(long)]
         fill: bool,

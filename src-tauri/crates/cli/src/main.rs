@@ -149,10 +149,16 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
         Verb::Serve {
             id,
             nbd,
+            mount,
             fill,
             release,
             disk,
-        } => verbs::serve::serve(&session, &id, &nbd, fill, release, &disk).await,
+        } => {
+            let Some(place) = verbs::serve::Place::of(nbd, mount) else {
+                return Err(session::unexpected());
+            };
+            verbs::serve::serve(&session, &id, &place, fill, release, &disk).await
+        }
         Verb::Export {
             id,
             format: args::ExportFormat::Raw,

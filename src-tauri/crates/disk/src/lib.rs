@@ -4,7 +4,7 @@
 //!
 //! Everything that can be read like a disk is a [`BlockDevice`](block::BlockDevice); a release's disk, whose pages come
 //! from the chunk store or the network, is a [`ReleaseDisk`](release::ReleaseDisk). Exports are written over that trait and
-//! know nothing of releases: [`nbd`] serves devices to QEMU. Reads are asynchronous, because a page may have to come from
+//! know nothing of releases: [`nbd`] serves devices to QEMU, and [`mount`] shows them as files to VMware. Reads are asynchronous, because a page may have to come from
 //! the network first; [`ReadError::Waited`](block::ReadError::Waited) says that it did not come in time, on which a
 //! hypervisor pauses its machine instead of telling the guest.
 //!
@@ -43,6 +43,8 @@
 //! ```
 
 pub mod block;
+pub mod mount;
 pub mod nbd;
 pub mod raw_file;
 pub mod release;
+pub mod vmdk;

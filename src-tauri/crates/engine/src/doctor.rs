@@ -61,6 +61,8 @@ pub async fn examine(home: &Home) -> Vec<Finding> {
         },
     ));
     findings.push(qemu(chosen_qemu(home, running).await).await);
+    #[cfg(target_os = "linux")]
+    findings.push(fuse());
     findings
 }
 
@@ -79,6 +81,32 @@ fn space(home: &Home) -> Finding {
             found: error.to_string(),
             hint: "Look at the disk that the home is on.".into(),
         },
+    }
+}
+
+/// Whether disks can be shown as files, which VMware needs.
+#[cfg(target_os = "linux")]
+fn fuse() -> Finding {
+    use livepc_disk::mount::{AllowOther, allow_other, check};
+    use livepc_protocol::{Code, Problem};
+
+    let limited = |found: String, hint: &str| Finding {
+        subject: "fuse",
+        health: Health::Limited,
+        found,
+        hint: hint.into(),
+    };
+    match (check(), allow_other()) {
+        (Ok(()), AllowOther::Root) => Finding::good("fuse", "/dev/fuse, as root"),
+        (Ok(()), AllowOther::Allowed) => Finding::good("fuse", "/dev/fuse, fusermount3, others may read"),
+        (Ok(()), AllowOther::Denied) => limited(
+            "Only you can read disks that you mount; a hypervisor's service of another user cannot.".into(),
+            "As root, add the line user_allow_other to /etc/fuse.conf.",
+        ),
+        (Err(error), _) => {
+            let problem = Problem::of_text(Code::Failed, &error.to_string());
+            limited(problem.message, &problem.hint)
+        }
     }
 }
 

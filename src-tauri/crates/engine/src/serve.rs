@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use livepc_disk::block::BlockDevice;
+use livepc_disk::mount::{Mount, MountError, MountOptions, MountedDisk};
 use livepc_disk::nbd::{Exports, Listen, Server, Visibility};
 use livepc_disk::release::{Layout, ReleaseDisk, Trace};
 use livepc_format::index::{BootMap, ObjectRef};
@@ -93,6 +94,14 @@ impl Release {
     #[must_use]
     pub fn trouble(&self) -> Option<Problem> {
         self.backend.trouble()
+    }
+
+    /// The digest of the content of the published disk with this role.
+    fn identity(&self, role: &str) -> Option<[u8; 32]> {
+        match &self.manifest.disk(role)?.1.content {
+            Content::Published { index, .. } => Some(*index.digest.as_bytes()),
+            Content::User { .. } => None,
+        }
     }
 
     /// The published disk with this role. `trace` is told of each read.
@@ -195,6 +204,58 @@ impl Served {
     pub async fn shutdown(self) {
         self.server.shutdown().await;
     }
+}
+
+/// A disk of a release as files in a folder, until it is dropped or unmounted.
+pub struct MountedRelease {
+    mount: Mount,
+    _release: Release,
+}
+
+impl MountedRelease {
+    /// Mounts the disk `role` at `folder`, as `disk.vmdk` and `disk-flat.vmdk`. The folder is made if it is not there.
+    ///
+    /// # Errors
+    /// As [`Release::disk`]; [`Code::Usage`] if the folder is in use, and what keeps the disk from being mounted.
+    pub async fn at_folder(release: Release, role: &str, folder: &Path) -> Result<Self, Problem> {
+        let device = release.disk(role, None)?;
+        let disk = MountedDisk {
+            folder: None,
+            device,
+            identity: release.identity(role).unwrap_or_default(),
+        };
+        let mount = Mount::start(folder, vec![disk], MountOptions::default())
+            .await
+            .map_err(|e| of_mount(&e))?;
+        Ok(Self {
+            mount,
+            _release: release,
+        })
+    }
+
+    /// Waits until somebody else has unmounted it.
+    pub async fn ended(&mut self) {
+        self.mount.ended().await;
+    }
+
+    /// Unmounts it; the folder is empty afterwards.
+    ///
+    /// # Errors
+    /// What the system says if it does not do it.
+    pub async fn unmount(self) -> Result<(), Problem> {
+        self.mount.unmount().await.map_err(|e| of_mount(&e))
+    }
+}
+
+fn of_mount(error: &MountError) -> Problem {
+    let code = match error {
+        MountError::NotEmpty { .. }
+        | MountError::NotAFolder { .. }
+        | MountError::Mounted { .. }
+        | MountError::Folder { .. } => Code::Usage,
+        _ => Code::Failed,
+    };
+    Problem::of_text(code, &error.to_string())
 }
 
 #[cfg(unix)]

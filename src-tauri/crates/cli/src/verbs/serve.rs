@@ -1,10 +1,10 @@
 //! `serve` and `export`: a release's disk without a machine.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use livepc_engine::export;
-use livepc_engine::serve::{Release, Served};
+use livepc_engine::serve::{MountedRelease, Release, Served};
 use livepc_protocol::{Answer, Problem, Request, Until};
 use serde_json::{Value, json};
 
@@ -12,10 +12,31 @@ use crate::output::bytes;
 use crate::session::{Session, unexpected};
 use crate::verbs::download::follow_own;
 
+/// Where a disk is served.
+pub(crate) enum Place {
+    /// Over NBD, at this socket.
+    Nbd(PathBuf),
+    /// As files, in this folder.
+    Mount(PathBuf),
+}
+
+impl Place {
+    /// The one that the command line names: it lets nobody name both or none.
+    pub(crate) fn of(nbd: Option<PathBuf>, mount: Option<PathBuf>) -> Option<Self> {
+        nbd.map(Self::Nbd).or(mount.map(Self::Mount))
+    }
+}
+
+/// What serves the disk.
+enum Serving {
+    Nbd(Served),
+    Mount(MountedRelease),
+}
+
 pub(crate) async fn serve(
     session: &Session<'_>,
     id: &str,
-    socket: &Path,
+    place: &Place,
     fill: bool,
     release: Option<u64>,
     disk: &str,
@@ -23,7 +44,12 @@ pub(crate) async fn serve(
     let client = session.client().await?;
     let release = Release::open(&session.home, &session.launcher()?, id, release).await?;
     let sequence = release.opened.release;
-    let served = Served::at_socket(release, disk, socket).await?;
+    // Before anybody can know that it is ready, and end it.
+    let stop = Stop::new();
+    let mut serving = match place {
+        Place::Nbd(socket) => Serving::Nbd(Served::at_socket(release, disk, socket).await?),
+        Place::Mount(folder) => Serving::Mount(MountedRelease::at_folder(release, disk, folder).await?),
+    };
     if fill {
         let request = Request::Download {
             id: id.to_owned(),
@@ -32,37 +58,70 @@ pub(crate) async fn serve(
         };
         client.call(request).await?;
     }
-    let place = if cfg!(unix) {
-        socket.display().to_string()
-    } else {
-        served.uri()
+    let (ready, use_it) = match (place, &serving) {
+        (Place::Nbd(_), Serving::Nbd(served)) if !cfg!(unix) => (served.uri(), served.uri()),
+        (Place::Nbd(socket), Serving::Nbd(served)) => (socket.display().to_string(), served.uri()),
+        (Place::Nbd(folder) | Place::Mount(folder), _) => (
+            folder.display().to_string(),
+            folder.join("disk.vmdk").display().to_string(),
+        ),
     };
     // Part of the contract, whatever the format of the rest: who waits for it reads this line.
-    let _ = writeln!(std::io::stdout(), "ready {place}");
+    let _ = writeln!(std::io::stdout(), "ready {ready}");
     let _ = std::io::stdout().flush();
-    session
-        .output
-        .detail(&format!("Attach it with {}.", served.uri()));
-    until_told_to_stop().await;
-    served.shutdown().await;
-    Ok(())
+    session.output.detail(&format!("Attach it with {use_it}."));
+    match &mut serving {
+        Serving::Nbd(_) => stop.told().await,
+        Serving::Mount(mounted) => tokio::select! {
+            () = stop.told() => {}
+            // Whoever unmounts it wants it to end too.
+            () = mounted.ended() => {}
+        },
+    }
+    match serving {
+        Serving::Nbd(served) => {
+            served.shutdown().await;
+            Ok(())
+        }
+        Serving::Mount(mounted) => mounted.unmount().await,
+    }
+}
+
+/// Notices from its making on that somebody ends this process.
+struct Stop {
+    #[cfg(unix)]
+    signals: [Option<tokio::signal::unix::Signal>; 2],
 }
 
 #[cfg(unix)]
-async fn until_told_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
+impl Stop {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self {
+            signals: [SignalKind::terminate(), SignalKind::interrupt()].map(|kind| signal(kind).ok()),
+        }
+    }
+
+    async fn told(self) {
+        let [Some(mut terminate), Some(mut interrupt)] = self.signals else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     }
 }
 
 #[cfg(windows)]
-async fn until_told_to_stop() {
-    let _ = tokio::signal::ctrl_c().await;
+impl Stop {
+    fn new() -> Self {
+        Self {}
+    }
+
+    async fn told(self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
 }
 
 pub(crate) async fn export(
