@@ -1,5 +1,5 @@
 //! The sample guest in the stand-ins for VMware: what the driver writes is read by somebody else, and runs.
-#![cfg(unix)]
+#![cfg(target_os = "linux")] // The sample guest is built from Debian packages, and processes are found in /proc.
 #![allow(clippy::unwrap_used)] // A test fails where it unwraps.
 
 use std::path::{Path, PathBuf};
@@ -21,7 +21,9 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// A machine's folder, a VMware of its own, and a base.
 struct Home {
-    dir: TempDir,
+    dir: PathBuf,
+    /// Whose folder it is: not the runner's that dies.
+    owned: Option<TempDir>,
     machine: Machine,
 }
 
@@ -35,17 +37,12 @@ enum Programs {
 impl Home {
     /// `sick`: how the stand-ins fail.
     fn new(programs: Programs, sick: &str) -> Self {
-        let dir = tempfile::Builder::new().prefix("livepc-").tempdir().unwrap();
+        let owned = tempfile::Builder::new().prefix("livepc-").tempdir().unwrap();
+        let mut home = Self::at(owned.path().to_owned());
+        home.owned = Some(owned);
         for name in ["vmware", "state", "machine"] {
-            std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::create_dir(home.path(name)).unwrap();
         }
-        let home = Self {
-            dir,
-            machine: Machine {
-                memory: 256 << 20,
-                ..Machine::default()
-            },
-        };
         let state = home.path("state");
         let program = |name: &str, does: &str| {
             // Written by a process of its own: while this one has it open, another test's new process does too, and what
@@ -71,8 +68,20 @@ impl Home {
         home
     }
 
+    fn at(dir: PathBuf) -> Self {
+        let machine = Machine {
+            memory: 256 << 20,
+            ..Machine::default()
+        };
+        Self {
+            dir,
+            owned: None,
+            machine,
+        }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.dir.join(name)
     }
 
     async fn vmware(&self) -> Vmware {
@@ -164,22 +173,29 @@ impl Home {
     }
 
     /// Processes that name this home's files: QEMU, its helpers and the stand-ins.
-    fn processes(&self) -> usize {
-        let home = self.dir.path().to_str().unwrap();
+    fn processes(&self) -> Vec<String> {
+        let home = self.dir.to_str().unwrap();
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         let of_home = |path: PathBuf| {
             std::fs::read(path.join("cmdline"))
                 .is_ok_and(|line| String::from_utf8_lossy(&line).contains(home))
         };
-        entries.filter(|entry| of_home(entry.path())).count()
+        entries
+            .filter(|entry| of_home(entry.path()))
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect()
     }
 
     /// Waits until nothing of it is left running: helpers end just after the machine.
     #[track_caller]
     fn nothing_runs(&self) {
         let until = Instant::now() + SOON;
-        while self.processes() > 0 {
-            assert!(Instant::now() < until, "{} processes are left", self.processes());
+        while !self.processes().is_empty() {
+            assert!(
+                Instant::now() < until,
+                "processes are left: {:?}",
+                self.processes()
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         let run = self.path("run");
@@ -191,7 +207,11 @@ impl Home {
 impl Drop for Home {
     /// A test that fails must not leave a machine.
     fn drop(&mut self) {
-        let _ = Command::new("pkill").arg("-f").arg(self.dir.path()).status();
+        if self.owned.is_some() {
+            for process in self.processes() {
+                let _ = Command::new("kill").args(["-KILL", &process]).status();
+            }
+        }
     }
 }
 
@@ -390,15 +410,7 @@ async fn runner() {
     let Some(dir) = std::env::var_os(RUNNER).map(PathBuf::from) else {
         return;
     };
-    let home = std::mem::ManuallyDrop::new(Home {
-        dir: tempfile::Builder::new().prefix("livepc-").tempdir().unwrap(),
-        machine: Machine {
-            memory: 256 << 20,
-            ..Machine::default()
-        },
-    });
-    std::fs::remove_dir(home.dir.path()).unwrap();
-    std::os::unix::fs::symlink(&dir, home.dir.path()).unwrap();
+    let home = Home::at(dir);
     let _running = home
         .try_start(&home.vmware().await, &home.log(), false)
         .await
@@ -414,7 +426,7 @@ async fn a_machine_that_was_left_is_ended_before_the_next_start() {
         let home = Home::new(programs, "");
         let mut runner = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "runner", "--nocapture"])
-            .env(RUNNER, home.dir.path())
+            .env(RUNNER, &home.dir)
             .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
