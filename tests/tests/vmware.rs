@@ -168,6 +168,13 @@ impl Home {
         }
     }
 
+    /// The console of a guest that has just started.
+    fn booted(&self) -> Console {
+        let mut console = Console::try_open(&self.path("console"), BOOT).unwrap();
+        let _ = console.hear("LIVEPC READY 1.0");
+        console
+    }
+
     fn ready(&self) {
         let _ = guest::wait_for(&self.path("serial.log"), "LIVEPC READY 1.0", BOOT);
     }
@@ -261,7 +268,7 @@ async fn a_suspended_guest_goes_on_and_a_discarded_state_is_gone() {
     let home = Home::new(Programs::Workstation, "");
     let vmware = home.vmware().await;
     let running = home.try_start(&vmware, &home.console(), false).await.unwrap();
-    let mut console = Console::open(&home.path("console"));
+    let mut console = home.booted();
     let _ = console.ask("write /tmp/mark in memory only", "WROTE");
     drop(console);
     let ended = running.control().suspend().await.unwrap();
@@ -334,7 +341,7 @@ async fn the_player_shows_a_guest_and_takes_no_orders() {
             "{refused}"
         );
     }
-    let mut console = Console::open(&home.path("console"));
+    let mut console = home.booted();
     let _ = console.ask("poweroff", "STOPPING");
     let Some(MachineEvent::Ended(ended)) = running.next_event().await else {
         panic!("it should have ended")

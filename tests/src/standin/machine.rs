@@ -45,6 +45,11 @@ impl Entry {
         self.stem.with_extension("events")
     }
 
+    /// Whether the machine runs.
+    pub(super) fn is_listed(&self) -> bool {
+        listed(&self.listed()).is_some()
+    }
+
     fn listed(&self) -> PathBuf {
         self.stem.with_extension("listed")
     }
@@ -52,6 +57,17 @@ impl Entry {
     fn disk(&self, number: usize) -> PathBuf {
         self.stem.with_extension(format!("disk{number}"))
     }
+}
+
+/// The configuration that an entry of the list names, if its machine runs.
+pub(super) fn listed(entry: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(entry).ok()?;
+    let (process, vmx) = text.split_once('\n')?;
+    let lives = Command::new("kill")
+        .args(["-0", process])
+        .stderr(Stdio::null())
+        .status();
+    lives.is_ok_and(|status| status.success()).then(|| vmx.to_owned())
 }
 
 /// Runs a machine until it is off. `started` is called when its guest executes.
@@ -131,7 +147,8 @@ fn begin(
         let _ = std::fs::remove_file(folder.join(state));
     }
     log.say("vcpu-0", "CPU reset: hard (mode Emulation)");
-    std::fs::write(entry.listed(), vmx.as_os_str().as_encoded_bytes()).map_err(|error| error.to_string())?;
+    let listed = format!("{}\n{}", std::process::id(), vmx.display());
+    std::fs::write(entry.listed(), listed).map_err(|error| error.to_string())?;
     Ok(events)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::machine::{Entry, TRANSFER, run, write_state};
+use super::machine::{Entry, TRANSFER, listed, run, write_state};
 use super::qmp::Qmp;
 use super::{Failure, fall_ill, sick, state_dir};
 
@@ -42,34 +42,36 @@ pub fn vmrun(arguments: &[String]) -> Result<String, String> {
 fn running(vmx: &Path) -> Result<Qmp, Failure> {
     let entry = Entry::of(vmx)?;
     let off = || format!("The virtual machine is not powered on: {}", vmx.display());
-    if !entry.orders().exists() {
+    if !entry.is_listed() {
         return Err(off());
     }
     Qmp::connect(&entry.orders(), ANSWER).map_err(|_| off())
 }
 
-fn list() -> Result<String, Failure> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(state_dir()?)
-        .map_err(|error| error.to_string())?
-        .flatten()
-    {
-        let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "listed")
-            && let Ok(vmx) = std::fs::read_to_string(&path)
-            // One that is busy with another order is there too.
-            && std::os::unix::net::UnixStream::connect(path.with_extension("orders")).is_ok()
-        {
-            found.push(vmx);
-        }
+/// Waits until the machine is off, however long its guest takes.
+fn wait_until_off(vmx: &Path) -> Result<(), Failure> {
+    let entry = Entry::of(vmx)?;
+    while entry.is_listed() {
+        // A process that is not a child makes no event.
+        std::thread::sleep(Duration::from_millis(100));
     }
+    Ok(())
+}
+
+fn list() -> Result<String, Failure> {
+    let entries = std::fs::read_dir(state_dir()?).map_err(|error| error.to_string())?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let found: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "listed"))
+        .filter_map(|path| listed(&path))
+        .collect();
     let lines: String = found.iter().map(|vmx| format!("{vmx}\n")).collect();
     Ok(format!("Total running VMs: {}\n{lines}", found.len()))
 }
 
 fn start(vmx: &Path) -> Result<(), Failure> {
     fall_ill()?;
-    if running(vmx).is_ok() {
+    if Entry::of(vmx)?.is_listed() {
         return Err("The file is already in use".into());
     }
     let myself = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -100,15 +102,16 @@ fn stop_soft(vmx: &Path) -> Result<(), Failure> {
         return Err("The VMware Tools are not running in the virtual machine".into());
     }
     qmp.ask("system_powerdown", &json!({}))?;
-    while qmp.next_event().is_some() {}
-    Ok(())
+    // The monitor takes one client: somebody may want to switch the machine off meanwhile.
+    drop(qmp);
+    wait_until_off(vmx)
 }
 
 fn stop_hard(vmx: &Path) -> Result<(), Failure> {
     let mut qmp = running(vmx)?;
     qmp.tell("quit", &json!({}))?;
     while qmp.next().is_some() {}
-    Ok(())
+    wait_until_off(vmx)
 }
 
 fn suspend(vmx: &Path) -> Result<(), Failure> {
@@ -123,5 +126,5 @@ fn suspend(vmx: &Path) -> Result<(), Failure> {
     write_state(vmx, name)?;
     qmp.tell("quit", &json!({}))?;
     while qmp.next().is_some() {}
-    Ok(())
+    wait_until_off(vmx)
 }

@@ -189,6 +189,8 @@ impl Driver for Handle {
     fn powerdown(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async {
             self.check_runs()?;
+            // The end is told after the request, however fast the guest is.
+            let _busy = self.0.busy.lock().await;
             let shared = self.0.clone();
             let mut asking = tokio::spawn(async move {
                 let done = shared.vmrun.shut_down(SHUT_DOWN).await;
