@@ -116,20 +116,21 @@ pub(super) fn watch(vmrun: Vmrun, place: Place) -> Running {
     let _ = events.send(MachineEvent::Started);
     let shared = Arc::new(Shared {
         vmrun,
-        events,
+        events: events.downgrade(),
         status: watched.clone(),
         asked: Asked::default(),
         busy: Mutex::new(()),
         look: Notify::new(),
     });
-    tokio::spawn(look(shared.clone(), place, status));
+    tokio::spawn(look(shared.clone(), place, status, events));
     Running::new(Arc::new(Handle(shared)), receiver, watched)
 }
 
 #[derive(Debug)]
 struct Shared {
     vmrun: Vmrun,
-    events: mpsc::UnboundedSender<MachineEvent>,
+    /// The events end with the task that watches the machine, and not with who may ask it for things.
+    events: mpsc::WeakUnboundedSender<MachineEvent>,
     status: watch::Receiver<Status>,
     asked: Asked,
     /// Held while something is under way that ends the machine: how it ended is told afterwards.
@@ -138,7 +139,12 @@ struct Shared {
     look: Notify,
 }
 
-async fn look(shared: Arc<Shared>, place: Place, status: watch::Sender<Status>) {
+async fn look(
+    shared: Arc<Shared>,
+    place: Place,
+    status: watch::Sender<Status>,
+    events: mpsc::UnboundedSender<MachineEvent>,
+) {
     let mut answers = true;
     loop {
         let _ = timeout(LOOK, shared.look.notified()).await;
@@ -162,7 +168,7 @@ async fn look(shared: Arc<Shared>, place: Place, status: watch::Sender<Status>) 
     tracing::info!(?ended, "the VMware machine has ended");
     left::clear(&place.run_dir);
     status.send_replace(Status::Ended(ended.clone()));
-    let _ = shared.events.send(MachineEvent::Ended(ended));
+    let _ = events.send(MachineEvent::Ended(ended));
 }
 
 /// What a [`Control`](crate::Control) reaches.
@@ -206,7 +212,9 @@ impl Driver for Handle {
                 Ok(Err(_)) => return Err(HypervisorError::Ended),
                 Ok(Ok(Ok(()))) | Err(_) => {}
             }
-            let _ = self.0.events.send(MachineEvent::PowerdownRequested);
+            if let Some(events) = self.0.events.upgrade() {
+                let _ = events.send(MachineEvent::PowerdownRequested);
+            }
             Ok(())
         })
     }
