@@ -28,6 +28,8 @@ pub mod origin;
 pub mod presence;
 pub mod publisher;
 #[cfg(unix)]
+pub mod standin;
+#[cfg(unix)]
 pub mod tray;
 #[cfg(unix)]
 pub mod webdriver;

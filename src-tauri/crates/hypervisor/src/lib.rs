@@ -4,8 +4,9 @@
 //!
 //! A driver turns a [`MachineSpec`] — data about a machine — into a configuration of its own, out of a closed set of
 //! settings: nothing that a publisher writes is ever part of an option or a path. [`Qemu`] is the driver that every
-//! system has; each kind of hypervisor ([`HypervisorKind`](livepc_format::machine::HypervisorKind)) is one type that
-//! implements [`Hypervisor`].
+//! system has, and [`Vmware`] the one for VMware Workstation, Player and Fusion, with its assumptions in `VMWARE.md` beside
+//! this crate's manifest; each kind of hypervisor ([`HypervisorKind`](livepc_format::machine::HypervisorKind)) is one type
+//! that implements [`Hypervisor`].
 //!
 //! What runs is a [`Running`]: a stream of [`MachineEvent`]s, and a [`Control`] to ask it for things. A guest never sees
 //! an I/O error: when its disk fails, it is stopped and [`MachineEvent::Stalled`] tells so; [`Control::resume`] tries
@@ -14,20 +15,24 @@
 //! # Lifetime
 //!
 //! A machine must not outlive the process that serves its disks. On Windows the system ends both together; elsewhere a
-//! hypervisor that was left holds a lock in its run-time folder, by which [`reap`] finds and ends it.
+//! hypervisor that was left holds a lock in its run-time folder, by which [`reap`] finds and ends it. VMware's machines
+//! outlive who starts them on every system: a record in that folder names them.
 
 mod error;
 mod hypervisor;
+mod messages;
 mod os;
 pub mod qemu;
 mod running;
 mod spec;
+pub mod vmware;
 
 pub use error::{HypervisorError, Rejected, Result};
 pub use hypervisor::{Accelerator, BoxFuture, Hypervisor, Installation};
 pub use qemu::{Qemu, Search};
 pub use running::{Control, End, Ended, MachineEvent, Running, Stall, StallCause, Status};
 pub use spec::{Base, DiskSpec, Display, MachineSpec, Overlay, Serial};
+pub use vmware::{Vmware, VmwareSearch};
 
 use std::path::Path;
 use std::time::Duration;
@@ -40,15 +45,15 @@ const GRACE: Duration = Duration::from_secs(5);
 /// # Errors
 /// When it cannot be removed.
 pub fn discard_saved_state(folder: &Path) -> Result<()> {
-    qemu::state::discard(folder)
+    qemu::state::discard(folder)?;
+    vmware::state::discard(folder)
 }
 
 /// Bytes of the state of a suspended machine in its folder; 0 if it is not suspended.
 #[must_use]
 pub fn saved_state_bytes(folder: &Path) -> u64 {
-    qemu::state::file(folder)
-        .metadata()
-        .map_or(0, |found| found.len())
+    let of_qemu = qemu::state::file(folder).metadata();
+    of_qemu.map_or(0, |found| found.len()) + vmware::state::bytes(folder)
 }
 
 /// Ends a machine that was left running with this run-time folder, because the process that had started it died.
@@ -57,5 +62,7 @@ pub fn saved_state_bytes(folder: &Path) -> u64 {
 /// # Errors
 /// When there is one and it does not end.
 pub async fn reap(run_dir: &Path) -> Result<bool> {
-    os::reap(run_dir, GRACE).await
+    let qemu = os::reap(run_dir, GRACE).await?;
+    let vmware = vmware::reap(run_dir, GRACE).await?;
+    Ok(qemu || vmware)
 }

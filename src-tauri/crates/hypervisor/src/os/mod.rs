@@ -8,6 +8,8 @@
 //! - `reap(run_dir, grace)` ends what a dead process left, where the system could not;
 //! - `Monitor` is where QEMU's monitor is connected;
 //! - `StateChannel` is how a suspended machine's state gets into a file and out of it;
+//! - `end_group(child, force)` ends a child, with all that it has started where the system can;
+//! - `PlayerLock` is held by VMware Player and what it has started, so that they are found when their runner has died;
 //! - `serial_backend(console)` is QEMU's option for a serial port that one can type into.
 
 #[cfg(unix)]
@@ -16,9 +18,13 @@ mod unix;
 mod windows;
 
 #[cfg(unix)]
-pub(crate) use unix::{Leash, Monitor, StateChannel, detach, make_private, reap, serial_backend};
+pub(crate) use unix::{
+    Leash, Monitor, PlayerLock, StateChannel, detach, end_group, make_private, reap, serial_backend,
+};
 #[cfg(windows)]
-pub(crate) use windows::{Leash, Monitor, StateChannel, detach, make_private, reap, serial_backend};
+pub(crate) use windows::{
+    Leash, Monitor, PlayerLock, StateChannel, detach, end_group, make_private, reap, serial_backend,
+};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -29,6 +35,9 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// The file that QEMU keeps locked in its run-time folder while it lives, with its process id.
 pub(crate) const LOCK_FILE: &str = "qemu.pid";
+
+/// The file that VMware Player keeps locked in its run-time folder while it lives.
+pub(crate) const PLAYER_LOCK_FILE: &str = "vmplayer.lock";
 
 /// Escapes a path for QEMU's `key=value,…` options, where a comma ends a value and two stand for one.
 pub(crate) fn escape_commas(path: &str) -> String {

@@ -4,14 +4,15 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::fs::FileType;
-use rustix::process::{Flock, FlockType, Pid, Signal, fcntl_getlk, kill_process};
+use rustix::fs::{FileType, FlockOperation, flock};
+use rustix::process::{Flock, FlockType, Pid, Signal, fcntl_getlk, kill_process, kill_process_group};
 use tokio::net::UnixListener;
 use tokio::process::{Child, Command};
 
-use super::{Connection, LOCK_FILE, escape_commas};
+use super::{Connection, LOCK_FILE, PLAYER_LOCK_FILE, escape_commas};
 use crate::HypervisorError;
 
 /// The monitor's socket in the run-time folder. QEMU is started inside that folder, so that it never sees its path.
@@ -193,6 +194,73 @@ impl StateChannel {
                 Ok(())
             }
         }
+    }
+}
+
+/// Ends a [`detach`]ed child and all of its process group.
+pub(crate) fn end_group(child: &mut Child, force: bool) {
+    let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    if let Some(pid) = pid {
+        let signal = if force { Signal::KILL } else { Signal::TERM };
+        // It fails if the process has just ended by itself.
+        let _ = kill_process_group(pid, signal);
+    }
+}
+
+/// A lock that a child and its own children hold as their standard input: it lasts as long as any of them, and what a
+/// process id in a file is worth is known by it.
+#[derive(Debug)]
+pub(crate) struct PlayerLock(File);
+
+impl PlayerLock {
+    pub(crate) fn take(run_dir: &Path) -> Result<Self, HypervisorError> {
+        let path = run_dir.join(PLAYER_LOCK_FILE);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path);
+        let file = file.map_err(HypervisorError::file("creating", &path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(file)),
+            Err(error) => Err(HypervisorError::InUse {
+                why: format!("VMware Player has it ({error})"),
+            }),
+        }
+    }
+
+    pub(crate) fn into_stdin(self) -> Stdio {
+        self.0.into()
+    }
+
+    pub(crate) fn clear(run_dir: &Path) {
+        let _ = std::fs::remove_file(run_dir.join(PLAYER_LOCK_FILE));
+    }
+
+    /// Ends the process group `pid`, if it holds the lock. Returns whether somebody did.
+    pub(crate) async fn reap(run_dir: &Path, pid: u32, grace: Duration) -> Result<bool, HypervisorError> {
+        let is_free = || !matches!(Self::take(run_dir), Err(HypervisorError::InUse { .. }));
+        if is_free() {
+            return Ok(false);
+        }
+        let stray = Err(HypervisorError::Stray { pid });
+        let Some(group) = Pid::from_raw(pid.cast_signed()).filter(|_| pid > 1) else {
+            return stray;
+        };
+        tracing::warn!(pid, dir = %run_dir.display(), "ending a VMware Player that was left running");
+        for signal in [Signal::TERM, Signal::KILL] {
+            let _ = kill_process_group(group, signal);
+            let deadline = Instant::now() + grace;
+            while Instant::now() < deadline {
+                if is_free() {
+                    return Ok(true);
+                }
+                // The end of a process that is not our child makes no event that every Unix has.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+        stray
     }
 }
 

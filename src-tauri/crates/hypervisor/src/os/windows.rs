@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::Path;
+use std::process::Stdio;
 use std::ptr;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use windows_sys::Win32::System::JobObjects::{
 };
 use windows_sys::Win32::System::Threading::{CREATE_NEW_PROCESS_GROUP, CREATE_NO_WINDOW};
 
-use super::{Connection, LOCK_FILE, escape_commas};
+use super::{Connection, LOCK_FILE, PLAYER_LOCK_FILE, escape_commas};
 use crate::HypervisorError;
 
 /// Folders inside the user's profile are private from the start.
@@ -149,6 +150,36 @@ impl StateChannel {
     #[allow(clippy::unused_async)] // Its twin waits.
     pub(crate) async fn transfer(self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Nothing here asks a program with a window to end: the caller ends it, and a [`Leash`] what it has started.
+pub(crate) fn end_group(child: &mut Child, _force: bool) {
+    // It fails if the process has just ended by itself.
+    let _ = child.start_kill();
+}
+
+/// A [`Leash`] leaves no player.
+#[derive(Debug)]
+pub(crate) struct PlayerLock;
+
+impl PlayerLock {
+    #[allow(clippy::unnecessary_wraps)] // Its twin can fail.
+    pub(crate) fn take(_run_dir: &Path) -> Result<Self, HypervisorError> {
+        Ok(Self)
+    }
+
+    pub(crate) fn into_stdin(self) -> Stdio {
+        Stdio::null()
+    }
+
+    pub(crate) fn clear(run_dir: &Path) {
+        let _ = std::fs::remove_file(run_dir.join(PLAYER_LOCK_FILE));
+    }
+
+    #[allow(clippy::unused_async)] // Its twin waits.
+    pub(crate) async fn reap(_run_dir: &Path, _pid: u32, _grace: Duration) -> Result<bool, HypervisorError> {
+        Ok(false)
     }
 }
 

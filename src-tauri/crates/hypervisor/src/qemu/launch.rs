@@ -8,9 +8,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::messages::Messages;
 use super::qmp::{Event, Qmp, QmpError};
 use crate::HypervisorError;
+use crate::messages::Messages;
 use crate::os::{self, Leash, Monitor};
 
 /// Events that wait for who reads them.

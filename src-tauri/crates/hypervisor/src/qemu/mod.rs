@@ -9,7 +9,6 @@ mod explain;
 mod find;
 mod firmware;
 mod launch;
-mod messages;
 mod overlay;
 mod probe;
 mod qmp;

@@ -19,7 +19,7 @@ const LINE: usize = 500;
 
 /// What was said. It is read to its end, whatever becomes of the log: a program whose messages nobody takes stops.
 #[derive(Debug)]
-pub(super) struct Messages {
+pub(crate) struct Messages {
     last: Arc<Mutex<Last>>,
     reading: JoinHandle<()>,
 }
@@ -32,7 +32,7 @@ struct Last {
 
 impl Messages {
     /// Reads `source` until it ends, into a new file at `log` if there is one.
-    pub(super) fn read(
+    pub(crate) fn read(
         mut source: impl AsyncRead + Send + Unpin + 'static,
         log: Option<&Path>,
     ) -> Result<Self, HypervisorError> {
@@ -66,13 +66,13 @@ impl Messages {
     }
 
     /// The last lines so far, without control characters.
-    pub(super) fn last_lines(&self) -> Vec<String> {
+    pub(crate) fn last_lines(&self) -> Vec<String> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).lines()
     }
 
     /// The last lines of a program that has ended. Something that it started may still hold the other end: that is not
     /// waited for.
-    pub(super) async fn at_end(mut self) -> Vec<String> {
+    pub(crate) async fn at_end(mut self) -> Vec<String> {
         let _ = tokio::time::timeout(std::time::Duration::from_secs(1), &mut self.reading).await;
         self.last_lines()
     }

@@ -1,0 +1,265 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use livepc_format::machine::Machine;
+use proptest::prelude::*;
+
+use super::*;
+use crate::Base;
+
+/// Every key that may be written, without the numbers of controllers and units.
+const KEYS: &str = "
+    .encoding config.version virtualHW.version displayName guestOS firmware memsize numvcpus cpuid.coresPerSocket nvram
+    pciBridge#.present pciBridge#.virtualDev pciBridge#.functions hpet#.present svga.present svga.autodetect mks.enable#d
+    floppy#.present parallel#.present vmci#.present isolation.tools.hgfs.disable isolation.tools.hgfsServerSet.disable
+    isolation.tools.dnd.disable isolation.tools.copy.disable isolation.tools.paste.disable isolation.tools.unity.disable
+    isolation.tools.diskShrink.disable isolation.tools.diskWiper.disable sharedFolder.maxNum usb.restrictions.defaultAllow
+    tools.upgrade.policy tools.syncTime snapshot.disabled snapshot.maxSnapshots disk.locking uuid.action msg.autoAnswer
+    gui.exitOnCLIHLT gui.exitAtPowerOff powerType.powerOff powerType.suspend powerType.powerOn logging
+    log.keepOld log.rotateSize bios.bootOrder bios.hddOrder sata#.present scsi#.present scsi#.virtualDev nvme#.present
+    sata#:#.present sata#:#.deviceType sata#:#.fileName sata#:#.mode sata#:#.startConnected
+    scsi#:#.present scsi#:#.deviceType scsi#:#.fileName scsi#:#.mode
+    nvme#:#.present nvme#:#.deviceType nvme#:#.fileName nvme#:#.mode
+    ide#:#.present ide#:#.deviceType ide#:#.fileName ide#:#.mode ide#:#.startConnected
+    ethernet#.present ethernet#.virtualDev ethernet#.connectionType ethernet#.addressType ethernet#.startConnected
+    ethernet#.wakeOnPcktRcv sound.present sound.virtualDev sound.fileName sound.autoDetect usb.present ehci.present
+    usb_xhci.present serial#.present serial#.fileType serial#.fileName serial#.startConnected serial#.yieldOnMsrRead
+    serial#.pipe.endPoint serial#.tryNoRxLoss";
+
+/// Reads a configuration as strictly as can be: known keys, each once, and values that are escaped in full.
+fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut settings = BTreeMap::new();
+    for line in text.split_terminator('\n') {
+        let wrong = || format!("malformed: {line}");
+        let (key, rest) = line.split_once(" = \"").ok_or_else(wrong)?;
+        let value = rest.strip_suffix('"').ok_or_else(wrong)?;
+        if value.contains('"') || value.contains(char::is_control) {
+            return Err(wrong());
+        }
+        let mut pattern = String::new();
+        for c in key.chars() {
+            let c = if c.is_ascii_digit() { '#' } else { c };
+            if c != '#' || !pattern.ends_with('#') {
+                pattern.push(c);
+            }
+        }
+        if !KEYS.split_whitespace().any(|known| known == pattern) {
+            return Err(format!("unknown: {key}"));
+        }
+        let mut parts = value.split('|');
+        let mut plain = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let code = part.get(..2).ok_or_else(wrong)?;
+            plain.push(char::from(u8::from_str_radix(code, 16).map_err(|_| wrong())?));
+            plain += &part[2..];
+        }
+        if settings.insert(key.to_owned(), plain).is_some() {
+            return Err(format!("twice: {key}"));
+        }
+    }
+    Ok(settings)
+}
+
+fn disk(controller: Controller, path: &str) -> DiskSpec {
+    DiskSpec {
+        role: "system".into(),
+        controller,
+        size: 1 << 30,
+        base: Some(Base::Vmdk("/mount/base.vmdk".into())),
+        overlay: Overlay::Vmdk(path.into()),
+        complete: true,
+    }
+}
+
+fn user_disk(controller: Controller, path: &str) -> DiskSpec {
+    DiskSpec {
+        base: None,
+        overlay: Overlay::Raw(path.into()),
+        ..disk(controller, path)
+    }
+}
+
+fn spec(machine: &Machine, disks: Vec<DiskSpec>) -> MachineSpec<'_> {
+    MachineSpec {
+        name: "Net lab",
+        machine,
+        disks,
+        display: Display::None,
+        serial: None,
+        cd: None,
+        resume: false,
+        folder: Path::new("/machine"),
+        uefi_variables: Path::new("/machine/uefi.fd"),
+        run_dir: Path::new("/run/machine"),
+        log: Path::new("/machine/vmware.log"),
+    }
+}
+
+#[test]
+fn a_small_machine() {
+    let machine = Machine::default();
+    let disks = vec![disk(Controller::Virtio, "/machine/system.vmdk")];
+    let text = text(&spec(&machine, disks)).unwrap();
+    parse(&text).unwrap();
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_machine_with_everything() {
+    let machine = Machine {
+        guest_os: GuestOs::Windows,
+        cpus: 4,
+        memory: (4 << 30) + (1 << 20),
+        firmware: Firmware::Uefi,
+        network: Network::Nat,
+        nic: Nic::E1000e,
+        sound: true,
+        usb: true,
+        ..Machine::default()
+    };
+    let disks = vec![
+        disk(Controller::Nvme, "/machine/system.vmdk"),
+        user_disk(Controller::Sata, "/machine/user.raw"),
+        user_disk(Controller::Scsi, "/machine/more.raw"),
+        user_disk(Controller::Ide, "/machine/old.raw"),
+    ];
+    let spec = MachineSpec {
+        display: Display::Window,
+        serial: Some(Serial {
+            log: Some("/machine/serial.log".into()),
+            console: Some("/run/machine/console".into()),
+        }),
+        cd: Some(Path::new("/images/tools.iso")),
+        ..spec(&machine, disks)
+    };
+    let text = text(&spec).unwrap();
+    parse(&text).unwrap();
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn every_place_is_used_once_and_the_adapter_keeps_its_own() {
+    let machine = Machine::default();
+    for controller in [
+        Controller::Virtio,
+        Controller::Sata,
+        Controller::Scsi,
+        Controller::Nvme,
+    ] {
+        let disks = (0..8)
+            .map(|n| user_disk(controller, &format!("/{n}.raw")))
+            .collect();
+        let settings = parse(&text(&spec(&machine, disks)).unwrap()).expect("no place twice");
+        let places = settings
+            .keys()
+            .filter(|key| key.contains(':') && key.ends_with(".fileName"));
+        assert_eq!(places.count(), 8, "{controller:?}");
+        assert!(
+            !settings.contains_key("scsi0:7.fileName"),
+            "seven is the adapter itself"
+        );
+    }
+}
+
+#[test]
+fn what_vmware_cannot_do_is_refused_with_a_way_out() {
+    let refused = |machine: Machine, disks| text(&spec(&machine, disks)).unwrap_err().to_string();
+    let one = || vec![disk(Controller::Sata, "/system.vmdk")];
+    let many = Machine {
+        cpus: 64,
+        ..Machine::default()
+    };
+    assert!(refused(many, one()).contains("start it with QEMU"));
+    let large = Machine {
+        memory: 1 << 40,
+        ..Machine::default()
+    };
+    assert!(refused(large, one()).contains("start it with QEMU"));
+    let old = (0..5)
+        .map(|n| user_disk(Controller::Ide, &format!("/{n}.raw")))
+        .collect();
+    assert!(refused(Machine::default(), old).contains("more than 4 IDE disks"));
+    let qcow2 = vec![DiskSpec {
+        overlay: Overlay::Qcow2("/system.qcow2".into()),
+        ..disk(Controller::Sata, "/")
+    }];
+    assert!(refused(Machine::default(), qcow2).contains("in QEMU's format"));
+}
+
+#[test]
+fn a_serial_port_is_a_file_or_a_console() {
+    let machine = Machine::default();
+    let with = |log: Option<&str>, console: Option<&str>| {
+        let spec = MachineSpec {
+            serial: Some(Serial {
+                log: log.map(Into::into),
+                console: console.map(Into::into),
+            }),
+            ..spec(&machine, vec![disk(Controller::Sata, "/s.vmdk")])
+        };
+        parse(&text(&spec).unwrap()).unwrap()
+    };
+    assert_eq!(with(Some("/log"), None)["serial0.fileType"], "file");
+    assert_eq!(with(Some("/log"), Some("/pipe"))["serial0.fileName"], "/pipe");
+    assert_eq!(with(None, None)["serial0.present"], "FALSE");
+}
+
+#[test]
+fn a_value_is_escaped_as_vmware_does() {
+    assert_eq!(escape("a\"b|c\nd\te\u{7f}ü"), "a|22b|7Cc|0Ad|09e|7Fü");
+}
+
+/// Text that could end a value or begin a setting.
+fn hostile() -> impl Strategy<Value = String> {
+    let pieces = prop_oneof![
+        Just("\"".to_owned()),
+        Just("|".to_owned()),
+        Just("\n".to_owned()),
+        Just("\r\n".to_owned()),
+        Just("\u{2028}".to_owned()),
+        Just("\nsharedFolder0.present = \"TRUE\"\n".to_owned()),
+        Just("|0A".to_owned()),
+        Just("\0".to_owned()),
+        Just("#".to_owned()),
+        Just(" = ".to_owned()),
+        any::<String>(),
+    ];
+    prop::collection::vec(pieces, 0..8).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_a_setting(
+        name in hostile(),
+        texts in prop::collection::vec(hostile(), 6),
+        controllers in prop::collection::vec(
+            prop::sample::select(vec![Controller::Virtio, Controller::Ide, Controller::Scsi, Controller::Nvme]), 1..4),
+        cpus in 1_u32..=16,
+        memory in 16_u64..=4096,
+    ) {
+        let path = |text: &String| PathBuf::from(format!("/{text}"));
+        let machine = Machine { cpus, memory: memory << 20, guest_os_name: texts[0].clone(), ..Machine::default() };
+        let disks = controllers
+            .iter()
+            .zip(&texts)
+            .map(|(&controller, text)| DiskSpec {
+                role: text.clone(),
+                overlay: Overlay::Vmdk(path(text)),
+                ..disk(controller, "")
+            })
+            .collect();
+        let cd = path(&texts[4]);
+        let spec = MachineSpec {
+            name: &name,
+            cd: Some(&cd),
+            serial: Some(Serial { log: Some(path(&texts[5])), console: None }),
+            ..spec(&machine, disks)
+        };
+        let text = text(&spec).unwrap();
+        let settings = parse(&text);
+        prop_assert!(settings.is_ok(), "{:?}", settings);
+        let settings = settings.unwrap();
+        prop_assert!(!settings["displayName"].contains(['"', '|', '\n', '=', '#', '$']));
+        prop_assert_eq!(&settings["memsize"], &memory.next_multiple_of(4).to_string());
+    }
+}
