@@ -63,15 +63,15 @@ impl Core {
 
     /// Answers what has to do with a machine's life; every answer shows the LivePC as it is then.
     pub(super) async fn answer_lifecycle(self: &Arc<Self>, request: Request) -> Result<Answer, Problem> {
-        let id = match &request {
-            Request::Suspend { id }
-            | Request::Revert { id }
-            | Request::Reset { id }
-            | Request::Keep { id, .. }
-            | Request::SetPolicy { id, .. }
-            | Request::Pin { id, .. }
-            | Request::Rollback { id, .. } => id,
-            _ => return Err(crate::server::misplaced()),
+        let (Request::Suspend { id }
+        | Request::Revert { id }
+        | Request::Reset { id }
+        | Request::Keep { id, .. }
+        | Request::SetPolicy { id, .. }
+        | Request::Pin { id, .. }
+        | Request::Rollback { id, .. }) = &request
+        else {
+            return Err(crate::server::misplaced());
         };
         let subscription = subscription::find(&self.database, id)?;
         match request {
