@@ -60,10 +60,11 @@ pub(super) async fn supervise(
     let (status, watched) = watch::channel(Status::Running);
     let (halted, is_halted) = watch::channel(false);
     let kill = Arc::new(Notify::new());
-    let suspended = Arc::new(AtomicBool::new(false));
+    let (saving, suspended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let driver = Arc::new(Handle {
         qmp: launched.qmp.clone(),
         progress,
+        saving: saving.clone(),
         suspended: suspended.clone(),
         folders,
         halted: is_halted,
@@ -77,6 +78,7 @@ pub(super) async fn supervise(
         status,
         halted,
         migration,
+        saving,
         suspended,
         pending: None,
         end: None,
@@ -93,6 +95,8 @@ struct Supervisor {
     halted: watch::Sender<bool>,
     /// How the transfer of the machine's state stands.
     migration: watch::Sender<String>,
+    /// Whether the guest was stopped to save its state, and not by the user.
+    saving: Arc<AtomicBool>,
     /// Whether the state is saved, so that QEMU's end is no end of the machine.
     suspended: Arc<AtomicBool>,
     /// What has failed while the guest was not stopped yet, or not any more.
@@ -199,6 +203,7 @@ impl Supervisor {
             // Newer versions hold back such events for up to a second: it is still to come.
             "io-error" => false,
             "internal-error" | "guest-panicked" => true,
+            "paused" if self.saving.load(Ordering::SeqCst) => false,
             // It may have been taken for a stall, because of an error from before.
             "paused" if *self.halted.borrow() && *self.status.borrow() != Status::Paused => {
                 self.tell(MachineEvent::Paused, Status::Paused);
@@ -288,6 +293,7 @@ async fn look(qmp: Qmp, looked: mpsc::Sender<String>) {
 struct Handle {
     qmp: Qmp,
     progress: Progress,
+    saving: Arc<AtomicBool>,
     suspended: Arc<AtomicBool>,
     folders: Folders,
     halted: watch::Receiver<bool>,
@@ -308,7 +314,11 @@ impl Handle {
             }
         }
         let was_running = *self.status.borrow() == Status::Running;
-        ask(&self.qmp, "stop").await?;
+        self.saving.store(true, Ordering::SeqCst);
+        if let Err(error) = ask(&self.qmp, "stop").await {
+            self.saving.store(false, Ordering::SeqCst);
+            return Err(error);
+        }
         let saved = state::save(
             &self.qmp,
             self.progress.clone(),
@@ -316,9 +326,13 @@ impl Handle {
             &self.folders.own,
         );
         if let Err(error) = saved.await {
-            if was_running {
-                ask(&self.qmp, "cont").await?;
-            }
+            let goes_on = if was_running {
+                ask(&self.qmp, "cont").await
+            } else {
+                Ok(())
+            };
+            self.saving.store(false, Ordering::SeqCst);
+            goes_on?;
             return Err(error);
         }
         self.suspended.store(true, Ordering::SeqCst);
@@ -403,6 +417,7 @@ mod tests {
             status: watch::channel(Status::Running).0,
             halted: watch::channel(false).0,
             migration: watch::channel(String::new()).0,
+            saving: Arc::default(),
             suspended: Arc::default(),
             pending: None,
             end: None,
