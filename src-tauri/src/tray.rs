@@ -282,6 +282,9 @@ fn request(item: &str) -> Option<Request> {
             display: Display::Window,
             serial: None,
             fill: true,
+            hypervisor: None,
+            cd: None,
+            overcommit: false,
         }),
         "suspend" => Some(Request::Suspend { id }),
         "stop" => Some(Request::Stop {

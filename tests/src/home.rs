@@ -35,6 +35,8 @@ pub fn built(variable: &str, name: &str) -> PathBuf {
 #[derive(Debug)]
 pub struct TestHome {
     folder: TempDir,
+    /// Files of the system that its processes find gone.
+    gone: Vec<PathBuf>,
 }
 
 /// What a run of the program gave.
@@ -120,7 +122,18 @@ impl TestHome {
     pub fn new() -> Self {
         Self {
             folder: tempfile::tempdir().expect("a folder for the home"),
+            gone: Vec::new(),
         }
+    }
+
+    /// An empty home on a computer that lacks these files of this one: its processes see a device without content in the
+    /// place of each. Needs root.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn without(files: &[&Path]) -> Self {
+        let mut home = Self::new();
+        home.gone = files.iter().map(|file| (*file).to_owned()).collect();
+        home
     }
 
     /// An empty home on the file system of `folder`.
@@ -128,6 +141,7 @@ impl TestHome {
     pub fn new_in(folder: &Path) -> Self {
         Self {
             folder: tempfile::tempdir_in(folder).expect("a folder for the home"),
+            gone: Vec::new(),
         }
     }
 
@@ -146,7 +160,15 @@ impl TestHome {
     /// A command that runs the program on this home with `--json`.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(program());
+        let mut command = if self.gone.is_empty() {
+            Command::new(program())
+        } else {
+            let mut command = Command::new("unshare");
+            let hide = "while [ \"$1\" != -- ]; do mount --bind /dev/null \"$1\" || exit 99; shift; done; shift; exec \"$@\"";
+            command.args(["--mount", "sh", "-c", hide, "sh"]);
+            command.args(&self.gone).arg("--").arg(program());
+            command
+        };
         command
             .env("LIVEPC_HOME", self.path())
             .env("NO_PROXY", "*")

@@ -12,6 +12,7 @@ use livepc_hypervisor::{
     Serial, Status, Vmware, VmwareSearch, discard_saved_state, reap,
 };
 use livepc_tests::guest::{self, Console};
+use livepc_tests::standin::programs::{Built, Programs, install};
 use tempfile::TempDir;
 
 /// How long a guest has to start while other tests run.
@@ -27,12 +28,10 @@ struct Home {
     machine: Machine,
 }
 
-/// Which programs are there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Programs {
-    Workstation,
-    Player,
-}
+const BUILT: Built = Built {
+    vmrun: env!("CARGO_BIN_EXE_standin-vmrun"),
+    vmplayer: env!("CARGO_BIN_EXE_standin-vmplayer"),
+};
 
 impl Home {
     /// `sick`: how the stand-ins fail.
@@ -40,31 +39,8 @@ impl Home {
         let owned = tempfile::Builder::new().prefix("livepc-").tempdir().unwrap();
         let mut home = Self::at(owned.path().to_owned());
         home.owned = Some(owned);
-        for name in ["vmware", "state", "machine"] {
-            std::fs::create_dir(home.path(name)).unwrap();
-        }
-        let state = home.path("state");
-        let program = |name: &str, does: &str| {
-            // Written by a process of its own: while this one has it open, another test's new process does too, and what
-            // is open for writing cannot be executed.
-            let script = format!(
-                "#!/bin/sh\nexport LIVEPC_STANDIN_DIR='{}' LIVEPC_STANDIN_SICK='{sick}'\nexec {does} \"$@\"\n",
-                state.display()
-            );
-            let file = home.path("vmware").join(name);
-            let written = Command::new("sh")
-                .args(["-c", "printf %s \"$1\" >\"$2\" && chmod +x \"$2\"", "sh", &script])
-                .arg(&file)
-                .status();
-            assert!(written.unwrap().success());
-        };
-        match programs {
-            Programs::Workstation => {
-                program("vmrun", env!("CARGO_BIN_EXE_standin-vmrun"));
-                program("vmware", "echo VMware Workstation 17.5.0 build-22583795");
-            }
-            Programs::Player => program("vmplayer", env!("CARGO_BIN_EXE_standin-vmplayer")),
-        }
+        std::fs::create_dir(home.path("machine")).unwrap();
+        install(&home.path("vmware"), programs, BUILT, sick);
         home
     }
 

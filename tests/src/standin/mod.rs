@@ -17,6 +17,7 @@
 mod disks;
 mod machine;
 mod orders;
+pub mod programs;
 mod qmp;
 mod settings;
 

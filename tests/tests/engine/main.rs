@@ -10,3 +10,5 @@ mod machine;
 mod mount;
 mod subscribe;
 mod trust;
+#[cfg(target_os = "linux")]
+mod vmware;

@@ -1,9 +1,13 @@
 //! The command line.
 
+pub(crate) mod machine;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+
+use self::machine::{Runner, Start};
 
 /// Subscribe to virtual machines, start them while they stream in, and publish your own.
 #[derive(Debug, Parser)]
@@ -157,22 +161,7 @@ pub(crate) enum Verb {
         id: Option<String>,
     },
     /// Start a machine; returns when its guest executes
-    #[command(after_help = "Examples:
-  livepc start net-lab
-  livepc start net-lab --display none --serial serial.log")]
-    Start {
-        /// The LivePC
-        id: String,
-        /// Whether it gets a window
-        #[arg(long, default_value = "window")]
-        display: Display,
-        /// Write what the guest says on its first serial port to this file
-        #[arg(long, value_name = "FILE")]
-        serial: Option<PathBuf>,
-        /// Do not fetch the rest in the background
-        #[arg(long)]
-        no_fill: bool,
-    },
+    Start(Start),
     /// Shut a machine down; returns when it has ended
     #[command(after_help = "Example:
   livepc stop net-lab --timeout 120")]
@@ -341,19 +330,7 @@ pub(crate) enum Verb {
     },
     /// The process of a running machine; started by the agent
     #[command(hide = true)]
-    Runner {
-        id: String,
-        #[arg(long)]
-        release: u64,
-        #[arg(long, default_value = "window")]
-        display: Display,
-        #[arg(long)]
-        serial: Option<PathBuf>,
-        #[arg(long)]
-        keep: bool,
-        #[arg(long)]
-        resume: bool,
-    },
+    Runner(Runner),
 }
 
 #[derive(Debug, Subcommand)]
@@ -487,23 +464,6 @@ impl From<Until> for livepc_protocol::Until {
         match until {
             Until::BootReady => Self::BootReady,
             Until::Complete => Self::Complete,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Display {
-    /// A window of the hypervisor's
-    Window,
-    /// None
-    None,
-}
-
-impl From<Display> for livepc_protocol::Display {
-    fn from(display: Display) -> Self {
-        match display {
-            Display::Window => Self::Window,
-            Display::None => Self::None,
         }
     }
 }

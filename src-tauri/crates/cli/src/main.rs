@@ -128,12 +128,7 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
         }
         Verb::Update { id, check } => verbs::download::update(&session, id, check).await,
         Verb::Verify { id } => verbs::download::verify(&session, id).await,
-        Verb::Start {
-            id,
-            display,
-            serial,
-            no_fill,
-        } => verbs::machine::start(&session, id, display, serial, !no_fill).await,
+        Verb::Start(start) => verbs::machine::start(&session, start).await,
         Verb::Stop { id, force, timeout } => verbs::machine::stop(&session, id, force, timeout).await,
         Verb::Suspend { id } => verbs::lifecycle::suspend(&session, id).await,
         Verb::Revert { id, yes } => verbs::lifecycle::revert(&session, id, yes).await,
@@ -171,24 +166,7 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
         Verb::Logs { id } => verbs::doctor::logs(&session, id).await,
         Verb::Config { verb } => verbs::config::run(&session, verb).await,
         Verb::Agent { verb } => verbs::roles::agent(&session, verb).await,
-        Verb::Runner {
-            id,
-            release,
-            display,
-            serial,
-            keep,
-            resume,
-        } => {
-            let machine = verbs::roles::Machine {
-                id,
-                release,
-                display,
-                serial,
-                keep,
-                resume,
-            };
-            verbs::roles::runner(&session, machine).await
-        }
+        Verb::Runner(runner) => verbs::roles::runner(&session, runner).await,
         Verb::Completions { .. } => Ok(()),
     }
 }

@@ -106,6 +106,14 @@ pub fn check() -> Result<(), MountError> {
     os::check()
 }
 
+/// Takes away what a process that was killed has left mounted at `folder`. Returns whether there was something.
+///
+/// # Errors
+/// [`MountError::Unmount`] if the system does not do it.
+pub fn take_away_dead(folder: &Path) -> Result<bool, MountError> {
+    os::take_away_dead(folder)
+}
+
 /// Disks that can be read as files. Dropping it unmounts them too.
 #[derive(Debug)]
 pub struct Mount {

@@ -7,15 +7,33 @@ use crate::problems::not_found;
 
 /// Bytes a second that downloads may take; 0 is no limit. A running guest's reads count, but never wait for it.
 pub(crate) const MAX_RATE: &str = "download.max-bytes-per-second";
+/// Which hypervisor is tried first: `auto`, `qemu` or `vmware`.
+pub const HYPERVISOR: &str = "hypervisor";
 /// The `qemu-system-*` program; empty to look for it.
 pub const QEMU: &str = "qemu.program";
+/// VMware's `vmrun` or `vmplayer`, or the folder that they are in; empty to look for them.
+pub const VMWARE: &str = "vmware.program";
+/// Whether VMware may run what is not complete: `true` or `false`.
+pub const VMWARE_STREAMS: &str = "vmware.streaming";
 
-const NAMES: [(&str, &str); 2] = [(MAX_RATE, "0"), (QEMU, "")];
+const NAMES: [(&str, &str); 5] = [
+    (MAX_RATE, "0"),
+    (HYPERVISOR, "auto"),
+    (QEMU, ""),
+    (VMWARE, ""),
+    (VMWARE_STREAMS, "false"),
+];
 
 /// The names of all settings.
 #[must_use]
 pub fn names() -> Vec<&'static str> {
     NAMES.iter().map(|(name, _)| *name).collect()
+}
+
+/// What a setting is as long as nobody has changed it.
+pub(crate) fn default(name: &str) -> String {
+    let found = NAMES.iter().find(|(known, _)| *known == name);
+    found.map_or_else(String::new, |(_, default)| (*default).to_owned())
 }
 
 /// The value of a setting, or its default.
@@ -38,7 +56,10 @@ pub(crate) fn set(database: &Database, name: &str, value: &str) -> Result<String
                 format!("For example: livepc config set {name} 2000000."),
             ));
         }
-        MAX_RATE => {}
+        HYPERVISOR if !["auto", "qemu", "vmware"].contains(&value) => {
+            return Err(one_of(name, "auto, qemu or vmware"));
+        }
+        VMWARE_STREAMS if !["true", "false"].contains(&value) => return Err(one_of(name, "true or false")),
         QEMU if !value.is_empty() && !std::path::Path::new(value).is_file() => {
             return Err(Problem::new(
                 Code::Usage,
@@ -46,11 +67,26 @@ pub(crate) fn set(database: &Database, name: &str, value: &str) -> Result<String
                 "Give the full path of qemu-system-x86_64, or nothing to look for it.",
             ));
         }
-        QEMU => {}
+        VMWARE if !value.is_empty() && !std::path::Path::new(value).exists() => {
+            return Err(Problem::new(
+                Code::Usage,
+                format!("There is no {}.", livepc_format::text::line(value, 300)),
+                "Give the full path of vmrun or vmplayer, or the folder of VMware, or nothing to look for it.",
+            ));
+        }
+        MAX_RATE | HYPERVISOR | QEMU | VMWARE | VMWARE_STREAMS => {}
         _ => return Err(unknown(name)),
     }
     database.set(name, value)?;
     Ok(value.to_owned())
+}
+
+fn one_of(name: &str, values: &str) -> Problem {
+    Problem::new(
+        Code::Usage,
+        format!("“{name}” is {values}."),
+        format!("“livepc config get {name}” shows what it is now."),
+    )
 }
 
 fn unknown(name: &str) -> Problem {

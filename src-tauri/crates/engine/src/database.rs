@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard};
 
 use livepc_protocol::{Code, Problem};
-use rusqlite::{Connection, OptionalExtension, Params, Row};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row};
 use rusqlite_migration::{M, Migrations};
 
 use crate::locked::lock;
@@ -77,6 +77,15 @@ impl Database {
                     "",
                 )
             })?;
+        Ok(Self {
+            connection: Mutex::new(connection),
+        })
+    }
+
+    /// Opens a database that is there and of this version, to read only: what it says is not kept from changing.
+    pub(crate) fn open_to_read(path: &Path) -> Result<Self, Problem> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(|e| problem(&e))?;
         Ok(Self {
             connection: Mutex::new(connection),
         })

@@ -1,11 +1,11 @@
 //! What `livepc doctor` shows: what is here, what works, and what to do about what does not.
 
-use livepc_format::machine::Architecture;
-use livepc_hypervisor::{Hypervisor, Qemu, Search};
-use livepc_protocol::{Answer, Client, Home, ProcessLock, Request};
+use livepc_protocol::{Answer, Client, Home, HypervisorKind, HypervisorStatus, ProcessLock, Request};
 use serde::Serialize;
 
 use crate::config;
+use crate::database::Database;
+use crate::hypervisors::HypervisorSettings;
 
 /// How one thing stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,7 +60,9 @@ pub async fn examine(home: &Home) -> Vec<Finding> {
             "not running; it starts when it is needed"
         },
     ));
-    findings.push(qemu(chosen_qemu(home, running).await).await);
+    let hypervisors = hypervisors(home, running).await;
+    let one_works = hypervisors.iter().any(|status| status.problem.is_none());
+    findings.extend(hypervisors.into_iter().map(|status| of_status(status, one_works)));
     #[cfg(target_os = "linux")]
     findings.push(fuse());
     findings
@@ -110,64 +112,58 @@ fn fuse() -> Finding {
     }
 }
 
-/// The QEMU that the settings name.
-async fn chosen_qemu(home: &Home, running: bool) -> Option<std::path::PathBuf> {
-    if !running {
-        return None;
+/// What hypervisors are here: as the agent sees them, if one runs, since it knows the settings.
+async fn hypervisors(home: &Home, running: bool) -> Vec<HypervisorStatus> {
+    if running && let Some(answer) = ask(home).await {
+        return answer;
     }
-    let client = Client::connect(&home.agent_socket().ok()?, "doctor", false)
-        .await
-        .ok()?;
-    match client
-        .call(Request::ConfigGet {
-            name: config::QEMU.into(),
-        })
-        .await
-        .ok()?
-    {
-        Answer::Setting { value, .. } if !value.is_empty() => Some(value.into()),
+    let database = Database::open_to_read(&home.database());
+    let value = |name: &str| match &database {
+        Ok(database) => config::get(database, name),
+        // There is none yet, or it is of another version: the defaults then.
+        Err(_) => Ok(config::default(name)),
+    };
+    HypervisorSettings::read(value).unwrap_or_default().survey().await
+}
+
+async fn ask(home: &Home) -> Option<Vec<HypervisorStatus>> {
+    let socket = home.agent_socket().ok()?;
+    let client = Client::connect(&socket, "doctor", false).await.ok()?;
+    match client.call(Request::Hypervisors).await.ok()? {
+        Answer::Hypervisors { hypervisors } => Some(hypervisors),
         _ => None,
     }
 }
 
-async fn qemu(chosen: Option<std::path::PathBuf>) -> Finding {
-    let bad = |error: &dyn std::fmt::Display| Finding {
-        subject: "qemu",
-        health: Health::Bad,
-        found: format!("{error}."),
-        hint: "Install QEMU: on Debian and Ubuntu “apt install qemu-system-x86 qemu-utils”.".into(),
+/// One hypervisor is enough: `one_works` says that there is one, so that another is no fault.
+fn of_status(status: HypervisorStatus, one_works: bool) -> Finding {
+    let subject = match status.kind {
+        HypervisorKind::Qemu => "qemu",
+        HypervisorKind::Vmware => "vmware",
     };
-    let qemu = match Qemu::find(&Search::of_system(chosen), Architecture::X86_64).await {
-        Ok(qemu) => qemu,
-        Err(error) => return bad(&error),
+    if let Some(problem) = status.problem {
+        return Finding {
+            subject,
+            health: if one_works { Health::Limited } else { Health::Bad },
+            found: problem.message,
+            hint: problem.hint,
+        };
+    }
+    let accelerator = match status.accelerator.as_str() {
+        "" => String::new(),
+        accelerator => format!(", accelerator {accelerator}"),
     };
-    match qemu.inspect().await {
-        Ok(found) => {
-            let accelerator = found
-                .accelerator
-                .map_or("unknown", livepc_hypervisor::Accelerator::name);
-            let mut finding = Finding::good(
-                "qemu",
-                format!(
-                    "{} {}, accelerator {accelerator}",
-                    found.program.display(),
-                    found.version
-                ),
-            );
-            if accelerator == "tcg" {
-                finding.health = Health::Limited;
-                let why: Vec<String> = found
-                    .rejected
-                    .iter()
-                    .map(|r| format!("{}: {}.", r.accelerator.name(), r.why))
-                    .collect();
-                finding.hint = format!(
-                    "Machines run about ten times slower than with the processor's help. {}",
-                    why.join(" ")
-                );
-            }
-            finding
-        }
-        Err(error) => bad(&error),
+    Finding {
+        subject,
+        health: if status.limits.is_empty() {
+            Health::Good
+        } else {
+            Health::Limited
+        },
+        found: format!(
+            "{} {}, {}{accelerator}",
+            status.name, status.version, status.program
+        ),
+        hint: status.limits.join(" "),
     }
 }

@@ -27,6 +27,7 @@ mod database;
 pub mod doctor;
 pub mod export;
 mod folder_bytes;
+mod hypervisors;
 mod library;
 mod locked;
 pub mod logs;

@@ -5,13 +5,14 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use livepc_format::machine::HypervisorKind;
 use livepc_hypervisor::{Accelerator, Installation, discard_saved_state, saved_state_bytes};
 use livepc_protocol::{Code, Problem};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::folder_bytes::file_bytes;
-use crate::runner::of_hypervisor;
+use crate::hypervisors::{for_clients, kind_of, of_hypervisor};
 use crate::words::word;
 
 /// The files that guests' writes to system disks go to have one of these endings.
@@ -39,10 +40,20 @@ pub(crate) struct OverlayRecord {
 pub(crate) struct Suspension {
     pub(crate) release: u64,
     pub(crate) at: Timestamp,
+    /// The image that was in the machine's CD drive; `None` if it had no drive.
+    #[serde(default)]
+    pub(crate) cd: Option<PathBuf>,
     hypervisor: String,
     version: String,
     accelerator: String,
     processor: String,
+}
+
+impl OverlayRecord {
+    /// The only hypervisor that reads the overlays; `None` if this version does not know it.
+    pub(crate) fn hypervisor(&self) -> Option<HypervisorKind> {
+        kind_of(&self.hypervisor)
+    }
 }
 
 impl MachineFolder {
@@ -112,10 +123,11 @@ impl MachineFolder {
 }
 
 impl Suspension {
-    pub(crate) fn of(installation: &Installation, release: u64, at: Timestamp) -> Self {
+    pub(crate) fn of(installation: &Installation, release: u64, cd: Option<PathBuf>, at: Timestamp) -> Self {
         Self {
             release,
             at,
+            cd,
             hypervisor: word(&installation.kind),
             version: installation.version.clone(),
             accelerator: installation.accelerator.map_or("", Accelerator::name).to_owned(),
@@ -123,19 +135,27 @@ impl Suspension {
         }
     }
 
+    /// The only hypervisor that it can go on in; `None` if this version does not know it.
+    pub(crate) fn hypervisor(&self) -> Option<HypervisorKind> {
+        kind_of(&self.hypervisor)
+    }
+
     /// Says why a machine cannot go on with what is installed now.
     pub(crate) fn check_fits(&self, installation: &Installation) -> Result<(), Problem> {
-        let now = Self::of(installation, self.release, self.at);
+        let now = Self::of(installation, self.release, None, self.at);
         let emulated = Accelerator::Tcg.name();
         let differs = if self.hypervisor != now.hypervisor {
             format!(
                 "under {}, and now {} would run it",
-                self.hypervisor, now.hypervisor
+                name_of(&self.hypervisor),
+                name_of(&now.hypervisor)
             )
         } else if self.version != now.version {
             format!(
                 "under {} {}, and {} is installed now",
-                self.hypervisor, self.version, now.version
+                name_of(&self.hypervisor),
+                self.version,
+                now.version
             )
         } else if self.accelerator != now.accelerator {
             format!("with {}, and {} is used now", self.accelerator, now.accelerator)
@@ -151,6 +171,11 @@ impl Suspension {
              what it was suspended with.",
         ))
     }
+}
+
+/// A hypervisor's name for people, by the word for it.
+pub(crate) fn name_of(word: &str) -> &str {
+    kind_of(word).map_or(word, |kind| for_clients(kind).name())
 }
 
 /// The model of this computer's processor.
@@ -209,17 +234,17 @@ fn remove(path: &Path, doing: &str) -> Result<(), Problem> {
 
 #[cfg(test)]
 mod tests {
-    use livepc_format::machine::HypervisorKind;
-
     use super::*;
 
     fn installation() -> Installation {
         Installation {
             kind: HypervisorKind::Qemu,
+            product: "QEMU",
             program: "/usr/bin/qemu".into(),
             version: "7.2.22".into(),
             accelerator: Some(Accelerator::Kvm),
             rejected: Vec::new(),
+            limits: Vec::new(),
         }
     }
 
@@ -227,7 +252,7 @@ mod tests {
     fn a_record_without_a_state_is_no_suspension() {
         let dir = tempfile::tempdir().unwrap();
         let folder = MachineFolder::new(dir.path().into());
-        let suspension = Suspension::of(&installation(), 3, Timestamp::UNIX_EPOCH);
+        let suspension = Suspension::of(&installation(), 3, None, Timestamp::UNIX_EPOCH);
         folder.note_suspension(&suspension).unwrap();
         assert_eq!(folder.suspension(), None, "the machine went on after all");
         std::fs::write(dir.path().join("qemu.state"), "memory").unwrap();
@@ -239,7 +264,7 @@ mod tests {
 
     #[test]
     fn what_a_machine_was_suspended_with_must_be_what_it_goes_on_with() {
-        let suspension = Suspension::of(&installation(), 3, Timestamp::UNIX_EPOCH);
+        let suspension = Suspension::of(&installation(), 3, None, Timestamp::UNIX_EPOCH);
         suspension.check_fits(&installation()).expect("the same");
         for other in [
             Installation {
@@ -270,7 +295,7 @@ mod tests {
         };
         let moved = Suspension {
             processor: "Another".into(),
-            ..Suspension::of(&emulated, 3, Timestamp::UNIX_EPOCH)
+            ..Suspension::of(&emulated, 3, None, Timestamp::UNIX_EPOCH)
         };
         moved
             .check_fits(&emulated)

@@ -22,9 +22,9 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::agent::sink;
+use crate::hypervisors::of_hypervisor;
 use crate::locked::lock;
 use crate::problems::{of_format, of_store, of_transfer};
-use crate::runner::of_hypervisor;
 
 /// How a start is recorded.
 #[derive(Clone, Debug)]
@@ -179,7 +179,7 @@ async fn boot(
             role: disk.role.clone(),
             controller: disk.controller,
             size: disk.size,
-            base: published.then(|| crate::runner::base(server.address(), &disk.role)),
+            base: published.then(|| crate::runner::bases::base(server.address(), &disk.role)),
             overlay: Overlay::Qcow2(overlay),
             complete: true,
         });
@@ -199,7 +199,7 @@ async fn boot(
         folder: work,
         uefi_variables: &work.join("uefi.vars"),
         run_dir: &work.join("q"),
-        log: &work.join("qemu.log"),
+        log: &work.join("hypervisor.log"),
     };
     let mut running = qemu.start(spec).await.map_err(|e| of_hypervisor(&e))?;
     let control = running.control().clone();

@@ -247,7 +247,8 @@ impl MountedRelease {
     }
 }
 
-fn of_mount(error: &MountError) -> Problem {
+/// What kept disks from being mounted.
+pub(crate) fn of_mount(error: &MountError) -> Problem {
     let code = match error {
         MountError::NotEmpty { .. }
         | MountError::NotAFolder { .. }

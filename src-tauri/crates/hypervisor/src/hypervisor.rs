@@ -48,14 +48,18 @@ pub trait Hypervisor: Send + Sync + std::fmt::Debug {
 pub struct Installation {
     /// Which it is.
     pub kind: HypervisorKind,
+    /// Its name for people: `VMware Workstation`.
+    pub product: &'static str,
     /// The program that runs machines.
     pub program: PathBuf,
-    /// Its version: `7.2.22`.
+    /// Its version: `7.2.22`; `unknown` if it does not tell.
     pub version: String,
     /// What runs the guest's code; `None` if the hypervisor does not tell.
     pub accelerator: Option<Accelerator>,
     /// Faster accelerators that were tried in vain.
     pub rejected: Vec<Rejected>,
+    /// What it cannot do as it is installed, and what would help: sentences for people.
+    pub limits: Vec<String>,
 }
 
 /// What runs a guest's code.

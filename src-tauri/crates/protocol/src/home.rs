@@ -80,6 +80,13 @@ impl Home {
         self.root.join("machines").join(id)
     }
 
+    /// Where the bases of a machine's disks are files, for hypervisors that read nothing else: mounted while it runs, or
+    /// copied. Nothing of it is the user's own.
+    #[must_use]
+    pub fn bases(&self, id: &str) -> PathBuf {
+        self.root.join("bases").join(id)
+    }
+
     /// The lock that the agent holds.
     #[must_use]
     pub fn agent_lock(&self) -> PathBuf {

@@ -25,6 +25,7 @@
 
 mod client;
 mod home;
+mod hypervisor;
 mod launch;
 mod lock;
 mod message;
@@ -35,6 +36,7 @@ mod state;
 
 pub use client::Client;
 pub use home::Home;
+pub use hypervisor::{HypervisorKind, HypervisorStatus};
 pub use launch::{Launcher, detach};
 pub use lock::ProcessLock;
 pub use message::{Call, MAX_MESSAGE, Message, PROTOCOL, Read, Write, read_message, write_message};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::hypervisor::{HypervisorKind, HypervisorStatus};
 use crate::state::{LivePc, MachineState, ReleaseInfo, RunnerState, Snapshot, Trust, UpdatePolicy};
 
 /// How far a release is fetched.
@@ -106,6 +107,16 @@ pub enum Request {
         serial: Option<String>,
         /// True to fetch the rest in the background.
         fill: bool,
+        /// The hypervisor, and no other; the one that fits best if not given.
+        #[serde(default)]
+        hypervisor: Option<HypervisorKind>,
+        /// An image of a CD for the machine's drive, as an absolute path; without one it has no drive. A machine that goes on
+        /// from a suspension keeps what it had.
+        #[serde(default)]
+        cd: Option<String>,
+        /// True to start also with less free memory than the machine has.
+        #[serde(default)]
+        overcommit: bool,
     },
     /// Stops the machine; answers when it has ended. Answer: `LivePc`.
     Stop {
@@ -194,6 +205,8 @@ pub enum Request {
         /// Its value.
         value: String,
     },
+    /// Looks which hypervisors are on this computer, which takes some seconds. Answer: `Hypervisors`.
+    Hypervisors,
     /// All that clients show, now. Answer: `Snapshot`.
     Snapshot,
     /// From now on a `Snapshot` message at every change. Answer: `Done`.
@@ -453,6 +466,11 @@ pub enum Answer {
         name: String,
         /// Its value.
         value: String,
+    },
+    /// The hypervisors of this computer.
+    Hypervisors {
+        /// Every kind, also those that are not here.
+        hypervisors: Vec<HypervisorStatus>,
     },
     /// Everything that a client shows.
     Snapshot {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-use crate::Problem;
+use crate::{HypervisorKind, Problem};
 
 /// The state of a LivePC and its machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
@@ -134,6 +134,10 @@ pub struct LivePc {
     pub last_used: Option<Timestamp>,
     /// Bytes of the machine's overlay and own disks.
     pub machine_bytes: u64,
+    /// The hypervisor that runs it; of a machine that does not run, the one that its changes or its suspension belong to.
+    pub hypervisor: Option<HypervisorKind>,
+    /// Why another hypervisor, which was to be preferred, does not run it.
+    pub passed_over: Option<String>,
     /// What happens when there is a new release.
     pub policy: UpdatePolicy,
     /// The release that cold starts use, if somebody has chosen one.
@@ -294,4 +298,10 @@ pub struct RunnerState {
     pub state: MachineState,
     /// Why it is stalled or failed.
     pub problem: Option<Problem>,
+    /// The hypervisor that runs it; not known before it does.
+    #[serde(default)]
+    pub hypervisor: Option<HypervisorKind>,
+    /// Why another hypervisor, which was to be preferred, does not run it.
+    #[serde(default)]
+    pub passed_over: Option<String>,
 }

@@ -10,6 +10,9 @@ use crate::session::{Session, unexpected};
 /// Lines of a log that are shown.
 const LINES: usize = 200;
 
+/// The findings about hypervisors.
+const HYPERVISORS: [&str; 2] = ["vmware", "qemu"];
+
 pub(crate) async fn doctor(session: &Session<'_>) -> Result<(), Problem> {
     let findings = examine(&session.home).await;
     session.output.result(&json!({"findings": findings}), || {
@@ -28,8 +31,9 @@ pub(crate) async fn doctor(session: &Session<'_>) -> Result<(), Problem> {
         });
         lines.collect::<Vec<_>>().join("\n")
     });
-    match findings.iter().find(|finding| finding.health == Health::Bad) {
-        Some(finding) if finding.subject == "qemu" => Err(Problem::new(
+    // The last of the hypervisors is the one that everybody can have.
+    match findings.iter().rfind(|finding| finding.health == Health::Bad) {
+        Some(finding) if HYPERVISORS.contains(&finding.subject) => Err(Problem::new(
             Code::Hypervisor,
             "No hypervisor can be used.",
             finding.hint.clone(),
@@ -72,7 +76,7 @@ pub(crate) async fn logs(session: &Session<'_>, id: Option<String>) -> Result<()
     let mut lines = engine_logs::tail(newest, LINES);
     if let Some(id) = &id {
         lines.extend(engine_logs::tail(
-            &session.home.machine(id).join("qemu.log"),
+            &session.home.machine(id).join("hypervisor.log"),
             LINES,
         ));
     }

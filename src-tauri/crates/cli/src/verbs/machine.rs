@@ -5,37 +5,49 @@ use std::path::PathBuf;
 use livepc_protocol::{Answer, Problem, Request};
 use serde_json::json;
 
-use crate::args::Display;
+use crate::args::machine::{How, Start};
 use crate::session::{Session, unexpected};
 
-pub(crate) async fn start(
-    session: &Session<'_>,
-    id: String,
-    display: Display,
-    serial: Option<PathBuf>,
-    fill: bool,
-) -> Result<(), Problem> {
-    // The runner has another working folder than this process.
-    let serial = serial.map(std::path::absolute).transpose();
-    let serial = serial.map_err(|e| Problem::io("The serial port's file cannot be used", &e))?;
-    let serial = serial.map(|file| file.to_string_lossy().into_owned());
+pub(crate) async fn start(session: &Session<'_>, start: Start) -> Result<(), Problem> {
+    let Start { id, no_fill, how } = start;
+    let How {
+        display,
+        hypervisor,
+        serial,
+        cd,
+        overcommit,
+    } = how;
     let request = Request::Start {
         id,
         display: display.into(),
-        serial,
-        fill,
+        serial: absolute(serial)?,
+        fill: !no_fill,
+        hypervisor: hypervisor.map(Into::into),
+        cd: absolute(cd)?,
+        overcommit,
     };
     let Answer::LivePc { livepc } = session.ask(request).await? else {
         return Err(unexpected());
     };
     session.output.result(&json!(livepc), || {
-        format!(
-            "“{}” runs release {}.",
-            livepc.title,
-            livepc.label_in_use.as_deref().unwrap_or("?")
-        )
+        let hypervisor = livepc
+            .hypervisor
+            .map_or("", livepc_protocol::HypervisorKind::name);
+        let label = livepc.label_in_use.as_deref().unwrap_or("?");
+        let mut said = format!("“{}” runs release {label} in {hypervisor}.", livepc.title);
+        if let Some(why) = &livepc.passed_over {
+            said += &format!("\n{why}");
+        }
+        said
     });
     Ok(())
+}
+
+/// The runner has another working folder than this process.
+fn absolute(file: Option<PathBuf>) -> Result<Option<String>, Problem> {
+    let file = file.map(std::path::absolute).transpose();
+    let file = file.map_err(|e| Problem::io("The file's path cannot be used", &e))?;
+    Ok(file.map(|file| file.to_string_lossy().into_owned()))
 }
 
 pub(crate) async fn stop(

@@ -1,15 +1,15 @@
 //! The hidden roles: the agent, and the runner of a machine.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use livepc_engine::agent::{self, AgentOptions};
 use livepc_engine::logs;
-use livepc_engine::runner::{self, RunnerOptions};
+use livepc_engine::runner::RunnerOptions;
 use livepc_protocol::{Client, Code, Launcher, Problem, ProcessLock, Request, detach};
 use serde_json::json;
 
-use crate::args::{AgentVerb, Display};
+use crate::args::AgentVerb;
+use crate::args::machine::Runner;
 use crate::session::Session;
 
 pub(crate) async fn agent(session: &Session<'_>, verb: Option<AgentVerb>) -> Result<(), Problem> {
@@ -48,25 +48,14 @@ async fn stop(session: &Session<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// What a runner is told on its command line.
-pub(crate) struct Machine {
-    pub(crate) id: String,
-    pub(crate) release: u64,
-    pub(crate) display: Display,
-    pub(crate) serial: Option<PathBuf>,
-    pub(crate) keep: bool,
-    pub(crate) resume: bool,
-}
-
-pub(crate) async fn runner(session: &Session<'_>, machine: Machine) -> Result<(), Problem> {
-    let Machine {
+pub(crate) async fn runner(session: &Session<'_>, runner: Runner) -> Result<(), Problem> {
+    let Runner {
         id,
         release,
-        display,
-        serial,
         keep,
         resume,
-    } = machine;
+        how,
+    } = runner;
     detach();
     livepc_format::text::check_name("the command line", "id", &id)
         .map_err(|e| Problem::new(Code::Usage, format!("{e}."), ""))?;
@@ -76,13 +65,16 @@ pub(crate) async fn runner(session: &Session<'_>, machine: Machine) -> Result<()
         launcher: session.launcher()?,
         id,
         release,
-        display: display.into(),
-        serial,
+        display: how.display.into(),
+        serial: how.serial,
+        hypervisor: how.hypervisor.map(Into::into),
+        cd: how.cd,
+        overcommit: how.overcommit,
         keep,
         resume,
         clock: jiff::Timestamp::now,
     };
-    let done = runner::run(options, || say(Launcher::READY)).await;
+    let done = livepc_engine::runner::run(options, || say(Launcher::READY)).await;
     if let Err(problem) = &done {
         tracing::error!("the machine cannot be started: {}", problem.message);
         say(&json!(problem).to_string());

@@ -138,6 +138,14 @@ impl Mounted {
     }
 }
 
+pub(super) fn take_away_dead(folder: &Path) -> Result<bool, MountError> {
+    let dead = folder::is_dead(folder);
+    if dead {
+        attach::detach(folder)?;
+    }
+    Ok(dead)
+}
+
 impl Drop for Mounted {
     fn drop(&mut self) {
         self.end.cancel();

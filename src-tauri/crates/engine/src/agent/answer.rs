@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::core::Core;
 use super::machines::Start;
+use crate::hypervisors::HypervisorSettings;
 use crate::problems::{of_format, of_transfer};
 use crate::server::{Answers, misplaced};
 use crate::subscription::Subscription;
@@ -67,12 +68,18 @@ impl Answers for Core {
                 display,
                 serial,
                 fill,
+                hypervisor,
+                cd,
+                overcommit,
             } => {
                 let subscription = subscription::find(&self.database, &id)?;
                 let start = Start {
                     display,
                     serial,
                     fill,
+                    hypervisor,
+                    cd,
+                    overcommit,
                 };
                 let (core, id) = (self.clone(), subscription.id.clone());
                 Self::to_its_end(async move { core.start_machine(&subscription, start).await }).await?;
@@ -113,6 +120,11 @@ impl Answers for Core {
                 let value = config::set(&self.database, &name, &value)?;
                 self.apply_settings()?;
                 Ok(Answer::Setting { name, value })
+            }
+            Request::Hypervisors => {
+                let settings = HypervisorSettings::read(|name| config::get(&self.database, name))?;
+                let hypervisors = settings.survey().await;
+                Ok(Answer::Hypervisors { hypervisors })
             }
             Request::Snapshot => Ok(Answer::Snapshot {
                 snapshot: self.snapshot().await?,
@@ -283,8 +295,13 @@ impl Core {
             ));
         }
         self.cancel_jobs_of(&subscription.id);
+        // What a runner that died had mounted would be deleted through.
+        crate::runner::reap(&self.home, &subscription.id).await?;
+        let mut gone = vec![self.home.bases(&subscription.id)];
         if delete_data {
-            let folder = self.home.machine(&subscription.id);
+            gone.push(self.home.machine(&subscription.id));
+        }
+        for folder in gone {
             let removed = Self::blocking(move || std::fs::remove_dir_all(folder)).await?;
             if let Err(error) = removed
                 && error.kind() != std::io::ErrorKind::NotFound

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use livepc_protocol::{
-    Answer, Client, Code, Display, MachineState, Problem, ProcessLock, Request, RunnerState, Until,
+    Answer, Client, Code, Display, HypervisorKind, MachineState, Problem, ProcessLock, Request, RunnerState,
+    Until,
 };
 
 use super::core::{Core, Turns};
@@ -70,6 +71,9 @@ pub(super) struct Start {
     pub(super) display: Display,
     pub(super) serial: Option<String>,
     pub(super) fill: bool,
+    pub(super) hypervisor: Option<HypervisorKind>,
+    pub(super) cd: Option<String>,
+    pub(super) overcommit: bool,
 }
 
 impl Core {
@@ -97,6 +101,8 @@ impl Core {
             release: sequence,
             state,
             problem,
+            hypervisor: None,
+            passed_over: None,
         };
         let folder = self.home.machine(&id);
         std::fs::create_dir_all(&folder)
@@ -149,7 +155,17 @@ impl Core {
         if let Some(file) = start.serial {
             args.extend(["--serial".into(), file]);
         }
-        for (wanted, flag) in [(resume, "--resume"), (keep, "--keep")] {
+        if let Some(kind) = start.hypervisor {
+            args.extend(["--hypervisor".into(), crate::words::word(&kind)]);
+        }
+        if let Some(image) = start.cd {
+            args.extend(["--cd".into(), image]);
+        }
+        for (wanted, flag) in [
+            (resume, "--resume"),
+            (keep, "--keep"),
+            (start.overcommit, "--overcommit"),
+        ] {
             if wanted {
                 args.push(flag.into());
             }

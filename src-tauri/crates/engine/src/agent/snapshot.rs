@@ -8,6 +8,8 @@ use livepc_protocol::{LivePc, MachineState, Problem, ReleaseInfo, Snapshot, Stor
 
 use super::core::Core;
 use super::progress::Local;
+use crate::folder_bytes::folder_bytes;
+use crate::hypervisors::for_clients;
 use crate::locked::lock;
 use crate::subscription::{self, Subscription};
 
@@ -39,6 +41,15 @@ impl Core {
         let root = &subscription.keys.root;
         let folder = self.machine_folder(&subscription.id);
         let suspension = folder.suspension();
+        let bound = suspension
+            .as_ref()
+            .and_then(crate::machine_folder::Suspension::hypervisor);
+        let bound = bound
+            .or_else(|| folder.overlay_record()?.hypervisor())
+            .map(for_clients);
+        let runs = runner.as_ref().filter(|runner| runner.state.is_live());
+        let hypervisor = runs.and_then(|runner| runner.hypervisor).or(bound);
+        let passed_over = runs.and_then(|runner| runner.passed_over.clone());
         let runner_state = runner.map(|runner| runner.state);
         LivePc {
             id: subscription.id.clone(),
@@ -72,6 +83,8 @@ impl Core {
                 .is_some_and(|expires| expires < (self.now)()),
             checked: subscription.checked,
             last_used: subscription.last_used,
+            hypervisor,
+            passed_over,
             policy: subscription.policy,
             pinned: subscription.pinned,
             keep_changes: subscription.keep_changes,
@@ -79,7 +92,8 @@ impl Core {
             suspended: suspension.as_ref().map(|suspension| suspension.at),
             suspended_bytes: folder.suspended_bytes(),
             rollback_to: next.and_then(|next| self.rollback_offer(subscription, next)),
-            machine_bytes: crate::folder_bytes::folder_bytes(&self.home.machine(&subscription.id)),
+            machine_bytes: folder_bytes(&self.home.machine(&subscription.id))
+                + folder_bytes(&crate::runner::flat::all(&self.home, &subscription.id)),
         }
     }
 

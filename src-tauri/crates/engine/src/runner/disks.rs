@@ -1,95 +1,67 @@
-//! The disks of a machine: the release's, served and under an overlay, and the subscriber's own.
+//! The disks of a machine: the release's, each under an overlay, and the subscriber's own.
 
 use std::fs::File;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
-use livepc_disk::block::BlockDevice;
-use livepc_disk::nbd::{Address, Exports, Listen, Server, Visibility};
-use livepc_format::manifest::Content;
+use livepc_format::machine::HypervisorKind;
+use livepc_format::manifest::{Content, Manifest};
 use livepc_hypervisor::{Base, DiskSpec, Hypervisor, Overlay};
-use livepc_protocol::{Code, Home, Problem};
+use livepc_protocol::{Code, Problem};
 
-use super::of_hypervisor;
-use crate::machine_folder::{MachineFolder, OverlayRecord};
-use crate::problems::of_read;
-use crate::serve::Release;
+use crate::hypervisors::of_hypervisor;
+use crate::machine_folder::{MachineFolder, OverlayRecord, name_of};
 use crate::words::word;
 
-/// Bytes that a hypervisor reads when it attaches a disk: they must be here before, since it does nothing else meanwhile.
-const FIRST: u32 = 64 << 10;
-
-/// The NBD server of a machine, and the names of its exports by disk.
-pub(super) struct ServedDisks {
-    pub(super) server: Server,
-    names: Vec<Option<String>>,
-}
-
-/// Serves all published disks of a release, under names that cannot be guessed.
-pub(super) async fn serve(home: &Home, id: &str, release: &Release) -> Result<ServedDisks, Problem> {
-    let mut exports = Exports::new();
-    let mut names = Vec::new();
-    for disk in &release.manifest.disks {
-        if matches!(disk.content, Content::User { .. }) {
-            names.push(None);
-            continue;
+/// The disks as `kind` will have them, so that it can say whether it takes them. Their bases are only of the right sort: the
+/// real ones come with [`prepare`].
+pub(super) fn plan(
+    kind: HypervisorKind,
+    folder: &Path,
+    manifest: &Manifest,
+    complete: bool,
+) -> Vec<DiskSpec> {
+    let spec = |disk: &livepc_format::manifest::Disk| {
+        let own = matches!(disk.content, Content::User { .. });
+        let overlay = |ending| folder.join(format!("{}.{ending}", disk.role));
+        let (base, overlay) = match kind {
+            _ if own => (None, Overlay::Raw(overlay("raw"))),
+            HypervisorKind::Qemu => (
+                Some(Base::File(folder.join("base"))),
+                Overlay::Qcow2(overlay("qcow2")),
+            ),
+            HypervisorKind::Vmware => (
+                Some(Base::Vmdk(folder.join("base.vmdk"))),
+                Overlay::Vmdk(overlay("vmdk")),
+            ),
+        };
+        DiskSpec {
+            role: disk.role.clone(),
+            controller: disk.controller,
+            size: disk.size,
+            base,
+            overlay,
+            complete: complete || own,
         }
-        let device = release.disk(&disk.role, None)?;
-        let len = FIRST.min(u32::try_from(disk.size).unwrap_or(FIRST));
-        first_sectors(release, &*device, len).await?;
-        let name = unguessable()?;
-        exports
-            .add(name.clone(), device as Arc<dyn BlockDevice>, Visibility::Hidden)
-            .map_err(|e| Problem::new(Code::Failed, format!("{e}."), ""))?;
-        names.push(Some(name));
-    }
-    let server = Server::start(&listen(home, id)?, exports).await.map_err(|e| {
-        Problem::new(
-            Code::Failed,
-            format!("The disks cannot be served: {e}."),
-            "Try again.",
-        )
-    })?;
-    Ok(ServedDisks { server, names })
+    };
+    manifest.disks.iter().map(spec).collect()
 }
 
-/// Reads the beginning of a disk; why it does not come is told by who should bring it.
-async fn first_sectors(release: &Release, device: &impl BlockDevice, len: u32) -> Result<(), Problem> {
-    match device.read(0, len).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(release.trouble().unwrap_or_else(|| of_read(error))),
-    }
-}
-
-#[cfg(unix)]
-fn listen(home: &Home, id: &str) -> Result<Listen, Problem> {
-    Ok(Listen::Unix(home.machine_sockets(id)?.join("disks")))
-}
-
-#[cfg(windows)]
-fn listen(_: &Home, _: &str) -> Result<Listen, Problem> {
-    Ok(Listen::Loopback)
-}
-
-/// 128 random bits as text.
-fn unguessable() -> Result<String, Problem> {
-    let mut bits = [0; 16];
-    getrandom::fill(&mut bits).map_err(|e| Problem::new(Code::Failed, format!("{e}."), "Try again."))?;
-    Ok(format!("{:032x}", u128::from_le_bytes(bits)))
-}
-
-/// What the hypervisor is told of the disks. The system disk is clean at each cold start: the overlays are made anew,
-/// unless `keep` says that what was changed is still wanted.
-pub(super) async fn attach(
+/// Makes what the planned disks are: the overlays anew, since the system disk is clean at each cold start, unless `keep`
+/// says that what was changed is still wanted; the user's own disk at the first start. `bases` has the base of each disk.
+///
+/// # Errors
+/// If the changes belong to another release or hypervisor, and what keeps files from being made.
+pub(super) async fn prepare(
     hypervisor: &dyn Hypervisor,
     folder: &Path,
-    release: &Release,
-    served: &ServedDisks,
+    release: u64,
     keep: bool,
+    mut disks: Vec<DiskSpec>,
+    bases: Vec<Option<Base>>,
 ) -> Result<Vec<DiskSpec>, Problem> {
     let own = MachineFolder::new(folder.to_owned());
     let record = OverlayRecord {
-        release: release.opened.release,
+        release,
         hypervisor: word(&hypervisor.kind()),
     };
     match own.overlay_record() {
@@ -99,29 +71,21 @@ pub(super) async fn attach(
             own.begin_overlays(&record)?;
         }
     }
-    let mut specs = Vec::new();
-    for (disk, name) in release.manifest.disks.iter().zip(&served.names) {
-        let (base, overlay) = match name {
-            Some(name) => {
-                let overlay = folder.join(format!("{}.qcow2", disk.role));
+    for (disk, base) in disks.iter_mut().zip(bases) {
+        disk.base = base;
+        match &disk.overlay {
+            Overlay::Raw(_) => {
+                own_disk(folder, &disk.role, disk.size)?;
+            }
+            Overlay::Qcow2(overlay) | Overlay::Vmdk(overlay) => {
                 if !overlay.exists() {
-                    let made = hypervisor.create_overlay(&overlay, disk.size).await;
+                    let made = hypervisor.create_overlay(overlay, disk.size).await;
                     made.map_err(|e| of_hypervisor(&e))?;
                 }
-                (Some(base(served.server.address(), name)), Overlay::Qcow2(overlay))
             }
-            None => (None, Overlay::Raw(own_disk(folder, &disk.role, disk.size)?)),
-        };
-        specs.push(DiskSpec {
-            role: disk.role.clone(),
-            controller: disk.controller,
-            size: disk.size,
-            complete: release.opened.complete || base.is_none(),
-            base,
-            overlay,
-        });
+        }
     }
-    Ok(specs)
+    Ok(disks)
 }
 
 /// Refuses changes that were made to something else: on another base they would be nonsense.
@@ -130,17 +94,20 @@ fn check_overlays(kept: &OverlayRecord, wanted: &OverlayRecord) -> Result<(), Pr
         return Ok(());
     }
     Err(Problem::new(
-        Code::Failed,
+        Code::Busy,
         format!(
             "The changes on the system disk were made to release {} with {}, and this would be release {} with {}.",
-            kept.release, kept.hypervisor, wanted.release, wanted.hypervisor
+            kept.release,
+            name_of(&kept.hypervisor),
+            wanted.release,
+            name_of(&wanted.hypervisor)
         ),
         "Start it with what they were made with, or reset the changes, which loses them.",
     ))
 }
 
 /// The subscriber's own disk: made empty at the first start, then kept.
-fn own_disk(folder: &Path, role: &str, size: u64) -> Result<std::path::PathBuf, Problem> {
+fn own_disk(folder: &Path, role: &str, size: u64) -> Result<PathBuf, Problem> {
     let path = folder.join(format!("{role}.raw"));
     if !path.exists() {
         let unfinished = folder.join(format!("{role}.raw.new"));
@@ -150,19 +117,4 @@ fn own_disk(folder: &Path, role: &str, size: u64) -> Result<std::path::PathBuf, 
             .map_err(|e| Problem::io("The machine's own disk cannot be made", &e))?;
     }
     Ok(path)
-}
-
-pub(crate) fn base(address: &Address, export: &str) -> Base {
-    match address {
-        #[cfg(unix)]
-        Address::Unix(socket) => Base::NbdUnix {
-            socket: socket.clone(),
-            export: export.to_owned(),
-        },
-        Address::Tcp(address) => Base::NbdTcp {
-            host: address.ip().to_string(),
-            port: address.port(),
-            export: export.to_owned(),
-        },
-    }
 }

@@ -1,18 +1,15 @@
 //! The running machine: what it tells, what it is asked, and what happens when its data is late.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use livepc_hypervisor::{
-    Control, DiskSpec, End, Ended, Hypervisor, Installation, MachineEvent, MachineSpec, Running, Serial,
-    StallCause,
-};
-use livepc_protocol::{Answer, Code, Display, MachineState, Problem, Request, RunnerState};
+use livepc_hypervisor::{Control, End, Ended, MachineEvent, Running, StallCause};
+use livepc_protocol::{Answer, Code, MachineState, Problem, Request, RunnerState};
 use tokio::sync::Notify;
 
-use super::{RunnerOptions, of_hypervisor, state_of};
+use super::{RunnerOptions, Told, state_of};
 use crate::backend::AgentLink;
+use crate::hypervisors::of_hypervisor;
 use crate::locked::lock;
 use crate::machine_folder::{MachineFolder, Suspension};
 use crate::serve::Release;
@@ -28,53 +25,21 @@ pub(super) struct Machine {
     state: Mutex<RunnerState>,
     retry: Notify,
     link: AgentLink,
-    /// What it would be suspended with.
-    installation: Installation,
-    /// Bytes of its memory.
-    memory: u64,
+    told: Told,
 }
 
 impl Machine {
-    pub(super) async fn start(
-        options: &RunnerOptions,
-        hypervisor: &dyn Hypervisor,
-        installation: Installation,
-        release: &Release,
-        disks: Vec<DiskSpec>,
-        run_dir: PathBuf,
-        link: AgentLink,
-    ) -> Result<Arc<Self>, Problem> {
-        let folder = options.home.machine(&options.id);
-        let serial = options.serial.as_ref().map(std::path::absolute).transpose();
-        let serial = serial.map_err(|e| Problem::io("The serial port's file cannot be used", &e))?;
-        let console = console(&run_dir);
-        let spec = MachineSpec {
-            name: &release.manifest.title,
-            machine: &release.manifest.machine,
-            disks,
-            display: match options.display {
-                Display::Window => livepc_hypervisor::Display::Window,
-                Display::None => livepc_hypervisor::Display::None,
-            },
-            serial: Some(Serial { log: serial, console }),
-            cd: None,
-            resume: options.resume,
-            folder: &folder,
-            uefi_variables: &folder.join("uefi.vars"),
-            run_dir: &run_dir,
-            log: &folder.join("qemu.log"),
-        };
-        let running = hypervisor.start(spec).await.map_err(|e| of_hypervisor(&e))?;
-        Ok(Arc::new(Self {
+    /// A machine whose guest executes.
+    pub(super) fn new(options: &RunnerOptions, running: Running, told: Told, link: AgentLink) -> Arc<Self> {
+        Arc::new(Self {
             options: options.clone(),
             control: running.control().clone(),
             running: tokio::sync::Mutex::new(running),
-            state: Mutex::new(state_of(options, MachineState::Running, None)),
+            state: Mutex::new(state_of(options, &told, MachineState::Running, None)),
             retry: Notify::new(),
             link,
-            installation,
-            memory: release.manifest.machine.memory,
-        }))
+            told,
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, RunnerState> {
@@ -83,7 +48,7 @@ impl Machine {
 
     /// Changes the state and tells the agent.
     async fn set(&self, state: MachineState, problem: Option<Problem>) {
-        let now = state_of(&self.options, state, problem);
+        let now = state_of(&self.options, &self.told, state, problem);
         tracing::info!(state = ?now.state, problem = now.problem.as_ref().map(|p| &p.message), "the machine");
         *self.state() = now.clone();
         // An agent that is away asks for the state when it comes back.
@@ -138,7 +103,7 @@ impl Machine {
                 Some(MachineEvent::PowerdownRequested) => self.set(MachineState::Stopping, None).await,
                 Some(MachineEvent::Paused) => {}
                 Some(MachineEvent::Ended(ended)) => {
-                    let (state, problem) = how(&ended);
+                    let (state, problem) = how(&ended, self.told.installation.product);
                     self.set(state, problem).await;
                     return;
                 }
@@ -168,18 +133,23 @@ impl Machine {
         }
         let folder = self.options.home.machine(&self.options.id);
         let free = fs4::available_space(&folder).unwrap_or(u64::MAX);
-        if free < self.memory {
+        if free < self.told.memory {
             return Err(Problem::new(
                 Code::DiskFull,
                 format!(
                     "Its memory of {} bytes has to be written to the disk, and only {free} are free.",
-                    self.memory
+                    self.told.memory
                 ),
                 "Free some space, then suspend it again: it goes on running.",
             ));
         }
         let own = MachineFolder::new(folder);
-        let suspension = Suspension::of(&self.installation, self.options.release, (self.options.clock)());
+        let suspension = Suspension::of(
+            &self.told.installation,
+            self.options.release,
+            self.told.cd.clone(),
+            (self.options.clock)(),
+        );
         own.note_suspension(&suspension)?;
         self.set(MachineState::Stopping, None).await;
         match self.control.suspend().await {
@@ -239,7 +209,7 @@ impl Answers for Machine {
     }
 }
 
-fn how(ended: &Ended) -> (MachineState, Option<Problem>) {
+fn how(ended: &Ended, product: &str) -> (MachineState, Option<Problem>) {
     match ended.end {
         End::Guest | End::Quit => (MachineState::Stopped, None),
         End::Suspended => (MachineState::Suspended, None),
@@ -254,22 +224,10 @@ fn how(ended: &Ended) -> (MachineState, Option<Problem>) {
                 .unwrap_or_default();
             let problem = Problem::new(
                 Code::Hypervisor,
-                format!("QEMU ended unexpectedly.{said}"),
+                format!("{product} ended unexpectedly.{said}"),
                 "Start the machine again; “livepc logs” shows more.",
             );
             (MachineState::Failed, Some(problem))
         }
     }
-}
-
-/// Where the guest's serial port can be typed into, for tests and for those who look for faults.
-#[cfg(unix)]
-fn console(run_dir: &std::path::Path) -> Option<PathBuf> {
-    Some(run_dir.with_file_name("console"))
-}
-
-/// A pipe would keep the machine from starting until somebody opens it.
-#[cfg(windows)]
-fn console(_: &std::path::Path) -> Option<PathBuf> {
-    None
 }

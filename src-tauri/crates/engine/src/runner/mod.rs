@@ -1,26 +1,31 @@
 //! The runner: the process of one running machine.
 //!
-//! It holds the machine's lock, serves the release's disks, starts the hypervisor and watches it. It reads what is here by
-//! itself and asks the agent for the rest; agents and clients come and go meanwhile. What data is late pauses the machine,
-//! and the machine goes on by itself when the data is here.
+//! It holds the machine's lock, chooses a hypervisor (`choose`), makes the release's disks readable for it (`bases`), starts
+//! it and watches it (`machine`). It reads what is here by itself and asks the agent for the rest; agents and clients come
+//! and go meanwhile. What data is late pauses the machine, and the machine goes on by itself when the data is here.
 
+pub(crate) mod bases;
+mod choose;
 mod disks;
+pub(crate) mod flat;
 mod machine;
+mod room;
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 
-use livepc_hypervisor::{Hypervisor, HypervisorError, Installation, Qemu, Search};
+use livepc_format::machine::HypervisorKind;
+use livepc_hypervisor::{DiskSpec, Installation, MachineSpec, Serial};
 use livepc_protocol::{
-    Answer, Code, Display, Home, Launcher, Listener, MachineState, Problem, ProcessLock, Request, RunnerState,
+    Code, Display, Home, Launcher, Listener, MachineState, Problem, ProcessLock, RunnerState,
 };
 
-pub(crate) use self::disks::base;
+use self::bases::{Bases, mount_folder};
+use self::choose::{Wish, choose};
 use self::machine::Machine;
 use crate::agent::Clock;
 use crate::backend::{AgentLink, ReadBy};
-use crate::config;
-use crate::machine_folder::MachineFolder;
+use crate::hypervisors::{HypervisorSettings, for_clients, of_clients, of_hypervisor};
+use crate::machine_folder::{MachineFolder, Suspension};
 use crate::serve::Release;
 use crate::server::{Guests, serve};
 
@@ -39,6 +44,12 @@ pub struct RunnerOptions {
     pub display: Display,
     /// A file that gets what the guest writes to its first serial port.
     pub serial: Option<PathBuf>,
+    /// The hypervisor, and no other.
+    pub hypervisor: Option<livepc_protocol::HypervisorKind>,
+    /// An image of a CD for the machine's drive.
+    pub cd: Option<PathBuf>,
+    /// Whether less free memory than the machine has will do.
+    pub overcommit: bool,
     /// Whether what was changed on the system disk is still wanted.
     pub keep: bool,
     /// Whether the machine goes on from where it was suspended.
@@ -68,47 +79,161 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
     };
     let link = AgentLink::new(home.clone(), launcher.clone(), format!("runner of {id}"));
     let release = Release::open_with(home, link.clone(), id, Some(options.release), ReadBy::Guest).await?;
-    let hypervisor: Arc<dyn Hypervisor> = Arc::new(find_qemu(&link, &release).await?);
-    let installation = hypervisor.inspect().await.map_err(|e| of_hypervisor(&e))?;
     let own = MachineFolder::new(folder.clone());
-    if options.resume {
-        check_resume(&own, options.release, &installation)?;
-    }
-    reap(home, id).await?;
-    let run_dir = run_dir(home, id)?;
-    let served = disks::serve(home, id, &release).await?;
-    let keep = options.keep || options.resume;
-    let specs = disks::attach(&*hypervisor, &folder, &release, &served, keep).await?;
-    let machine = Machine::start(
-        &options,
-        &*hypervisor,
-        installation,
-        &release,
-        specs,
-        run_dir,
-        link,
-    )
+    let suspension = options.resume.then(|| suspension(&own, &options)).transpose()?;
+    let files = Files::of(&options, suspension.as_ref())?;
+    let manifest = &release.manifest;
+    let wish = Wish {
+        asked: options.hypervisor.map(of_clients),
+        bound: match &suspension {
+            Some(suspension) => suspension.hypervisor(),
+            None if options.keep => own.overlay_record().and_then(|record| record.hypervisor()),
+            None => None,
+        },
+    };
+    let settings = HypervisorSettings::ask(&link).await?;
+    let plan = |kind| disks::plan(kind, &folder, manifest, release.opened.complete);
+    let chosen = choose(&settings, wish, &manifest.machine, |hypervisor| {
+        hypervisor.check(&files.spec(&options, &release, hypervisor.kind(), plan(hypervisor.kind())))
+    })
     .await?;
+    if let Some(suspension) = &suspension {
+        suspension.check_fits(&chosen.installation)?;
+    }
+    let kind = chosen.hypervisor.kind();
+    reap(home, id).await?;
+    room::check(&folder, manifest.machine.memory, options.overcommit)?;
+    let (bases, base_of) = Bases::open(kind, home, id, &release).await?;
+    let keep = options.keep || options.resume;
+    let disks = disks::prepare(
+        &*chosen.hypervisor,
+        &folder,
+        options.release,
+        keep,
+        plan(kind),
+        base_of,
+    );
+    let spec = files.spec(&options, &release, kind, disks.await?);
+    let started = chosen.hypervisor.start(spec).await;
+    let running = started.map_err(|e| of_hypervisor(&e))?;
+    let told = Told {
+        installation: chosen.installation,
+        passed_over: chosen.passed_over,
+        cd: files.cd.clone(),
+        memory: manifest.machine.memory,
+    };
+    let machine = Machine::new(&options, running, told, link);
     let listener = Listener::bind(&home.runner_socket(id)?)
         .map_err(|e| Problem::io("The runner's socket cannot be opened", &e))?;
     let guests = Guests::default();
     tokio::spawn(serve(listener, machine.clone(), guests));
     ready();
     machine.watch(&release).await;
-    served.server.shutdown().await;
+    bases.close().await;
     Ok(())
 }
 
-/// Refuses to go on with what cannot understand the saved state.
-fn check_resume(folder: &MachineFolder, release: u64, installation: &Installation) -> Result<(), Problem> {
-    match folder.suspension() {
-        Some(suspension) if suspension.release == release => suspension.check_fits(installation),
-        _ => Err(Problem::new(
-            Code::NotFound,
-            "The machine is not suspended.",
-            "Start it again.",
-        )),
+/// What is known of a machine once it runs.
+#[derive(Debug)]
+struct Told {
+    /// What it would be suspended with.
+    installation: Installation,
+    /// Why another hypervisor does not run it.
+    passed_over: Option<String>,
+    /// The image in its CD drive.
+    cd: Option<PathBuf>,
+    /// Bytes of its memory.
+    memory: u64,
+}
+
+/// The files of a machine that are no disks.
+#[derive(Debug)]
+struct Files {
+    folder: PathBuf,
+    run_dir: PathBuf,
+    uefi_variables: PathBuf,
+    log: PathBuf,
+    serial: Option<PathBuf>,
+    console: Option<PathBuf>,
+    cd: Option<PathBuf>,
+}
+
+impl Files {
+    fn of(options: &RunnerOptions, suspension: Option<&Suspension>) -> Result<Self, Problem> {
+        let folder = options.home.machine(&options.id);
+        let run_dir = run_dir(&options.home, &options.id)?;
+        let serial = options.serial.as_ref().map(std::path::absolute).transpose();
+        // A machine that goes on has the drive that it had.
+        let cd = suspension.map_or(&options.cd, |suspension| &suspension.cd);
+        if let Some(cd) = cd.as_ref().filter(|cd| !cd.is_file()) {
+            return Err(Problem::new(
+                Code::Usage,
+                format!(
+                    "The image of a CD is not there: {}.",
+                    livepc_format::text::line(&cd.to_string_lossy(), 300)
+                ),
+                match suspension {
+                    Some(_) => {
+                        "Put it back, or revert the machine: it was in its drive when it was suspended."
+                    }
+                    None => "Name a file that is there.",
+                },
+            ));
+        }
+        let cd = cd.as_ref().map(std::path::absolute).transpose();
+        Ok(Self {
+            uefi_variables: folder.join("uefi.vars"),
+            log: folder.join("hypervisor.log"),
+            console: console(&run_dir),
+            serial: serial.map_err(|e| Problem::io("The serial port's file cannot be used", &e))?,
+            cd: cd.map_err(|e| Problem::io("The image of a CD cannot be used", &e))?,
+            folder,
+            run_dir,
+        })
     }
+
+    fn spec<'a>(
+        &'a self,
+        options: &RunnerOptions,
+        release: &'a Release,
+        kind: HypervisorKind,
+        disks: Vec<DiskSpec>,
+    ) -> MachineSpec<'a> {
+        let serial = match kind {
+            HypervisorKind::Qemu => Some(Serial {
+                log: self.serial.clone(),
+                console: self.console.clone(),
+            }),
+            // It has a file or a pipe, and nothing that nobody has asked for.
+            HypervisorKind::Vmware => self.serial.clone().map(|log| Serial {
+                log: Some(log),
+                console: None,
+            }),
+        };
+        MachineSpec {
+            name: &release.manifest.title,
+            machine: &release.manifest.machine,
+            disks,
+            display: match options.display {
+                Display::Window => livepc_hypervisor::Display::Window,
+                Display::None => livepc_hypervisor::Display::None,
+            },
+            serial,
+            cd: self.cd.as_deref(),
+            resume: options.resume,
+            folder: &self.folder,
+            uefi_variables: &self.uefi_variables,
+            run_dir: &self.run_dir,
+            log: &self.log,
+        }
+    }
+}
+
+/// What the machine was suspended with.
+fn suspension(folder: &MachineFolder, options: &RunnerOptions) -> Result<Suspension, Problem> {
+    let suspension = folder.suspension();
+    let of_release = suspension.filter(|suspension| suspension.release == options.release);
+    of_release.ok_or_else(|| Problem::new(Code::NotFound, "The machine is not suspended.", "Start it again."))
 }
 
 /// The run-time folder of a machine's hypervisor.
@@ -116,44 +241,48 @@ fn run_dir(home: &Home, id: &str) -> Result<PathBuf, Problem> {
     Ok(home.machine_sockets(id)?.join("q"))
 }
 
-/// Ends the hypervisor that a runner left when it died, if there is one. To be called by who holds the machine's lock, or
-/// knows that no runner starts meanwhile.
+/// Where the guest's serial port can be typed into, for tests and for those who look for faults.
+#[cfg(unix)]
+fn console(run_dir: &Path) -> Option<PathBuf> {
+    Some(run_dir.with_file_name("console"))
+}
+
+/// A pipe would keep the machine from starting until somebody opens it.
+#[cfg(windows)]
+fn console(_: &Path) -> Option<PathBuf> {
+    None
+}
+
+/// Ends the hypervisor that a runner left when it died, if there is one, and takes away what it had mounted. To be called by
+/// who holds the machine's lock, or knows that no runner starts meanwhile.
 pub(crate) async fn reap(home: &Home, id: &str) -> Result<(), Problem> {
     let left = livepc_hypervisor::reap(&run_dir(home, id)?).await;
     if left.map_err(|e| of_hypervisor(&e))? {
         tracing::warn!(id, "a hypervisor that a dead runner had left was ended");
     }
+    let folder = mount_folder(home, id);
+    let taken = tokio::task::spawn_blocking(move || livepc_disk::mount::take_away_dead(&folder)).await;
+    match taken {
+        Ok(Ok(false)) => {}
+        Ok(Ok(true)) => tracing::warn!(id, "what a dead runner had mounted was taken away"),
+        Ok(Err(error)) => return Err(crate::serve::of_mount(&error)),
+        Err(error) => return Err(Problem::new(Code::Failed, format!("{error}."), "")),
+    }
     Ok(())
 }
 
-async fn find_qemu(link: &AgentLink, release: &Release) -> Result<Qemu, Problem> {
-    let request = Request::ConfigGet {
-        name: config::QEMU.to_owned(),
-    };
-    let chosen = match link.call(request).await? {
-        Answer::Setting { value, .. } if !value.is_empty() => Some(PathBuf::from(value)),
-        _ => None,
-    };
-    let search = Search::of_system(chosen);
-    Qemu::find(&search, release.manifest.machine.architecture)
-        .await
-        .map_err(|e| of_hypervisor(&e))
-}
-
-/// What went wrong with a hypervisor.
-pub(crate) fn of_hypervisor(error: &HypervisorError) -> Problem {
-    Problem::new(
-        Code::Hypervisor,
-        format!("{error}."),
-        "“livepc doctor” shows which hypervisors were found; on Debian and Ubuntu, “apt install qemu-system-x86” brings one.",
-    )
-}
-
-fn state_of(options: &RunnerOptions, state: MachineState, problem: Option<Problem>) -> RunnerState {
+fn state_of(
+    options: &RunnerOptions,
+    told: &Told,
+    state: MachineState,
+    problem: Option<Problem>,
+) -> RunnerState {
     RunnerState {
         id: options.id.clone(),
         release: options.release,
         state,
         problem,
+        hypervisor: Some(for_clients(told.installation.kind)),
+        passed_over: told.passed_over.clone(),
     }
 }

@@ -156,10 +156,12 @@ impl Hypervisor for Qemu {
             let acceleration = self.acceleration().await?;
             Ok(Installation {
                 kind: self.kind(),
+                product: "QEMU",
                 program: self.programs.system.clone(),
                 version: self.programs.version.clone(),
                 accelerator: Some(acceleration.accelerator),
                 rejected: acceleration.rejected.clone(),
+                limits: Vec::new(),
             })
         })
     }

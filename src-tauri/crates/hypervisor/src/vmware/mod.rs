@@ -74,6 +74,21 @@ impl Vmware {
         &self.found
     }
 
+    fn limits(&self) -> Vec<String> {
+        let mut limits = Vec::new();
+        if self.found.vmrun.is_none() {
+            limits.push(
+                "Its program vmrun is missing, so machines can be stopped and suspended only inside their windows; VMware \
+                 Workstation brings it."
+                    .into(),
+            );
+        }
+        if !self.streaming {
+            limits.push("Machines start when their release is completely here.".into());
+        }
+        limits
+    }
+
     async fn start_machine(&self, spec: MachineSpec<'_>) -> Result<Running> {
         self.check(&spec)?;
         os::make_private(spec.run_dir).map_err(HypervisorError::file("creating", spec.run_dir))?;
@@ -191,10 +206,12 @@ impl Hypervisor for Vmware {
         Box::pin(async {
             Ok(Installation {
                 kind: self.kind(),
+                product: self.found.product.name(),
                 program: self.found.program().to_owned(),
                 version: self.found.version.clone().unwrap_or_else(|| "unknown".into()),
                 accelerator: None,
                 rejected: Vec::new(),
+                limits: self.limits(),
             })
         })
     }
