@@ -193,7 +193,7 @@ export class App {
 function requestOf(action: 'start' | 'stop' | 'retry', id: string): Request {
   switch (action) {
     case 'start':
-      return { verb: 'start', id, display: 'window', serial: null, fill: true };
+      return { verb: 'start', id, display: 'window', serial: null, fill: true, hypervisor: null, cd: null, overcommit: false };
     case 'stop':
       return { verb: 'stop', id, force: false, timeout: STOP_TIMEOUT };
     case 'retry':

@@ -31,6 +31,8 @@ export function sample(over: Partial<LivePc> = {}): LivePc {
     checked: new Date(Date.now() - 12 * 60_000).toISOString(),
     last_used: new Date(Date.now() - 2 * 86_400_000).toISOString(),
     machine_bytes: 312e6,
+    hypervisor: null,
+    passed_over: null,
     policy: 'auto',
     pinned: null,
     keep_changes: false,

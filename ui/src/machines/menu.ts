@@ -14,7 +14,7 @@ export function menuOf(livepc: LivePc, app: App, page: boolean): MenuItem[][] {
   if (livepc.state === 'preparing') {
     machine.push({
       label: words.menu.startNow,
-      run: () => void app.run({ verb: 'start', id, display: 'window', serial: null, fill: true }, title),
+      run: () => void app.run({ verb: 'start', id, display: 'window', serial: null, fill: true, hypervisor: null, cd: null, overcommit: false }, title),
     });
   }
   // The state button offers it while the machine runs; a guest that did not hear it can be asked once more.
