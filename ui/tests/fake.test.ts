@@ -37,7 +37,7 @@ describe('the invented host', () => {
     expect((await state()).state, 'boot-ready is 2 MB').toBe('ready');
     host.tick(5000);
     expect((await state()).complete).toBe(true);
-    await host.call({ verb: 'start', id: 'retro-basic', display: 'window', serial: null, fill: true });
+    await host.call({ verb: 'start', id: 'retro-basic', display: 'window', serial: null, fill: true, hypervisor: null, cd: null, overcommit: false });
     host.tick(500);
     expect((await state()).state).toBe('running');
   });
@@ -48,7 +48,7 @@ describe('the invented host', () => {
     expect(livepc).toMatchObject({ state: 'suspended', suspended: expect.any(String) });
     expect(livepc.suspended_bytes).toBeGreaterThan(0);
     await expect(host.call({ verb: 'suspend', id: 'net-lab' }), 'only what runs').rejects.toMatchObject({ code: 'busy' });
-    await host.call({ verb: 'start', id: 'net-lab', display: 'window', serial: null, fill: true });
+    await host.call({ verb: 'start', id: 'net-lab', display: 'window', serial: null, fill: true, hypervisor: null, cd: null, overcommit: false });
     host.tick(500);
     expect((await show(host, 'net-lab')).state).toBe('running');
     await host.call({ verb: 'suspend', id: 'net-lab' });
@@ -69,7 +69,7 @@ describe('the invented host', () => {
     const host = new FakeHost({ scene: 'kept' });
     const id = 'signal-bench';
     const start = async () => {
-      await host.call({ verb: 'start', id, display: 'window', serial: null, fill: true });
+      await host.call({ verb: 'start', id, display: 'window', serial: null, fill: true, hypervisor: null, cd: null, overcommit: false });
       await host.call({ verb: 'stop', id, force: true, timeout: 1 });
       return (await show(host, id)).release_in_use;
     };

@@ -255,7 +255,7 @@ describe('the button of a suspended machine', () => {
     expect(button.textContent).toContain('Resume');
     await fireEvent.click(button);
     await waitFor(() => expect(within(row('debian-desktop')).getByTestId('state-button').dataset.state).toBe('starting'));
-    expect(steps(host)).toEqual([{ verb: 'start', id: 'debian-desktop', display: 'window', serial: null, fill: true }]);
+    expect(steps(host)).toEqual([{ verb: 'start', id: 'debian-desktop', display: 'window', serial: null, fill: true, hypervisor: null, cd: null, overcommit: false }]);
     expect(plain(row('debian-desktop').textContent)).not.toContain('suspended since');
   });
 });
