@@ -251,6 +251,18 @@ impl TestHome {
         })
     }
 
+    /// The desktop apps that work on this home.
+    #[must_use]
+    pub fn apps(&self) -> Vec<u32> {
+        let wanted = format!("LIVEPC_HOME={}", self.path().display());
+        processes_that(|pid| {
+            let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            program.ends_with("livepc-desktop")
+                && environment.split(|b| *b == 0).any(|entry| entry == wanted.as_bytes())
+        })
+    }
+
     /// Removes the sockets, which do not lie in the home's folder.
     pub fn remove_sockets(&self) {
         if let Ok(sockets) = self.home().sockets() {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use livepc_tests::display::Display;
 use livepc_tests::guest::{self, Console};
-use livepc_tests::home::{TestHome, built};
+use livepc_tests::home::{kill, TestHome, built};
 use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
 use livepc_tests::tray::{Tray, find};
@@ -234,6 +234,32 @@ fn without_the_origin_the_library_stays() {
         picture(&app, &format!("dark-offline-{screen}"));
     }
     app.wait_for(&named("card"));
+}
+
+#[test]
+fn a_machine_outlives_an_app_that_is_killed() {
+    let mut scene = Scene::new();
+    let feed = format!("{}feed.xml", scene.origin.url());
+    scene.home.done(&["subscribe", &feed, "--yes"]);
+    let app = App::open(&scene.display, &scene.home);
+    app.click(&named("nav-machines"));
+    app.click(&button("start"));
+    app.wait_for(&button("running"));
+    let apps = scene.home.apps();
+    assert_eq!(apps.len(), 1, "one app");
+    kill(apps[0]);
+    drop(app);
+    let sockets = scene.home.home().machine_sockets(ID).expect("the folder");
+    let mut console = Console::open(&sockets.join("console"));
+    let label = console.ask("label", "LABEL");
+    assert!(label.starts_with("LABEL"), "the guest runs on: {label}");
+
+    scene.display = Display::new();
+    let app = App::open(&scene.display, &scene.home);
+    app.click(&named("nav-machines"));
+    app.wait_for(&button("running"));
+    scene.home.done(&["stop", ID]);
+    app.wait_for(&button("start"));
 }
 
 /// An icon that nothing shows could not bring the window back.

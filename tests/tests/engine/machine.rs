@@ -65,3 +65,61 @@ fn a_boot_map_that_comes_later_leaves_what_is_here() {
     home.done(&["verify", "sample"]);
     assert_eq!(server.sent("/packs/"), before, "nothing is fetched twice");
 }
+
+#[test]
+fn a_cd_is_in_the_drive_also_after_a_suspension() {
+    let publisher = Publisher::new(&guest::disk(1), "Sample");
+    publisher.publish(&[]);
+    let server = Nginx::serve(&publisher.site());
+    let home = TestHome::new();
+    home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
+    let image = home.path().join("rescue, \"disc\".iso");
+    // More than a start and an end, with a mark that the guest finds.
+    std::fs::write(&image, [b"LIVEPC-CD".as_slice(), &[b'.'; 64 << 10]].concat()).expect("an image");
+    let cd = image.to_str().expect("UTF-8");
+    home.run(&["start", "sample", "--display", "none", "--cd", "/nowhere.iso"])
+        .refused(2, "usage");
+    let (_, mut console) = guest::start(&home, "sample", "serial.log", &["--no-fill", "--cd", cd]);
+    let disks = console.ask("ls /sys/bus/scsi/devices", "LS");
+    assert!(disks.contains(":0:0:0"), "a drive is there: {disks}");
+    home.done(&["suspend", "sample"]);
+
+    // What it goes on with is what it had, and it does not go on without.
+    let elsewhere = home.path().join("elsewhere.iso");
+    std::fs::rename(&image, &elsewhere).expect("it is moved");
+    home.run(&["start", "sample", "--display", "none"])
+        .refused(2, "usage");
+    assert_eq!(home.listed()["state"], "suspended", "nothing is lost");
+    std::fs::rename(&elsewhere, &image).expect("it is moved back");
+    home.done(&["start", "sample", "--display", "none"]);
+    home.done(&["stop", "sample"]);
+
+    let (_, mut console) = guest::start(&home, "sample", "serial-2.log", &["--no-fill"]);
+    let disks = console.ask("ls /sys/bus/scsi/devices", "LS");
+    assert!(
+        !disks.contains(":0:0:0"),
+        "the next cold start has no drive: {disks}"
+    );
+    home.done(&["stop", "sample"]);
+}
+
+#[test]
+fn a_machine_larger_than_the_computer_is_told_before_it_starts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let publisher = Publisher::new(&disk(folder.path(), "1.raw", 1, 1), "Large");
+    let file = publisher.project_folder().join("livepc.toml");
+    let text = std::fs::read_to_string(&file).expect("the project's file");
+    let large = text.replace("memory = \"1 GiB\"", "memory = \"1024 GiB\"");
+    assert_ne!(text, large);
+    std::fs::write(&file, large).expect("the project's file is written");
+    publisher.publish(&[]);
+    let server = Nginx::serve(&publisher.site());
+    let home = TestHome::new();
+    home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
+    let refused = home.run(&["start", "large", "--display", "none"]);
+    refused.refused(1, "busy");
+    assert!(refused.text.contains("1048576 MiB"), "{}", refused.text);
+    // Whoever insists hears it from the hypervisor.
+    home.run(&["start", "large", "--display", "none", "--overcommit"])
+        .refused(7, "hypervisor");
+}

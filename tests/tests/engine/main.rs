@@ -10,5 +10,6 @@ mod machine;
 mod mount;
 mod subscribe;
 mod trust;
+mod user_data;
 #[cfg(target_os = "linux")]
 mod vmware;

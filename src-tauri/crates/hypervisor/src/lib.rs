@@ -18,6 +18,8 @@
 //! hypervisor that was left holds a lock in its run-time folder, by which [`reap`] finds and ends it. VMware's machines
 //! outlive who starts them on every system: a record in that folder names them.
 
+#[cfg(any(test, fuzzing))]
+pub mod closed_set;
 mod error;
 mod hypervisor;
 mod messages;

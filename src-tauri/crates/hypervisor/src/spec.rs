@@ -7,6 +7,9 @@ use livepc_format::machine::{Controller, Machine};
 
 use crate::{HypervisorError, Result};
 
+/// Characters of a window's title at the most.
+const TITLE: usize = 80;
+
 /// A machine to start. Paths are absolute.
 #[derive(Clone, Debug)]
 pub struct MachineSpec<'a> {
@@ -111,6 +114,21 @@ pub struct Serial {
 }
 
 impl MachineSpec<'_> {
+    /// What the window is called: of the name, letters and digits of all languages, and a few signs that no option uses.
+    pub(crate) fn title(&self) -> String {
+        let harmless = |c: char| {
+            if c.is_alphanumeric() || "-_.()".contains(c) {
+                c
+            } else {
+                ' '
+            }
+        };
+        let words: String = self.name.chars().map(harmless).collect();
+        let words: Vec<_> = words.split_whitespace().collect();
+        let title: String = words.join(" ").chars().take(TITLE).collect();
+        if title.is_empty() { "LivePC".into() } else { title }
+    }
+
     /// Checks what is the same for all hypervisors.
     pub(crate) fn check(&self) -> Result<()> {
         if self.disks.is_empty() || self.disks.len() > DISKS {
@@ -187,6 +205,48 @@ mod tests {
             base: None,
             overlay: Overlay::Qcow2(std::env::temp_dir().join("o")),
             complete: true,
+        }
+    }
+
+    fn title(name: &str) -> String {
+        let machine = Machine::default();
+        let nowhere = Path::new("/");
+        let spec = MachineSpec {
+            name,
+            machine: &machine,
+            disks: Vec::new(),
+            display: Display::None,
+            serial: None,
+            cd: None,
+            resume: false,
+            folder: nowhere,
+            uefi_variables: nowhere,
+            run_dir: nowhere,
+            log: nowhere,
+        };
+        spec.title()
+    }
+
+    #[test]
+    fn a_title_is_harmless_and_still_readable() {
+        assert_eq!(
+            title("Netzwerk-Labor 2.0 (für Kurse)"),
+            "Netzwerk-Labor 2.0 (für Kurse)"
+        );
+        assert_eq!(title("a,debug-threads=on"), "a debug-threads on");
+        assert_eq!(title("\u{202e}x\n\t$(y)"), "x (y)");
+        assert_eq!(title("\"'%"), "LivePC");
+        assert_eq!(title(&"long ".repeat(100)).chars().count(), TITLE);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_title_has_no_sign_of_an_option(name in proptest::prelude::any::<String>()) {
+            let title = title(&name);
+            proptest::prop_assert!(!title.is_empty());
+            proptest::prop_assert!(
+                !title.contains([',', '=', '"', '\'', '\\', '\n', '%', '$', '`', ';', '/', '|', '&', '<', '>', '#'])
+            );
         }
     }
 

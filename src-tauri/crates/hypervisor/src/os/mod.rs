@@ -10,6 +10,7 @@
 //! - `StateChannel` is how a suspended machine's state gets into a file and out of it;
 //! - `end_group(child, force)` ends a child, with all that it has started where the system can;
 //! - `PlayerLock` is held by VMware Player and what it has started, so that they are found when their runner has died;
+//! - `registered_folder(product)` is where the system's registry says that a product of VMware is, if it has one;
 //! - `serial_backend(console)` is QEMU's option for a serial port that one can type into.
 
 #[cfg(unix)]
@@ -19,11 +20,13 @@ mod windows;
 
 #[cfg(unix)]
 pub(crate) use unix::{
-    Leash, Monitor, PlayerLock, StateChannel, detach, end_group, make_private, reap, serial_backend,
+    Leash, Monitor, PlayerLock, StateChannel, detach, end_group, make_private, reap, registered_folder,
+    serial_backend,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    Leash, Monitor, PlayerLock, StateChannel, detach, end_group, make_private, reap, serial_backend,
+    Leash, Monitor, PlayerLock, StateChannel, detach, end_group, make_private, reap, registered_folder,
+    serial_backend,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};

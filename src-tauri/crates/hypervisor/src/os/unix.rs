@@ -23,6 +23,11 @@ pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
     std::fs::set_permissions(dir, Permissions::from_mode(0o700))
 }
 
+/// There is no registry.
+pub(crate) fn registered_folder(_: &str) -> Option<PathBuf> {
+    None
+}
+
 /// A terminal's Ctrl-C is for the runner, which shuts the guest down in order.
 pub(crate) fn detach(command: &mut Command) {
     command.process_group(0);

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::ptr;
 use std::time::Duration;
@@ -30,6 +30,16 @@ pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
 /// A console's Ctrl-C is for the runner, and QEMU shall open no console of its own.
 pub(crate) fn detach(command: &mut Command) {
     command.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW);
+}
+
+/// What the installer of a product of VMware has left in the registry; it is a program of 32 bits.
+pub(crate) fn registered_folder(product: &str) -> Option<PathBuf> {
+    let keys = [r"SOFTWARE\WOW6432Node\VMware, Inc.", r"SOFTWARE\VMware, Inc."];
+    keys.iter().find_map(|key| {
+        let key = windows_registry::LOCAL_MACHINE.open(format!(r"{key}\{product}"));
+        let folder = PathBuf::from(key.ok()?.get_string("InstallPath").ok()?);
+        folder.is_absolute().then_some(folder)
+    })
 }
 
 /// A job that ends with its last handle, and so with this process, however that ends.

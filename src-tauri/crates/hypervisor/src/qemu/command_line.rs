@@ -13,11 +13,8 @@ use super::disks::{Board, Disks};
 use crate::os::{self, LOCK_FILE};
 use crate::{Accelerator, MachineSpec, Result, Serial};
 
-/// Characters of a window's title.
-const TITLE: usize = 80;
-
 /// What a guest could use to break out of QEMU, and QEMU does not need.
-pub(super) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+pub(crate) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
 /// What depends on the host, and not on the machine.
 #[derive(Clone, Debug)]
@@ -106,7 +103,7 @@ pub(super) fn arguments(spec: &MachineSpec<'_>, host: &Host<'_>) -> Result<Vec<S
         // Its state is loaded once the monitor answers.
         line.plain("-incoming", "defer");
     }
-    line.plain("-name", format!("guest={}", title(spec.name)));
+    line.plain("-name", format!("guest={}", spec.title()));
     if host.sandbox {
         line.plain("-sandbox", SANDBOX);
     }
@@ -207,26 +204,6 @@ fn serial_port(serial: &Serial) -> String {
         (None, Some(log)) => format!("file,id=serial,path={},append=on", text(log)),
         (None, None) => "null,id=serial".into(),
     }
-}
-
-/// What a window may be called: letters and digits of all languages, and a few signs that no option uses.
-fn title(name: &str) -> String {
-    let harmless = |c: char| {
-        if c.is_alphanumeric() || "-_.()".contains(c) {
-            c
-        } else {
-            ' '
-        }
-    };
-    let words: String = name.chars().map(harmless).collect();
-    let title: String = words
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(TITLE)
-        .collect();
-    if title.is_empty() { "LivePC".into() } else { title }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! What the guest reaches with [`Network::Nat`](livepc_format::machine::Network::Nat) includes what listens on the host's
 //! loopback, at 10.0.2.2: QEMU's user-mode network has no switch that closes only that.
 
-mod command_line;
+pub(crate) mod command_line;
 mod disks;
 mod explain;
 mod find;
@@ -144,6 +144,20 @@ impl Qemu {
         let roles = spec.disks.into_iter().map(|disk| disk.role).collect();
         supervise::supervise(launched, roles, folders, spec.resume).await
     }
+}
+
+/// The arguments that a machine would get on a host with everything.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn arguments_for(spec: &MachineSpec<'_>, accelerator: Accelerator) -> Result<Vec<String>> {
+    let host = Host {
+        accelerator,
+        sandbox: true,
+        display: "gtk,window-close=off",
+        audio: "none",
+        firmware: Some(Path::new("/firmware/code.fd")),
+        monitor: "socket,path=/run/monitor".into(),
+    };
+    command_line::arguments(spec, &host)
 }
 
 impl Hypervisor for Qemu {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::vmrun::{self, Failure};
-use crate::{HypervisorError, Result};
+use crate::{HypervisorError, Result, os};
 
 /// How long a program has to tell its version.
 const VERSION_TIME: Duration = Duration::from_secs(10);
@@ -83,15 +83,12 @@ impl Found {
 }
 
 impl VmwareSearch {
-    /// The environment's `PATH` and the places where VMware usually is on this system.
-    ///
-    /// On Windows the registry is not asked: its installer offers a choice of folder, but hardly anybody makes it, and a
-    /// user who did can choose the folder in the settings.
+    /// The environment's `PATH`, where the registry says that VMware is, and where it usually is on this system.
     #[must_use]
     pub fn of_system(program: Option<PathBuf>) -> Self {
         Self {
             path: std::env::var_os("PATH"),
-            extra: usual_places(),
+            extra: registered_places().chain(usual_places()).collect(),
             program,
         }
     }
@@ -104,13 +101,20 @@ impl VmwareSearch {
     }
 }
 
+/// The products that bring programs which start machines, as their installers call them.
+const PRODUCTS: [&str; 3] = ["VMware Workstation", "VMware Player", "VMware VIX"];
+
+/// An installer offers a choice of folder, and notes it.
+fn registered_places() -> impl Iterator<Item = PathBuf> {
+    PRODUCTS.into_iter().filter_map(os::registered_folder)
+}
+
 fn usual_places() -> Vec<PathBuf> {
     if cfg!(windows) {
         let roots = ["ProgramFiles(x86)", "ProgramFiles", "ProgramW6432"];
-        let products = ["VMware Workstation", "VMware Player", "VMware VIX"];
         let roots = roots.iter().filter_map(std::env::var_os);
         roots
-            .flat_map(|root| products.map(|product| PathBuf::from(&root).join("VMware").join(product)))
+            .flat_map(|root| PRODUCTS.map(|product| PathBuf::from(&root).join("VMware").join(product)))
             .collect()
     } else if cfg!(target_os = "macos") {
         inside_of(Path::new("/Applications/VMware Fusion.app"))

@@ -168,6 +168,12 @@ impl Vmware {
     }
 }
 
+/// The configuration that a machine would get.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn vmx_text(spec: &MachineSpec<'_>) -> Result<String> {
+    vmx::text(spec)
+}
+
 /// Makes the disks what the configuration says.
 fn prepare_disks(spec: &MachineSpec<'_>) -> Result<()> {
     for disk in &spec.disks {

@@ -14,8 +14,6 @@ use livepc_format::machine::{Controller, Firmware, GuestOs, Network, Nic};
 use super::vmdk;
 use crate::{DiskSpec, Display, HypervisorError, MachineSpec, Overlay, Result, Serial};
 
-/// Characters of a window's title.
-const TITLE: usize = 80;
 /// The version of the virtual hardware: what Workstation 14, Player 14 and Fusion 10 and all later ones run.
 const HARDWARE: u32 = 14;
 /// Virtual CPUs of that hardware at the most.
@@ -132,7 +130,7 @@ pub(super) fn text(spec: &MachineSpec<'_>) -> Result<String> {
         vmx.set(key, value);
     }
     vmx.set("virtualHW.version", &HARDWARE.to_string());
-    vmx.set("displayName", &title(spec.name));
+    vmx.set("displayName", &spec.title());
     vmx.set("guestOS", guest_os(machine.guest_os));
     vmx.set(
         "firmware",
@@ -343,21 +341,6 @@ fn escape(value: &str) -> String {
         }
     }
     escaped
-}
-
-/// What a window may be called: letters and digits of all languages, and a few signs.
-fn title(name: &str) -> String {
-    let harmless = |c: char| {
-        if c.is_alphanumeric() || "-_.()".contains(c) {
-            c
-        } else {
-            ' '
-        }
-    };
-    let words: String = name.chars().map(harmless).collect();
-    let words: Vec<_> = words.split_whitespace().collect();
-    let title: String = words.join(" ").chars().take(TITLE).collect();
-    if title.is_empty() { "LivePC".into() } else { title }
 }
 
 fn unsupported<T>(why: String) -> Result<T> {

@@ -207,18 +207,6 @@ fn every_disk_that_can_wait_does() {
     }
 }
 
-#[test]
-fn a_title_is_harmless_and_still_readable() {
-    assert_eq!(
-        title("Netzwerk-Labor 2.0 (für Kurse)"),
-        "Netzwerk-Labor 2.0 (für Kurse)"
-    );
-    assert_eq!(title("a,debug-threads=on"), "a debug-threads on");
-    assert_eq!(title("\u{202e}x\n\t$(y)"), "x (y)");
-    assert_eq!(title("\"'%"), "LivePC");
-    assert_eq!(title(&"long ".repeat(100)).chars().count(), TITLE);
-}
-
 /// Text that could end a value, and a mark to find it by.
 fn hostile() -> impl Strategy<Value = String> {
     let pieces = prop_oneof![
@@ -286,13 +274,6 @@ proptest! {
             prop_assert!(found.contains(&format!("/{text}")), "{text:?} is missing");
         }
         prop_assert!(!found.contains(&texts[0]) && !found.contains(&texts[1]), "names for people are not QEMU's affair");
-    }
-
-    #[test]
-    fn a_title_has_no_sign_of_an_option(name in any::<String>()) {
-        let title = title(&name);
-        prop_assert!(!title.is_empty());
-        prop_assert!(!title.contains([',', '=', '"', '\'', '\\', '\n', '%', '$', '`', ';', '/', '|', '&', '<', '>']));
     }
 }
 
