@@ -29,8 +29,7 @@ const step = (title, item) => async (page) => {
 
 const hypervisors = async (page) => {
   await to('settings')(page);
-  await page.getByRole('heading', { name: 'Hypervisors' }).scrollIntoViewIfNeeded();
-  await page.locator('.screen-body').evaluate((e) => e.scrollBy(0, 20000));
+  await page.getByRole('heading', { name: 'Hypervisors' }).evaluate((e) => e.scrollIntoView());
 };
 const wrongProgram = async (page) => {
   await to('settings')(page);
