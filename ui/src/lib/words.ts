@@ -344,7 +344,7 @@ export const words = {
     auto: 'Automatic',
     autoText: 'VMware if it is installed and can run the release, else QEMU. What the publisher advises comes before that.',
     firstText: (kind: HypervisorKind) =>
-      `${HYPERVISORS[kind]} if it can run the release, else ${HYPERVISORS[kind === 'qemu' ? 'vmware' : 'qemu']}.`,
+      `Whenever it can run the release, else ${HYPERVISORS[kind === 'qemu' ? 'vmware' : 'qemu']}.`,
     choose: {
       vmware: {
         label: 'VMware program or folder',
@@ -355,7 +355,7 @@ export const words = {
         text: 'The full path of qemu-system-x86_64. Leave it empty and LivePC looks for it.',
       },
     } satisfies Record<HypervisorKind, { label: string; text: string }>,
-    placeholder: 'found automatically',
+    placeholder: 'looked for automatically',
     streaming: 'Start in VMware while a release still streams in',
     streamingText: 'VMware cannot be paused while data is late: a guest may see disk errors, and its files may be damaged.',
   },
