@@ -20,6 +20,9 @@ describe('the invented host', () => {
       expect(l.boot_bytes_local).toBeLessThanOrEqual(l.boot_bytes_total);
       expect(l.suspended !== null, 'it has a time exactly if it is suspended').toBe(l.state === 'suspended');
       if (l.rollback_to !== null) expect(l.rollback_to, 'back is earlier').toBeLessThan(l.release_in_use ?? 0);
+      const live = ['running', 'stalled'].includes(l.state);
+      if (live || l.suspended !== null) expect(l.hypervisor, 'it is in one of them').not.toBeNull();
+      if (l.passed_over !== null) expect(live, 'only what runs has another that was to be preferred').toBe(true);
       if (l.complete) expect(l.boot_ready, 'what is complete is boot-ready').toBe(true);
     }
     for (const j of snapshot.jobs) expect(j.bytes_reused).toBeLessThanOrEqual(j.bytes_done);
@@ -81,6 +84,20 @@ describe('the invented host', () => {
     await expect(host.call({ verb: 'pin', id, release: 99 })).rejects.toMatchObject({ code: 'not-found' });
     expect((await ask(host, { verb: 'set-policy', id, policy: 'auto' }, 'live-pc')).livepc.policy).toBe('auto');
     expect((await ask(host, { verb: 'rollback', id: 'gis-studio', release: 30 }, 'live-pc')).livepc).toMatchObject({ pinned: 30, rollback_to: null });
+  });
+
+  it('starts in the hypervisor that was asked for, that it belongs to, or that can run it', async () => {
+    const host = new FakeHost();
+    const start = (id: string, hypervisor: 'qemu' | 'vmware' | null) =>
+      ask(host, { verb: 'start', id, display: 'window', serial: null, fill: true, hypervisor, cd: null, overcommit: false }, 'live-pc');
+    expect((await start('gis-studio', null)).livepc).toMatchObject({ hypervisor: 'vmware', passed_over: null });
+    const { livepc } = await start('debian-desktop', null);
+    expect(livepc, 'VMware waits for all of it').toMatchObject({ hypervisor: 'qemu', passed_over: expect.stringContaining('VMware') });
+    await host.call({ verb: 'stop', id: 'debian-desktop', force: true, timeout: 1 });
+    await expect(start('debian-desktop', 'vmware')).rejects.toMatchObject({ code: 'hypervisor' });
+    await host.call({ verb: 'config-set', name: 'vmware.streaming', value: 'true' });
+    expect((await start('debian-desktop', 'vmware')).livepc.hypervisor).toBe('vmware');
+    await expect(new FakeHost({ scene: 'kept' }).call({ verb: 'start', id: 'signal-bench', display: 'window', serial: null, fill: true, hypervisor: 'vmware', cd: null, overcommit: false })).rejects.toMatchObject({ message: expect.stringContaining('not found') });
   });
 
   it('moves nothing while all is paused', async () => {

@@ -1,11 +1,13 @@
 import { getContext, setContext } from 'svelte';
 import type { Answer } from './bindings/Answer';
+import type { HypervisorKind } from './bindings/HypervisorKind';
 import type { LivePc } from './bindings/LivePc';
 import type { Problem } from './bindings/Problem';
 import type { Request } from './bindings/Request';
 import type { Snapshot } from './bindings/Snapshot';
 import type { ButtonAction } from './button-state';
 import { ask, asProblem, type Host, type Screen } from './host';
+import { Hypervisors } from './hypervisors.svelte';
 import { Toasts } from './toasts.svelte';
 import { words } from './words';
 
@@ -27,6 +29,7 @@ export interface Asking {
 export class App {
   readonly host: Host;
   readonly toasts = new Toasts();
+  readonly hypervisors = new Hypervisors(this);
   snapshot = $state.raw<Snapshot | null>(null);
   screen = $state<Screen>('library');
   /** The feed of the LivePC whose page is open on top of the screen. */
@@ -193,12 +196,17 @@ export class App {
 function requestOf(action: 'start' | 'stop' | 'retry', id: string): Request {
   switch (action) {
     case 'start':
-      return { verb: 'start', id, display: 'window', serial: null, fill: true, hypervisor: null, cd: null, overcommit: false };
+      return startOf(id);
     case 'stop':
       return { verb: 'stop', id, force: false, timeout: STOP_TIMEOUT };
     case 'retry':
       return { verb: 'retry', id };
   }
+}
+
+/** To start a machine; in one hypervisor and no other, if one is given. */
+export function startOf(id: string, hypervisor: HypervisorKind | null = null): Request {
+  return { verb: 'start', id, display: 'window', serial: null, fill: true, hypervisor, cd: null, overcommit: false };
 }
 
 /** True while a runner has the machine. */

@@ -1,9 +1,12 @@
 import type { Code } from './bindings/Code';
+import type { HypervisorKind } from './bindings/HypervisorKind';
 import type { Job } from './bindings/Job';
 import type { LivePc } from './bindings/LivePc';
 import type { UpdatePolicy } from './bindings/UpdatePolicy';
 import { bytes, bytesOf, count, percent } from './format';
 import type { Button } from './button-state';
+
+const HYPERVISORS: Record<HypervisorKind, string> = { vmware: 'VMware', qemu: 'QEMU' };
 
 /** All text that people see, in English. */
 export const words = {
@@ -140,11 +143,13 @@ export const words = {
     suspended: (when: string) => `suspended since ${when}`,
     memory: (n: number) => `${bytes(n)} of memory`,
     keptChanges: (n: number) => `${bytes(n)} of kept changes`,
+    isIn: (kind: HypervisorKind) => `in ${HYPERVISORS[kind]}`,
     running: 'Running',
     others: 'Not running',
   },
   menu: {
     startNow: 'Start now',
+    startIn: (kind: HypervisorKind) => `Start in ${HYPERVISORS[kind]}`,
     stop: 'Stop',
     suspend: 'Suspend',
     forceStop: 'Stop at once…',
@@ -313,16 +318,46 @@ export const words = {
     limitText: 'A running machine never waits for this limit.',
     limitUnit: 'MB/s',
     limitLabel: 'Megabytes a second',
-    hypervisor: 'Hypervisor',
-    qemu: 'QEMU program',
-    qemuText: 'The full path of qemu-system-x86_64. Leave it empty and LivePC looks for it.',
-    qemuPlaceholder: 'found automatically',
     saved: 'Saved',
     sources: 'Sources',
     about: 'About',
     version: (v: string) => `LivePC ${v}`,
     theme: 'Colours follow your system.',
     invalidLimit: 'Give a number above 0.',
+  },
+  hypervisors: {
+    title: 'Hypervisors',
+    name: HYPERVISORS,
+    look: 'Look again',
+    looking: 'Looking…',
+    lookingFor: 'Looking for it. This takes some seconds.',
+    unknown: 'Not known yet.',
+    none: 'No machine can be started: neither VMware nor QEMU can be used.',
+    noneHint: 'One of them is enough. Install it, or choose its program below.',
+    unusable: 'not available',
+    version: 'Version',
+    program: 'Program',
+    speed: 'Runs machines',
+    /** How an accelerator runs machines. */
+    accelerated: (accelerator: string) => (accelerator === 'tcg' ? 'by slow emulation' : 'with the processor’s help'),
+    choice: 'Run machines in',
+    auto: 'Automatic',
+    autoText: 'VMware if it is installed and can run the release, else QEMU. What the publisher advises comes before that.',
+    firstText: (kind: HypervisorKind) =>
+      `Whenever it can run the release, else ${HYPERVISORS[kind === 'qemu' ? 'vmware' : 'qemu']}.`,
+    choose: {
+      vmware: {
+        label: 'VMware program or folder',
+        text: 'The full path of vmrun or vmplayer, or of the folder that they are in. Leave it empty and LivePC looks for it.',
+      },
+      qemu: {
+        label: 'QEMU program',
+        text: 'The full path of qemu-system-x86_64. Leave it empty and LivePC looks for it.',
+      },
+    } satisfies Record<HypervisorKind, { label: string; text: string }>,
+    placeholder: 'looked for automatically',
+    streaming: 'Start in VMware while a release still streams in',
+    streamingText: 'VMware cannot be paused while data is late: a guest may see disk errors, and its files may be damaged.',
   },
   shortcuts: {
     title: 'Keyboard shortcuts',

@@ -1,5 +1,5 @@
 import type { App } from '../lib/app.svelte';
-import { STOP_TIMEOUT, type Step } from '../lib/app.svelte';
+import { startOf, STOP_TIMEOUT, type Step } from '../lib/app.svelte';
 import type { LivePc } from '../lib/bindings/LivePc';
 import { copy } from '../lib/problem';
 import type { MenuItem } from '../lib/ui/Menu.svelte';
@@ -12,10 +12,12 @@ export function menuOf(livepc: LivePc, app: App, page: boolean): MenuItem[][] {
   const ask = (step: Step) => () => void (app.asking = { step, id });
   const machine: MenuItem[] = [];
   if (livepc.state === 'preparing') {
-    machine.push({
-      label: words.menu.startNow,
-      run: () => void app.run({ verb: 'start', id, display: 'window', serial: null, fill: true, hypervisor: null, cd: null, overcommit: false }, title),
-    });
+    machine.push({ label: words.menu.startNow, run: () => void app.run(startOf(id), title) });
+  }
+  // Where there is one hypervisor there is nothing to choose.
+  const { usable } = app.hypervisors;
+  if (can('start-in', livepc) && usable.length > 1) {
+    machine.push(...usable.map((kind) => ({ label: words.menu.startIn(kind), run: () => void app.run(startOf(id, kind), title) })));
   }
   // The state button offers it while the machine runs; a guest that did not hear it can be asked once more.
   if (livepc.state === 'stalled' || livepc.state === 'starting' || livepc.state === 'stopping') {

@@ -1,3 +1,5 @@
+import { isLive } from '../lib/app.svelte';
+import type { HypervisorKind } from '../lib/bindings/HypervisorKind';
 import type { Job } from '../lib/bindings/Job';
 import type { LivePc } from '../lib/bindings/LivePc';
 import type { ReleaseInfo } from '../lib/bindings/ReleaseInfo';
@@ -48,6 +50,17 @@ export function staysOnSequence(livepc: LivePc): number | null {
 export function staysOn(livepc: LivePc): string | null {
   const sequence = staysOnSequence(livepc);
   return sequence === null ? null : releaseName(livepc, sequence);
+}
+
+/** The only hypervisor that can start it, since its memory or its kept changes belong to that one. */
+export function boundTo(livepc: LivePc): HypervisorKind | null {
+  return livepc.suspended !== null || livepc.keep_changes ? livepc.hypervisor : null;
+}
+
+/** The hypervisor that it is in, if it runs or belongs to one. */
+export function isIn(livepc: LivePc): string[] {
+  const kind = isLive(livepc) ? livepc.hypervisor : boundTo(livepc);
+  return kind === null ? [] : [words.machines.isIn(kind)];
 }
 
 /** Since when it is suspended, and with how much. */

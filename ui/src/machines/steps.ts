@@ -2,8 +2,9 @@ import { isLive, STOP_TIMEOUT, type Step } from '../lib/app.svelte';
 import type { LivePc } from '../lib/bindings/LivePc';
 import type { ReleaseInfo } from '../lib/bindings/ReleaseInfo';
 import type { Request } from '../lib/bindings/Request';
+import { buttonOf } from '../lib/button-state';
 import { words } from '../lib/words';
-import { staysOn } from './status';
+import { boundTo, staysOn } from './status';
 
 /** Something that is given up for good. */
 export interface Loss {
@@ -26,8 +27,10 @@ export interface Plan {
 }
 
 /** Whether a step makes sense in the machine's state. */
-export function can(step: Step | 'suspend', livepc: LivePc): boolean {
+export function can(step: Step | 'suspend' | 'start-in', livepc: LivePc): boolean {
   switch (step) {
+    case 'start-in':
+      return (livepc.state === 'preparing' || buttonOf(livepc).action === 'start') && livepc.state !== 'suspended' && boundTo(livepc) === null;
     case 'suspend':
       return livepc.state === 'running';
     case 'force':

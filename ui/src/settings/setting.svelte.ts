@@ -20,10 +20,11 @@ export class Setting {
     await this.#ask(() => this.#app.ask({ verb: 'config-get', name: this.#name }, 'setting'));
   }
 
-  /** Changes it. */
-  async save(value: string): Promise<void> {
+  /** Changes it; gives whether that was done. */
+  async save(value: string): Promise<boolean> {
     this.saved = false;
     this.saved = await this.#ask(() => this.#app.ask({ verb: 'config-set', name: this.#name, value }, 'setting'));
+    return this.saved;
   }
 
   async #ask(ask: () => Promise<{ value: string }>): Promise<boolean> {

@@ -27,7 +27,8 @@ function move(job: Job, seconds: number): Job {
 
 /** What a machine is when it has ended: its system disk is clean again, unless changes are kept. */
 export function ended(livepc: LivePc): Partial<LivePc> {
-  return { state: 'stopped', changes_bytes: livepc.keep_changes ? livepc.changes_bytes : 0 };
+  const kept = livepc.keep_changes;
+  return { state: 'stopped', changes_bytes: kept ? livepc.changes_bytes : 0, hypervisor: kept ? livepc.hypervisor : null, passed_over: null };
 }
 
 function settle(livepc: LivePc, job: Job | undefined): LivePc {

@@ -1,5 +1,6 @@
 import type { Answer } from '../bindings/Answer';
 import type { LivePc } from '../bindings/LivePc';
+import type { HypervisorKind } from '../bindings/HypervisorKind';
 import type { MachineState } from '../bindings/MachineState';
 import type { Problem } from '../bindings/Problem';
 import type { ReleaseInfo } from '../bindings/ReleaseInfo';
@@ -10,9 +11,12 @@ import { sampleJob } from '../samples';
 import { before, entries as allEntries, releases } from './content';
 import { NO_KVM, SCENES, UNREACHABLE, WRONG_KEY, fresh, world, type Scene, type World } from './scenes';
 import { advance, ended } from './advance';
+import { choose, survey } from './hypervisors';
 
 const TICK_MS = 400;
 const ANSWER_MS = 60;
+/** To look for hypervisors takes longer than anything else. */
+const LOOK_MS = 1800;
 /** States in which nothing has the machine's disks. */
 const IDLE: MachineState[] = ['absent', 'ready', 'stopped', 'failed'];
 
@@ -34,7 +38,10 @@ export class FakeHost implements Host {
   readonly #delay: number;
   readonly #settings = new Map([
     ['download.max-bytes-per-second', '0'],
+    ['hypervisor', 'auto'],
     ['qemu.program', ''],
+    ['vmware.program', ''],
+    ['vmware.streaming', 'false'],
   ]);
   readonly #snapshots = new Set<(s: Snapshot) => void>();
   readonly #messages = new Set<(m: Message) => void>();
@@ -47,12 +54,12 @@ export class FakeHost implements Host {
     if (lively) setInterval(() => this.tick(TICK_MS), TICK_MS);
   }
 
-  /** The host that an address asks for: ?scene=…, and &still if nothing is to move. */
+  /** The host that an address asks for: ?scene=…, and &still if nothing is to move or to be waited for. */
   static fromUrl(url: URL): FakeHost {
     const wanted = url.searchParams.get('scene');
     const scene = SCENES.find((s) => s === wanted) ?? 'lively';
     const lively = !url.searchParams.has('still');
-    return new FakeHost({ scene, lively, delay: ANSWER_MS });
+    return new FakeHost({ scene, lively, delay: lively ? ANSWER_MS : 0 });
   }
 
   onSnapshot(fn: (s: Snapshot) => void): () => void {
@@ -81,7 +88,8 @@ export class FakeHost implements Host {
 
   async call(request: Request): Promise<Answer> {
     this.asked.push(request);
-    if (this.#delay > 0) await new Promise((done) => setTimeout(done, this.#delay));
+    const delay = this.#delay > 0 && request.verb === 'hypervisors' ? LOOK_MS : this.#delay;
+    if (delay > 0) await new Promise((done) => setTimeout(done, delay));
     if (this.scene === 'away') {
       const gone: Problem = { code: 'agent-gone', message: 'The agent ended before it answered.', hint: 'Try again: that starts it.' };
       throw gone;
@@ -126,22 +134,22 @@ export class FakeHost implements Host {
         return { answer: 'done' };
       case 'start':
         if (this.scene === 'failed') throw NO_KVM;
-        return this.#start(this.#find(request.id));
+        return this.#start(this.#find(request.id), request.hypervisor);
       case 'stop':
         return this.#set(request.id, request.force ? ended(this.#find(request.id)) : { state: 'stopping' });
       case 'suspend':
         this.#expect(request.id, ['running'], 'It is not running.');
-        return this.#set(request.id, { state: 'suspended', suspended: before(0), suspended_bytes: 1.1e9 });
+        return this.#set(request.id, { state: 'suspended', suspended: before(0), suspended_bytes: 1.1e9, passed_over: null });
       case 'revert':
         this.#expect(request.id, ['suspended'], 'It is not suspended.');
         return this.#set(request.id, { ...ended(this.#find(request.id)), suspended: null, suspended_bytes: 0 });
       case 'reset':
         this.#expect(request.id, IDLE, 'Its system disk is in use.');
-        return this.#set(request.id, { changes_bytes: 0 });
+        return this.#set(request.id, { changes_bytes: 0, hypervisor: null });
       case 'keep': {
         // What runs or is suspended has its changes until it ends.
         const idle = IDLE.includes(this.#find(request.id).state);
-        return this.#set(request.id, { keep_changes: request.keep, ...(idle && !request.keep ? { changes_bytes: 0 } : {}) });
+        return this.#set(request.id, { keep_changes: request.keep, ...(idle && !request.keep ? { changes_bytes: 0, hypervisor: null } : {}) });
       }
       case 'set-policy':
         return this.#set(request.id, { policy: request.policy });
@@ -152,7 +160,7 @@ export class FakeHost implements Host {
         this.#expect(request.id, IDLE, 'Its release is in use.');
         const livepc = this.#find(request.id);
         const to = request.release ?? livepc.rollback_to ?? (livepc.release_in_use ?? 1) - 1;
-        return this.#set(request.id, { pinned: this.#release(request.id, to).sequence, rollback_to: null, changes_bytes: 0, problem: null, state: 'stopped' });
+        return this.#set(request.id, { pinned: this.#release(request.id, to).sequence, rollback_to: null, changes_bytes: 0, hypervisor: null, problem: null, state: 'stopped' });
       }
       case 'retry':
         if (this.scene === 'offline') throw UNREACHABLE;
@@ -176,6 +184,8 @@ export class FakeHost implements Host {
       case 'config-get':
       case 'config-set':
         return this.#setting(request.name, request.verb === 'config-set' ? request.value : null);
+      case 'hypervisors':
+        return { answer: 'hypervisors', hypervisors: survey(this.scene, this.#settings) };
       default:
         return { answer: 'done' };
     }
@@ -264,6 +274,10 @@ export class FakeHost implements Host {
       const usage: Problem = { code: 'usage', message: `There is no program ${value}.`, hint: 'Give the full path of qemu-system-x86_64, or nothing to look for it.' };
       throw usage;
     }
+    if (value && name === 'vmware.program' && !/vm/i.test(value)) {
+      const usage: Problem = { code: 'usage', message: `There is no ${value}.`, hint: 'Give the full path of vmrun or vmplayer, or the folder of VMware, or nothing to look for it.' };
+      throw usage;
+    }
     if (value !== null) this.#settings.set(name, value);
     return { answer: 'setting', name, value: this.#settings.get(name) ?? '' };
   }
@@ -293,8 +307,9 @@ export class FakeHost implements Host {
   }
 
   /** What is suspended goes on; anything else begins with the release that it stays on, or the newest. */
-  #start(livepc: LivePc): Answer {
-    const begun: Partial<LivePc> = { state: 'starting', problem: null, last_used: before(0), rollback_to: null };
+  #start(livepc: LivePc, asked: HypervisorKind | null): Answer {
+    const chosen = choose(survey(this.scene, this.#settings), this.#settings, livepc, asked);
+    const begun: Partial<LivePc> = { ...chosen, state: 'starting', problem: null, last_used: before(0), rollback_to: null };
     if (livepc.state === 'suspended') return this.#set(livepc.id, { ...begun, suspended: null, suspended_bytes: 0 });
     const kept = livepc.keep_changes ? livepc.release_in_use : null;
     const release = this.#releases(livepc.id).find((r) => r.sequence === (livepc.pinned ?? kept ?? livepc.release_available));
