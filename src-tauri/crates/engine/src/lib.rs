@@ -27,6 +27,7 @@ mod database;
 pub mod doctor;
 pub mod export;
 mod folder_bytes;
+mod freshness;
 mod library;
 mod locked;
 pub mod logs;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use livepc_protocol::{LivePc, MachineState, Problem, ReleaseInfo, Snapshot, StoreUse, Trust};
+use livepc_protocol::{LivePc, MachineState, Problem, ReleaseInfo, Snapshot, StoreUse, Trust, Until};
 
 use super::core::Core;
 use super::progress::Local;
+use crate::freshness;
 use crate::locked::lock;
 use crate::subscription::{self, Subscription};
 
@@ -18,7 +19,8 @@ impl Core {
     /// A subscription as clients see it.
     pub(super) fn show(&self, subscription: &Subscription) -> LivePc {
         let available = subscription.newest();
-        let next = self.next_release(subscription).ok();
+        let records = self.machine_folder(&subscription.id).records();
+        let next = self.next_release(subscription, &records).ok();
         let local = next
             .map(|sequence| self.local_of_release(subscription, sequence))
             .unwrap_or_default();
@@ -30,15 +32,14 @@ impl Core {
                 .map(|release| release.label.clone())
         };
         let in_use = subscription.in_use;
-        let update = available.filter(|release| in_use.is_some_and(|in_use| in_use != release.sequence));
+        let current = self.current_release(subscription);
+        let update = available.filter(|release| current.is_some_and(|current| current != release.sequence));
         let problem = runner
             .as_ref()
             .and_then(|runner| runner.problem.clone())
             .or_else(|| subscription.outcome.clone())
             .or_else(|| subscription.problem.clone());
         let root = &subscription.keys.root;
-        let folder = self.machine_folder(&subscription.id);
-        let suspension = folder.suspension();
         let runner_state = runner.map(|runner| runner.state);
         LivePc {
             id: subscription.id.clone(),
@@ -63,21 +64,22 @@ impl Core {
             bytes_total: local.total,
             boot_bytes_local: local.boot_bytes,
             boot_bytes_total: local.boot_total,
-            update_bytes: update.map(|release| self.bytes_to_fetch(subscription, release.sequence)),
-            state: self.machine_state(subscription, local, runner_state, suspension.is_some()),
+            update_bytes: update.map(|release| self.update_bytes(subscription, release.sequence)),
+            state: self.machine_state(subscription, local, runner_state, records.suspension.is_some()),
             problem,
-            expired: subscription
-                .head
-                .expires
-                .is_some_and(|expires| expires < (self.now)()),
+            stale: freshness::stale(subscription, (self.now)()),
+            yanked: next
+                .into_iter()
+                .chain(in_use)
+                .find(|sequence| subscription.is_yanked(*sequence)),
             checked: subscription.checked,
             last_used: subscription.last_used,
             policy: subscription.policy,
             pinned: subscription.pinned,
             keep_changes: subscription.keep_changes,
-            changes_bytes: folder.changes_bytes(),
-            suspended: suspension.as_ref().map(|suspension| suspension.at),
-            suspended_bytes: folder.suspended_bytes(),
+            changes_bytes: records.changes_bytes,
+            suspended: records.suspension.as_ref().map(|suspension| suspension.at),
+            suspended_bytes: records.suspended_bytes,
             rollback_to: next.and_then(|next| self.rollback_offer(subscription, next)),
             machine_bytes: crate::folder_bytes::folder_bytes(&self.home.machine(&subscription.id)),
         }
@@ -124,9 +126,7 @@ impl Core {
         let releases = &subscription.head.releases;
         let changelog = |sequence: u64| {
             let opened = lock(&self.releases).get(&subscription.key(sequence)).cloned();
-            opened
-                .map(|opened| opened.manifest.changelog.clone())
-                .unwrap_or_default()
+            opened.map(|opened| opened.changelog()).unwrap_or_default()
         };
         releases
             .iter()
@@ -136,7 +136,7 @@ impl Core {
                 created: release.created,
                 changelog: changelog(release.sequence),
                 state: crate::words::word(&release.state),
-                bytes_to_fetch: self.bytes_to_fetch(subscription, release.sequence),
+                bytes_to_fetch: self.bytes_to_fetch(subscription, release.sequence, Until::Complete),
             })
             .collect()
     }

@@ -142,11 +142,15 @@ async fn find_qemu(link: &AgentLink, release: &Release) -> Result<Qemu, Problem>
 
 /// What went wrong with a hypervisor.
 pub(crate) fn of_hypervisor(error: &HypervisorError) -> Problem {
-    Problem::new(
+    let problem = Problem::new(
         Code::Hypervisor,
         format!("{error}."),
         "“livepc doctor” shows which hypervisors were found; on Debian and Ubuntu, “apt install qemu-system-x86” brings one.",
-    )
+    );
+    if error.is_of_this_computer() {
+        return problem.of_this_computer();
+    }
+    problem
 }
 
 fn state_of(options: &RunnerOptions, state: MachineState, problem: Option<Problem>) -> RunnerState {
