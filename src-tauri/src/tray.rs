@@ -359,7 +359,7 @@ mod tests {
             "release_in_use": null, "label_in_use": null, "release_available": null, "label_available": null,
             "boot_ready": false, "complete": false, "has_boot_map": false, "bytes_local": 0, "bytes_total": 0,
             "boot_bytes_local": 0, "boot_bytes_total": 0, "update_bytes": null, "state": state, "problem": null,
-            "expired": false, "checked": null, "last_used": null, "machine_bytes": 0,
+            "stale": null, "yanked": null, "checked": null, "last_used": null, "machine_bytes": 0,
             "policy": "auto", "pinned": null, "keep_changes": false, "changes_bytes": 0, "suspended": null,
             "suspended_bytes": 0, "rollback_to": null,
         });

@@ -89,7 +89,17 @@ impl Site {
 /// The signing key of a publisher without a password.
 #[must_use]
 pub fn signing_key(publisher: &Publisher) -> SecretKey {
-    let file = publisher.home.home().keys().join("signing.key");
+    secret_key(publisher, "signing.key")
+}
+
+/// The root key of a publisher without a password.
+#[must_use]
+pub fn root_key(publisher: &Publisher) -> SecretKey {
+    secret_key(publisher, "root.key")
+}
+
+fn secret_key(publisher: &Publisher, name: &str) -> SecretKey {
+    let file = publisher.home.home().keys().join(name);
     let text = std::fs::read_to_string(file).expect("the key's file");
     SecretKey::from_file_text(&text, None).expect("the key opens")
 }

@@ -259,7 +259,9 @@ impl TestHome {
             let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
             let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             program.ends_with("livepc-desktop")
-                && environment.split(|b| *b == 0).any(|entry| entry == wanted.as_bytes())
+                && environment
+                    .split(|b| *b == 0)
+                    .any(|entry| entry == wanted.as_bytes())
         })
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use livepc_tests::display::Display;
 use livepc_tests::guest::{self, Console};
-use livepc_tests::home::{kill, TestHome, built};
+use livepc_tests::home::{TestHome, built, kill};
 use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
 use livepc_tests::tray::{Tray, find};

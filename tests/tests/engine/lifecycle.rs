@@ -1,5 +1,7 @@
 //! A machine's life: suspended and gone on with, reverted; changes kept and reset; releases rolled back to and pinned.
 
+use std::os::unix::fs::PermissionsExt;
+
 use livepc_tests::guest::{self, Console};
 use livepc_tests::home::TestHome;
 use livepc_tests::origin::Origin;
@@ -115,18 +117,25 @@ fn changes_and_earlier_releases_are_kept_on_request() {
     home.run(&["keep", ID, "--off"]).refused(2, "usage");
     home.done(&["keep", ID, "--off", "--yes"]);
 
-    let broken = home.path().join("qemu-system-x86_64");
-    std::fs::write(&broken, "no program").expect("a file");
-    home.done(&["config", "set", "qemu.program", broken.to_str().expect("UTF-8")]);
-    for offered in [serde_json::Value::Null, 1.into()] {
+    let fails_to_start = |qemu: &str, offered: serde_json::Value, why: &str| {
+        let program = home.path().join("qemu-system-x86_64");
+        std::fs::write(&program, qemu).expect("a script");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        home.done(&["config", "set", "qemu.program", program.to_str().expect("UTF-8")]);
         home.run(&["start", ID, "--display", "none"])
             .refused(7, "hypervisor");
         let shown = home.done(&["show", ID]);
-        assert_eq!(
-            shown["livepc"]["rollback_to"], offered,
-            "twice is a pattern: {shown}"
-        );
+        assert_eq!(shown["livepc"]["rollback_to"], offered, "{why}: {shown}");
+    };
+    let none = || serde_json::Value::Null;
+    // QEMU that does not work stops every release, so it is not this one's fault.
+    for _ in 0..2 {
+        fails_to_start("#!/bin/sh\nexit 3\n", none(), "no release is at fault");
     }
+    // A QEMU that works, and does not start this machine.
+    let refuses = "#!/bin/sh\ncase \"$*\" in *guest=*) exit 1 ;; esac\nexec qemu-system-x86_64 \"$@\"\n";
+    fails_to_start(refuses, none(), "once may be chance");
+    fails_to_start(refuses, 1.into(), "twice is a pattern");
     home.done(&["config", "set", "qemu.program", ""]);
 
     let mut console = subscriber.start("serial-3.log");

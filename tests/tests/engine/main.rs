@@ -10,6 +10,7 @@ mod machine;
 mod mount;
 mod subscribe;
 mod trust;
+mod updates;
 mod user_data;
 #[cfg(target_os = "linux")]
 mod vmware;

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use livepc_format::head::ReleaseState;
-use livepc_format::{Digest, SecretKey, paths};
-use livepc_tests::forge::{Site, disk, signing_key};
+use livepc_format::keys::SigningKeyEntry;
+use livepc_format::{Digest, Keys, SecretKey, paths};
+use livepc_tests::forge::{Site, disk, root_key, signing_key};
 use livepc_tests::home::TestHome;
 use livepc_tests::nginx::Nginx;
 use livepc_tests::publisher::Publisher;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A publisher with one release, its server, and a home.
@@ -77,13 +78,25 @@ impl Scene {
         self.home.done(&["unsubscribe", &id, "--delete-data"]);
     }
 
-    /// An update must be refused so, with nothing changed but the problem that is shown.
+    /// An update must be refused so, with nothing changed but the problem that is shown, and since when nothing newer was
+    /// accepted.
     #[track_caller]
     fn refuses_to_update(&self, exit: i32, code: &str) {
         let before = self.home.listed();
+        let accepted = self.home.done(&["show", "lab"])["livepc"]["checked"].clone();
         self.home.run(&["update", "lab"]).refused(exit, code);
         let after = self.home.listed();
-        assert_eq!(before, after, "the subscription is as it was");
+        assert_eq!(
+            after["stale"],
+            json!({"why": "refused", "since": accepted}),
+            "it is out of date from now on"
+        );
+        let known = |listed: &Value| {
+            let mut listed = listed.clone();
+            listed["stale"] = Value::Null;
+            listed
+        };
+        assert_eq!(known(&before), known(&after), "the subscription is as it was");
         let shown = self.home.done(&["show", "lab"]);
         assert_eq!(
             shown["livepc"]["problem"]["code"], code,
@@ -246,17 +259,90 @@ fn a_release_that_was_taken_back_is_only_for_those_who_have_it() {
     late.done(&["download", "lab", "--release", "2"]);
 }
 
+/// A signing key that was lost, or that somebody has stolen, is replaced by the root key, and by nothing else.
+#[test]
+fn a_new_signing_key_is_followed_if_the_root_key_says_so() {
+    let scene = Scene::subscribed();
+    let before = (scene.site.read(paths::KEYS), scene.site.read(paths::HEAD));
+    let (root, old) = (root_key(&scene.publisher), signing_key(&scene.publisher));
+    let (new, stranger) = (
+        SecretKey::generate().expect("a key"),
+        SecretKey::generate().expect("a key"),
+    );
+    let mut keys = scene.site.keys();
+    keys.keys.push(SigningKeyEntry {
+        epoch: 2,
+        key: new.public_key().expect("its public half"),
+        issued: Timestamp::UNIX_EPOCH,
+    });
+    let mut head = scene.site.head();
+    (head.epoch, head.revision) = (2, 1);
+    scene.site.write(paths::HEAD, head.seal(&new).expect("a head"));
+
+    // Who has stolen the signing key, or nothing at all, cannot name another.
+    for wrong in [&old, &stranger] {
+        scene
+            .site
+            .write(paths::KEYS, keys.seal(wrong).expect("false keys"));
+        scene.refuses_to_update(4, "trust");
+    }
+    let own_root = Keys {
+        root: stranger.public_key().expect("its public half"),
+        ..keys.clone()
+    };
+    let mut own_head = head.clone();
+    own_head.livepc = own_root.livepc();
+    scene
+        .site
+        .write(paths::KEYS, own_root.seal(&stranger).expect("keys of a stranger"));
+    scene
+        .site
+        .write(paths::HEAD, own_head.seal(&new).expect("a head"));
+    scene.refuses_to_update(4, "trust");
+
+    scene.site.write(paths::KEYS, keys.seal(&root).expect("keys"));
+    scene.site.write(paths::HEAD, head.seal(&new).expect("a head"));
+    scene.home.done(&["update", "lab"]);
+    assert_eq!(scene.home.listed()["stale"], Value::Null, "all is well again");
+    let relabel = |key: &SecretKey, label: &str| {
+        scene.site.resign(key, |head| {
+            head.revision += 1;
+            head.releases[0].label = label.into();
+        });
+    };
+    relabel(&new, "by the new key");
+    scene.home.done(&["update", "lab"]);
+    let followed = scene.site.read(paths::HEAD);
+    let shown = scene.home.done(&["show", "lab"]);
+    assert_eq!(shown["releases"][0]["label"], "by the new key");
+
+    // The time of the old key is over, with the new keys beside it and with its own.
+    relabel(&old, "by the old key, which is lost");
+    scene.refuses_to_update(4, "trust");
+    scene.site.write(paths::KEYS, &before.0);
+    scene.site.write(paths::HEAD, &before.1);
+    scene.refuses_to_update(4, "trust");
+    scene.site.write(paths::KEYS, keys.seal(&root).expect("keys"));
+    scene.site.write(paths::HEAD, &followed);
+    scene.home.done(&["update", "lab"]);
+}
+
 #[test]
 fn an_expired_head_is_shown_and_not_refused() {
     let scene = Scene::new();
     let key = signing_key(&scene.publisher);
-    assert_eq!(scene.subscribe()["expired"], false);
+    assert_eq!(scene.subscribe()["stale"], Value::Null);
     scene.site.resign(&key, |head| {
         head.revision += 1;
         head.expires = Some(Timestamp::UNIX_EPOCH);
     });
     scene.home.done(&["update", "lab", "--check"]);
-    assert_eq!(scene.home.done(&["show", "lab"])["livepc"]["expired"], true);
+    let issued = scene.site.head().issued;
+    assert_eq!(
+        scene.home.listed()["stale"],
+        json!({"why": "expired", "since": issued}),
+        "it was fresh when it was signed"
+    );
     scene.home.done(&["download", "lab"]);
 }
 

@@ -118,7 +118,11 @@ fn a_hypervisor_that_is_killed_is_told_and_what_was_saved_is_there() {
             .is_some_and(|message| message.contains("QEMU ended unexpectedly")),
         "{shown}"
     );
-    assert_eq!(subscriber.home.processes("runner").len(), 0, "its runner has ended");
+    assert_eq!(
+        subscriber.home.processes("runner").len(),
+        0,
+        "its runner has ended"
+    );
     subscriber.starts_and_finds_the_file("1.0");
     subscriber.home.done(&["stop", ID]);
 }
@@ -131,7 +135,11 @@ fn two_starts_at_once_are_one() {
     let started = [subscriber.home.spawn(&start), subscriber.home.spawn(&start)];
     for start in started {
         let output = start.wait_with_output().expect("it ends");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     assert_eq!(subscriber.home.processes("runner").len(), 1, "one runner");
     assert_eq!(subscriber.home.hypervisors().len(), 1, "one hypervisor");

@@ -2,6 +2,7 @@ import type { Code } from './bindings/Code';
 import type { HypervisorKind } from './bindings/HypervisorKind';
 import type { Job } from './bindings/Job';
 import type { LivePc } from './bindings/LivePc';
+import type { StaleReason } from './bindings/StaleReason';
 import type { UpdatePolicy } from './bindings/UpdatePolicy';
 import { bytes, bytesOf, count, percent } from './format';
 import type { Button } from './button-state';
@@ -137,7 +138,12 @@ export const words = {
     toBootReady: (local: number, total: number) => `${bytesOf(local, total)} to boot-ready`,
     partial: (local: number, total: number) => `${bytesOf(local, total)} here`,
     absent: 'nothing fetched yet',
-    expired: 'list of releases is out of date',
+    stale: {
+      expired: (when: string) => `feed not renewed since ${when}`,
+      refused: (when: string) => `feed refused, last accepted ${when}`,
+      unreachable: (when: string) => `feed not read since ${when}`,
+    } satisfies Record<StaleReason, (when: string) => string>,
+    yanked: (label: string) => `release ${label} was taken back`,
     stays: (label: string) => `stays on release ${label}`,
     unnamed: (sequence: number) => `no. ${sequence}`,
     suspended: (when: string) => `suspended since ${when}`,
@@ -261,6 +267,17 @@ export const words = {
     yanked: 'taken back by its publisher',
     withdrawn: 'withdrawn',
     unseen: 'What changed is known when the release is fetched.',
+    stale: {
+      expired: (when: string) =>
+        `The publisher’s feed has not been renewed since ${when}, longer than its publisher promised: there may be newer releases that are not shown here.`,
+      refused: (when: string) =>
+        `What the publisher’s server says now is refused. What is shown here was accepted last on ${when}.`,
+      unreachable: (when: string) => `The publisher’s feed could not be read since ${when}: there may be newer releases.`,
+    } satisfies Record<StaleReason, (when: string) => string>,
+    yankedText: (label: string) => `Its publisher has taken back release ${label} for a fault.`,
+    update: (label: string, n: number) =>
+      n > 0 ? `Release ${label} is available: ${bytes(n)} to fetch.` : `Release ${label} is here, and the next start uses it.`,
+    fetchUpdate: 'Fetch it now',
     loading: 'Asking for the releases',
     fingerprint: 'Key fingerprint',
     feed: 'Feed',

@@ -98,7 +98,9 @@ impl Output {
         self.end_progress();
         let mut err = std::io::stderr();
         if self.json {
-            let Problem { code, message, hint } = problem;
+            let Problem {
+                code, message, hint, ..
+            } = problem;
             let line = json!({"type": "error", "code": code, "message": message, "hint": hint});
             drop(writeln!(err, "{line}"));
             return;

@@ -37,6 +37,10 @@ const MIGRATIONS: &[M<'_>] = &[
      ALTER TABLE subscription ADD COLUMN failed_release INTEGER;
      ALTER TABLE subscription ADD COLUMN failures INTEGER NOT NULL DEFAULT 0;",
     ),
+    M::up(
+        "ALTER TABLE seen_release ADD COLUMN ran INTEGER NOT NULL DEFAULT 0;
+     ALTER TABLE seen_release ADD COLUMN wanted INTEGER NOT NULL DEFAULT 0;",
+    ),
 ];
 
 /// The state database.

@@ -151,12 +151,12 @@ pub(crate) fn of_clients(kind: livepc_protocol::HypervisorKind) -> HypervisorKin
 
 /// What went wrong with a hypervisor.
 pub(crate) fn of_hypervisor(error: &HypervisorError) -> Problem {
-    let problem = Problem::of_text(Code::Hypervisor, &error.to_string());
+    let mut problem = Problem::of_text(Code::Hypervisor, &error.to_string());
     if problem.hint.is_empty() {
-        return Problem {
-            hint: "“livepc doctor” shows which hypervisors were found.".into(),
-            ..problem
-        };
+        problem.hint = "“livepc doctor” shows which hypervisors were found.".into();
+    }
+    if error.is_of_this_computer() {
+        return problem.of_this_computer();
     }
     problem
 }

@@ -6,8 +6,8 @@
 //! `livepc` program. Clients speak to the agent through `livepc-protocol`, and never touch the home themselves.
 //!
 //! Every file of this crate that is not one of the two is a subject: `trust` decides what is accepted after what,
-//! `published` what a server says, `library` and `subscription` what is kept of it, `serve` and `export` what a
-//! release's disks can be used for without a machine.
+//! `freshness` whether that is still as new as it should be, `published` what a server says, `library` and `subscription`
+//! what is kept of it, `serve` and `export` what a release's disks can be used for without a machine.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), livepc_protocol::Problem> {
@@ -27,6 +27,7 @@ mod database;
 pub mod doctor;
 pub mod export;
 mod folder_bytes;
+mod freshness;
 mod hypervisors;
 mod library;
 mod locked;

@@ -56,9 +56,34 @@ impl OverlayRecord {
     }
 }
 
+/// What a machine's folder said at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MachineRecords {
+    /// What the changes of the system disk belong to, if there are any.
+    pub(crate) changes: Option<OverlayRecord>,
+    /// Bytes of what was changed on the system disk since it was clean.
+    pub(crate) changes_bytes: u64,
+    /// What the machine was suspended with, if it is.
+    pub(crate) suspension: Option<Suspension>,
+    /// Bytes of what a suspended machine had in memory.
+    pub(crate) suspended_bytes: u64,
+}
+
 impl MachineFolder {
     pub(crate) fn new(folder: PathBuf) -> Self {
         Self(folder)
+    }
+
+    /// What the folder says now, read once.
+    pub(crate) fn records(&self) -> MachineRecords {
+        let overlays = self.overlays();
+        let suspended_bytes = self.suspended_bytes();
+        MachineRecords {
+            changes: self.record_of(&overlays),
+            changes_bytes: bytes_of(&overlays),
+            suspension: self.suspension_of(suspended_bytes),
+            suspended_bytes,
+        }
     }
 
     fn overlays(&self) -> Vec<PathBuf> {
@@ -72,7 +97,11 @@ impl MachineFolder {
 
     /// What the overlays belong to, if there are any.
     pub(crate) fn overlay_record(&self) -> Option<OverlayRecord> {
-        (!self.overlays().is_empty())
+        self.record_of(&self.overlays())
+    }
+
+    fn record_of(&self, overlays: &[PathBuf]) -> Option<OverlayRecord> {
+        (!overlays.is_empty())
             .then(|| read(&self.0.join(OVERLAY_RECORD)))
             .flatten()
     }
@@ -80,11 +109,6 @@ impl MachineFolder {
     /// Notes what the overlays that are made next belong to.
     pub(crate) fn begin_overlays(&self, record: &OverlayRecord) -> Result<(), Problem> {
         write(&self.0.join(OVERLAY_RECORD), record)
-    }
-
-    /// Bytes of what was changed on the system disk since it was clean.
-    pub(crate) fn changes_bytes(&self) -> u64 {
-        self.overlays().iter().map(|path| file_bytes(path)).sum()
     }
 
     /// Makes the system disk clean: what was changed on it is lost.
@@ -97,13 +121,15 @@ impl MachineFolder {
 
     /// What the machine was suspended with, if it is: its saved state is the proof.
     pub(crate) fn suspension(&self) -> Option<Suspension> {
-        (self.suspended_bytes() > 0)
-            .then(|| read(&self.0.join(SUSPENSION)))
-            .flatten()
+        self.suspension_of(self.suspended_bytes())
+    }
+
+    fn suspension_of(&self, saved: u64) -> Option<Suspension> {
+        (saved > 0).then(|| read(&self.0.join(SUSPENSION))).flatten()
     }
 
     /// Bytes of what a suspended machine had in memory.
-    pub(crate) fn suspended_bytes(&self) -> u64 {
+    fn suspended_bytes(&self) -> u64 {
         saved_state_bytes(&self.0)
     }
 
@@ -169,7 +195,8 @@ impl Suspension {
             format!("The machine cannot go on: it was suspended {differs}."),
             "Revert it, and start it anew: what it had in memory is lost then, what is on its disks stays. Or go back to \
              what it was suspended with.",
-        ))
+        )
+        .of_this_computer())
     }
 }
 
@@ -204,6 +231,10 @@ fn processor() -> String {
         |_| String::new(),
         |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
     )
+}
+
+fn bytes_of(overlays: &[PathBuf]) -> u64 {
+    overlays.iter().map(|path| file_bytes(path)).sum()
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
@@ -256,7 +287,12 @@ mod tests {
         folder.note_suspension(&suspension).unwrap();
         assert_eq!(folder.suspension(), None, "the machine went on after all");
         std::fs::write(dir.path().join("qemu.state"), "memory").unwrap();
-        assert_eq!(folder.suspension(), Some(suspension));
+        assert_eq!(folder.suspension(), Some(suspension.clone()));
+        let records = folder.records();
+        assert_eq!(
+            (records.suspension, records.suspended_bytes > 0),
+            (Some(suspension), true)
+        );
         folder.revert().unwrap();
         assert_eq!(folder.suspension(), None);
         folder.revert().expect("to give up nothing is no error");
@@ -314,10 +350,15 @@ mod tests {
         assert_eq!(folder.overlay_record(), None, "there are none yet");
         std::fs::write(dir.path().join("system.qcow2"), vec![1; 8192]).unwrap();
         std::fs::write(dir.path().join("user.raw"), vec![1; 8192]).unwrap();
-        assert_eq!(folder.overlay_record(), Some(record));
-        assert!(folder.changes_bytes() >= 8192);
+        assert_eq!(folder.overlay_record(), Some(record.clone()));
+        let records = folder.records();
+        assert_eq!(records.changes, Some(record));
+        assert!(
+            (8192..16384).contains(&records.changes_bytes),
+            "without the user's own disk"
+        );
         folder.discard_overlays().unwrap();
-        assert_eq!(folder.changes_bytes(), 0);
+        assert_eq!(folder.records(), MachineRecords::default());
         assert!(dir.path().join("user.raw").exists(), "the user's own disk stays");
         std::fs::write(dir.path().join("system.qcow2"), "x").unwrap();
         std::fs::write(dir.path().join(OVERLAY_RECORD), "not JSON").unwrap();

@@ -1,9 +1,10 @@
 //! Subscriptions as the state database keeps them: what is pinned, what was accepted, and which release is in use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use livepc_format::feed::Feed;
+use livepc_format::head::ReleaseState;
 use livepc_format::{Digest, Fingerprint, Head, Keys, LivePcId, Release};
 use livepc_protocol::{Code, Problem, UpdatePolicy};
 use livepc_transfer::{Origin, Validators};
@@ -48,6 +49,15 @@ pub(crate) struct Subscription {
     pub(crate) failures: u64,
 }
 
+/// What was done with a subscription's releases.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct History {
+    /// Those that have run: the guest executed, and the machine ended as it should.
+    pub(crate) ran: BTreeSet<u64>,
+    /// Those that somebody had fetched by their number.
+    pub(crate) wanted: BTreeSet<u64>,
+}
+
 /// Ids of one name that are tried: `lab`, `lab-2`, …
 const IDS: u32 = 100;
 
@@ -78,6 +88,12 @@ impl Subscription {
         })
     }
 
+    /// True if its publisher has taken back this release for a fault.
+    pub(crate) fn is_yanked(&self, sequence: u64) -> bool {
+        let release = self.head.release(sequence);
+        release.is_some_and(|release| release.state == ReleaseState::Yanked)
+    }
+
     /// Where its files lie.
     pub(crate) fn origin(&self) -> Origin {
         Origin::of_head(&self.head_url, &self.head.mirrors)
@@ -92,6 +108,11 @@ impl Subscription {
 const COLUMNS: &str = "id, livepc, feed_url, head_url, title, summary, publisher, guest_os, keys, head, feed_etag, \
                        feed_modified, head_etag, head_modified, in_use, checked, last_used, problem, outcome, policy, pinned, keep_changes, \
                        failed_release, failures";
+
+/// The ids of all subscriptions.
+pub(crate) fn ids(database: &Database) -> Result<Vec<String>, Problem> {
+    database.all("SELECT id FROM subscription", [], |row| row.get(0))
+}
 
 /// All subscriptions, by title.
 pub(crate) fn all(database: &Database) -> Result<Vec<Subscription>, Problem> {
@@ -178,7 +199,7 @@ pub(crate) fn add(
     let Some(feed) = &published.feed else {
         return Err(untrusted("The feed is not there."));
     };
-    let taken: Vec<String> = database.all("SELECT id FROM subscription", [], |row| row.get(0))?;
+    let taken = ids(database)?;
     let name = &published.keys.name;
     let names = (1..=IDS).map(|n| {
         if n == 1 {
@@ -283,7 +304,7 @@ fn remember(
     )?;
     for release in &published.head.releases {
         t.execute(
-            "INSERT OR IGNORE INTO seen_release VALUES (?1, ?2, ?3)",
+            "INSERT OR IGNORE INTO seen_release (id, sequence, manifest) VALUES (?1, ?2, ?3)",
             params![id, release.sequence, release.manifest.to_string()],
         )?;
     }
@@ -314,23 +335,57 @@ pub(crate) fn used(database: &Database, id: &str, sequence: u64, now: Timestamp)
         .map(drop)
 }
 
-/// Notes how the machine ended on a release, and how often in a row that was a failure.
+/// Notes how the machine ended on a release, and how often in a row that was a failure of the release. One whose guest
+/// executed, and that ended as it should, has run.
 pub(crate) fn ended(
     database: &Database,
     id: &str,
     sequence: u64,
     outcome: Option<&Problem>,
 ) -> Result<(), Problem> {
-    let sql = if outcome.is_some() {
-        "UPDATE subscription SET outcome = ?3, failed_release = ?2, \
-         failures = CASE WHEN failed_release = ?2 THEN failures + 1 ELSE 1 END WHERE id = ?1"
-    } else {
-        "UPDATE subscription SET outcome = ?3, failures = CASE WHEN failed_release = ?2 THEN 0 ELSE failures END \
-         WHERE id = ?1"
+    let sql = match outcome {
+        Some(problem) if is_of_release(problem) => {
+            "UPDATE subscription SET outcome = ?3, failed_release = ?2, \
+             failures = CASE WHEN failed_release = ?2 THEN failures + 1 ELSE 1 END WHERE id = ?1"
+        }
+        Some(_) => "UPDATE subscription SET outcome = ?3 WHERE id = ?1",
+        None => {
+            "UPDATE subscription SET outcome = ?3, failures = CASE WHEN failed_release = ?2 THEN 0 ELSE failures END \
+             WHERE id = ?1"
+        }
     };
-    database
-        .run(sql, params![id, sequence, outcome.map(json)])
-        .map(drop)
+    database.change(|t| {
+        t.execute(sql, params![id, sequence, outcome.map(json)])?;
+        if outcome.is_none() {
+            let sql = "UPDATE seen_release SET ran = 1 WHERE id = ?1 AND sequence = ?2";
+            t.execute(sql, params![id, sequence])?;
+        }
+        Ok(())
+    })
+}
+
+/// True if the release may be the cause: its machine failed after a hypervisor was told to start it. Data that cannot be
+/// fetched and a hypervisor that is missing would stop every other release too.
+fn is_of_release(problem: &Problem) -> bool {
+    problem.code == Code::Hypervisor && !problem.of_this_computer
+}
+
+/// Notes that somebody wanted this very release here.
+pub(crate) fn wanted(database: &Database, id: &str, sequence: u64) -> Result<(), Problem> {
+    let sql = "UPDATE seen_release SET wanted = 1 WHERE id = ?1 AND sequence = ?2";
+    database.run(sql, params![id, sequence]).map(drop)
+}
+
+/// The releases that have run, and those that somebody wanted.
+pub(crate) fn history(database: &Database, id: &str) -> Result<History, Problem> {
+    let sequences = |sql: &str| {
+        let rows = database.all(sql, [id], |row| row.get(0))?;
+        Ok(rows.into_iter().collect())
+    };
+    Ok(History {
+        ran: sequences("SELECT sequence FROM seen_release WHERE id = ?1 AND ran")?,
+        wanted: sequences("SELECT sequence FROM seen_release WHERE id = ?1 AND wanted")?,
+    })
 }
 
 /// Decides whether changes of the system disk outlive the machine.

@@ -155,6 +155,27 @@ pub enum HypervisorError {
 }
 
 impl HypervisorError {
+    /// True if something on this computer is missing or in the way, so that no hypervisor has begun with the machine:
+    /// what is on its disks is not the cause.
+    #[must_use]
+    pub fn is_of_this_computer(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound { .. }
+                | Self::Broken { .. }
+                | Self::TooOld { .. }
+                | Self::NoAccelerator { .. }
+                | Self::Unsupported { .. }
+                | Self::NoFirmware
+                | Self::NoWindow { .. }
+                | Self::InUse { .. }
+                | Self::NoMemory { .. }
+                | Self::File { .. }
+                | Self::NoOverlay { .. }
+                | Self::Stray { .. }
+        )
+    }
+
     pub(crate) fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::File { doing, path, source }

@@ -47,6 +47,6 @@ pub use request::{
 };
 pub use socket::{Listener, Stream, connect};
 pub use state::{
-    Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, ReleaseInfo, RunnerState, Snapshot, StoreUse,
-    Trust, UpdatePolicy,
+    Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, ReleaseInfo, RunnerState, Snapshot, Stale,
+    StaleReason, StoreUse, Trust, UpdatePolicy,
 };

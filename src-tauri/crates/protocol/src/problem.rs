@@ -45,6 +45,11 @@ pub struct Problem {
     /// What to do next.
     #[serde(default)]
     pub hint: String,
+    /// True if something on this computer is missing or in the way, so that no hypervisor has begun with the machine. Such
+    /// a failure is no reason to go back to an earlier release.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[ts(skip)]
+    pub of_this_computer: bool,
 }
 
 impl Problem {
@@ -54,7 +59,15 @@ impl Problem {
             code,
             message: message.into(),
             hint: hint.into(),
+            of_this_computer: false,
         }
+    }
+
+    /// The same problem, of which no release is the cause.
+    #[must_use]
+    pub fn of_this_computer(mut self) -> Self {
+        self.of_this_computer = true;
+        self
     }
 
     /// A problem out of one text that says what happened and, behind its last semicolon, what to do.

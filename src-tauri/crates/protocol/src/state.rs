@@ -118,14 +118,17 @@ pub struct LivePc {
     pub boot_bytes_local: u64,
     /// Stored bytes of what a start reads.
     pub boot_bytes_total: u64,
-    /// Bytes to fetch for the newest release, if it is not the one in use.
+    /// Bytes to fetch for the newest release, as far as the one in use is here, if that is another; before the first start,
+    /// the newest that could be started without the network counts as in use.
     pub update_bytes: Option<u64>,
     /// The machine's state.
     pub state: MachineState,
     /// Why it failed, is stalled or cannot be fetched.
     pub problem: Option<Problem>,
-    /// The publisher's list of releases is older than it should be.
-    pub expired: bool,
+    /// Why what is known of its releases may be out of date; nothing if it is as fresh as it should be.
+    pub stale: Option<Stale>,
+    /// The release that the next start uses, or else the one in use, if its publisher has taken it back for a fault.
+    pub yanked: Option<u64>,
     /// When the feed was last asked, successfully.
     #[ts(type = "string | null")]
     pub checked: Option<Timestamp>,
@@ -153,6 +156,33 @@ pub struct LivePc {
     pub suspended_bytes: u64,
     /// An earlier release to go back to, since the one in use has failed to start again and again.
     pub rollback_to: Option<u64>,
+}
+
+/// What is known of a LivePC's releases is older than it should be: its publisher is away, or somebody in between holds
+/// back what is new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Stale {
+    /// How that is known.
+    pub why: StaleReason,
+    /// The last time at which it was fresh.
+    #[ts(type = "string")]
+    pub since: Timestamp,
+}
+
+/// How it is known that something is older than it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "kebab-case")]
+#[ts(export)]
+pub enum StaleReason {
+    /// The publisher has not renewed the list of releases in the time that it had set itself. Fresh was it when it was
+    /// signed.
+    Expired,
+    /// What the server says now was refused, because it is older than what it said before, or contradicts it. Fresh was
+    /// what was accepted last.
+    Refused,
+    /// The feed could not be read for days. Fresh was what was read last.
+    Unreachable,
 }
 
 /// What happens when there is a new release.

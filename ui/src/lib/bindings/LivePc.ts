@@ -2,6 +2,7 @@
 import type { HypervisorKind } from "./HypervisorKind";
 import type { MachineState } from "./MachineState";
 import type { Problem } from "./Problem";
+import type { Stale } from "./Stale";
 import type { Trust } from "./Trust";
 import type { UpdatePolicy } from "./UpdatePolicy";
 
@@ -90,7 +91,8 @@ boot_bytes_local: number,
  */
 boot_bytes_total: number, 
 /**
- * Bytes to fetch for the newest release, if it is not the one in use.
+ * Bytes to fetch for the newest release, as far as the one in use is here, if that is another; before the first start,
+ * the newest that could be started without the network counts as in use.
  */
 update_bytes: number | null, 
 /**
@@ -102,9 +104,13 @@ state: MachineState,
  */
 problem: Problem | null, 
 /**
- * The publisher's list of releases is older than it should be.
+ * Why what is known of its releases may be out of date; nothing if it is as fresh as it should be.
  */
-expired: boolean, 
+stale: Stale | null, 
+/**
+ * The release that the next start uses, or else the one in use, if its publisher has taken it back for a fault.
+ */
+yanked: number | null, 
 /**
  * When the feed was last asked, successfully.
  */

@@ -170,6 +170,7 @@ export class FakeHost implements Host {
         this.#download(this.#find(request.id));
         return { answer: 'done' };
       case 'update':
+        if (!request.check && request.id !== null) this.#download(this.#find(request.id));
         return {
           answer: 'updates',
           updates: snapshot.livepcs

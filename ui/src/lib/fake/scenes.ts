@@ -139,7 +139,7 @@ export function world(scene: Scene): World {
       snapshot.jobs = [{ ...fill, status: 'running', bytes_per_second: 8.2e6 }, done];
       break;
     case 'failed':
-      snapshot.livepcs = order([{ ...debian, state: 'failed', problem: NO_KVM }, { ...gis, trust: 'first-seen', expired: true }]);
+      snapshot.livepcs = order([{ ...debian, state: 'failed', problem: NO_KVM }, { ...gis, trust: 'first-seen', stale: { why: 'expired', since: before(40 * 1440) }, yanked: 30 }]);
       snapshot.jobs = [failed, done];
       break;
     // Suspended, failing after an update, keeping its changes, and on a release that somebody chose.

@@ -1,6 +1,8 @@
 //! `download`, `update` and `verify`: verbs that wait for jobs.
 
-use livepc_protocol::{Answer, Client, Code, Job, JobAction, JobPhase, JobStatus, Problem, Request};
+use livepc_protocol::{
+    Answer, Client, Code, Job, JobAction, JobPhase, JobStatus, Problem, Request, UpdateReport,
+};
 use serde_json::json;
 
 use crate::args::Until;
@@ -133,6 +135,8 @@ pub(crate) async fn update(session: &Session<'_>, id: Option<String>, check: boo
             }
         }
         if let Some(job) = update.job {
+            // Before it is fetched, so that who does not want it can say so.
+            session.output.note(&found(update));
             follow_own(session, &client, job).await?;
         }
     }
@@ -140,20 +144,30 @@ pub(crate) async fn update(session: &Session<'_>, id: Option<String>, check: boo
         let lines = updates
             .iter()
             .filter(|update| update.problem.is_none())
-            .map(|update| match (update.from, update.to) {
-                (from, Some(to)) if from != Some(to) => {
-                    format!(
-                        "{}: release {to} ({}). {}",
-                        update.id,
-                        bytes(update.bytes_to_fetch),
-                        update.changelog
-                    )
-                }
-                _ => format!("{}: nothing new", update.id),
+            .map(|update| match update.job {
+                Some(_) => format!("{}: the next start uses what was fetched", update.id),
+                None => found(update),
             });
         lines.collect::<Vec<_>>().join("\n")
     });
     first_problem.map_or(Ok(()), Err)
+}
+
+/// What a check found: the release, what fetching it costs, and what changed.
+fn found(update: &UpdateReport) -> String {
+    let Some(to) = update.to.filter(|to| update.from != Some(*to)) else {
+        return format!("{}: nothing new", update.id);
+    };
+    let mut text = format!(
+        "{}: release {to}, {} to fetch",
+        update.id,
+        bytes(update.bytes_to_fetch)
+    );
+    for line in update.changelog.lines() {
+        text.push_str("\n    ");
+        text.push_str(line);
+    }
+    text
 }
 
 pub(crate) async fn verify(session: &Session<'_>, id: Option<String>) -> Result<(), Problem> {

@@ -1,6 +1,6 @@
 //! `list`, `show` and `status`.
 
-use livepc_protocol::{Answer, LivePc, MachineState, Problem, Request};
+use livepc_protocol::{Answer, LivePc, MachineState, Problem, Request, StaleReason};
 use serde_json::{Value, json};
 
 use crate::output::bytes;
@@ -20,6 +20,8 @@ fn listed(livepc: &LivePc) -> Value {
         "bytes_local": livepc.bytes_local,
         "bytes_total": livepc.bytes_total,
         "state": livepc.state,
+        "stale": livepc.stale,
+        "yanked": livepc.yanked,
     })
 }
 
@@ -37,12 +39,36 @@ fn line(livepc: &LivePc) -> String {
         (Some(label), Some(size)) => format!("  update {label} ({})", bytes(size)),
         _ => String::new(),
     };
-    format!(
+    let first = format!(
         "{:20} {:10} {here:24} {}{update}",
         livepc.id,
         word(livepc.state),
         livepc.title
-    )
+    );
+    std::iter::once(first)
+        .chain(warnings(livepc))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// What a subscriber should know of the publisher's word, a line each.
+fn warnings(livepc: &LivePc) -> impl Iterator<Item = String> {
+    let stale = livepc.stale.map(|stale| {
+        let day = stale.since.strftime("%Y-%m-%d");
+        match stale.why {
+            StaleReason::Expired => {
+                format!("  The publisher's feed has not been renewed since {day}: it may be out of date.")
+            }
+            StaleReason::Refused => {
+                format!("  What the publisher's server says is refused; what was accepted last is of {day}.")
+            }
+            StaleReason::Unreachable => format!("  The publisher's feed could not be read since {day}."),
+        }
+    });
+    let yanked = livepc
+        .yanked
+        .map(|release| format!("  Its publisher has taken back release {release} for a fault."));
+    stale.into_iter().chain(yanked)
 }
 
 pub(crate) async fn list(session: &Session<'_>) -> Result<(), Problem> {
@@ -79,8 +105,9 @@ pub(crate) async fn show(session: &Session<'_>, id: String) -> Result<(), Proble
                 livepc.fingerprint,
                 word(livepc.state)
             ));
-            if livepc.expired {
-                text.push_str("  The publisher's list of releases is older than it should be.\n");
+            for warning in warnings(&livepc) {
+                text.push_str(&warning);
+                text.push('\n');
             }
             if let Some(problem) = &livepc.problem {
                 text.push_str(&format!("  {}\n  {}\n", problem.message, problem.hint));
@@ -135,6 +162,7 @@ pub(crate) async fn status(session: &Session<'_>, id: Option<String>) -> Result<
     let object = json!({
         "machines": machines.iter().map(|livepc| json!({
             "id": livepc.id, "state": livepc.state, "release": livepc.release_in_use, "problem": livepc.problem,
+            "stale": livepc.stale, "yanked": livepc.yanked,
         })).collect::<Vec<_>>(),
         "jobs": jobs,
         "paused": snapshot.paused,

@@ -49,6 +49,9 @@ impl Answers for Core {
             Request::Download { id, until, release } => {
                 let subscription = subscription::find(&self.database, &id)?;
                 let sequence = self.offered(&subscription, release)?;
+                if release.is_some() {
+                    subscription::wanted(&self.database, &subscription.id, sequence)?;
+                }
                 let job = self.queue_download(&subscription, sequence, until)?;
                 // Who asked follows the job from here on, and must not see how it stood before.
                 self.publish_snapshot().await;
@@ -335,7 +338,7 @@ impl Core {
         if let Some(id) = id {
             let subscription = subscription::find(&self.database, &id)?;
             return Ok(Answer::Updates {
-                updates: vec![self.update(&subscription, check).await?],
+                updates: vec![self.update_for_person(&subscription, check).await?],
             });
         }
         let mut updates = Vec::new();
@@ -349,7 +352,8 @@ impl Core {
                 job: None,
                 problem: Some(problem),
             };
-            updates.push(self.update(&subscription, check).await.unwrap_or_else(failed));
+            let updated = self.update_for_person(&subscription, check).await;
+            updates.push(updated.unwrap_or_else(failed));
         }
         Ok(Answer::Updates { updates })
     }

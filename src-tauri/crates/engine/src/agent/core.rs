@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::jobs::Jobs;
 use super::machines::Machines;
+use super::poll::Polling;
 use super::progress::Counted;
 use super::release::Opened;
 use crate::database::Database;
@@ -42,6 +43,7 @@ pub(crate) struct Core {
     pub(super) counted: Mutex<HashMap<String, Counted>>,
     pub(super) jobs: Jobs,
     pub(super) machines: Machines,
+    pub(super) polling: Polling,
     pub(super) paused: AtomicBool,
     pub(super) guests: Guests,
     pub(super) asked_to_stop: CancellationToken,

@@ -145,9 +145,12 @@ impl Core {
             ended: None,
             problem: None,
         };
-        job.job = self.database.change(|t| {
+        self.database.change(|t| {
             t.execute("INSERT INTO job (active, data) VALUES (1, '')", [])?;
-            Ok(t.last_insert_rowid().unsigned_abs())
+            job.job = t.last_insert_rowid().unsigned_abs();
+            // In one step with its number, so that nobody overlooks what it is going to fetch.
+            let data = serde_json::to_string(&job).unwrap_or_default();
+            t.execute("UPDATE job SET data = ?2 WHERE job = ?1", params![job.job, data])
         })?;
         let active = self.add_job(job);
         self.spawn_job(&active);
@@ -165,17 +168,19 @@ impl Core {
         active
     }
 
+    /// The jobs that have not ended, of this agent and of the last one.
+    pub(super) fn jobs_to_do(&self) -> Result<Vec<Job>, Problem> {
+        let sql = "SELECT data FROM job WHERE active = 1";
+        let rows = self.database.all(sql, [], |row| row.get::<_, String>(0))?;
+        Ok(rows
+            .iter()
+            .filter_map(|data| serde_json::from_str(data).ok())
+            .collect())
+    }
+
     /// Goes on with what the last agent did not finish.
     pub(super) fn resume_jobs(self: &Arc<Self>) -> Result<(), Problem> {
-        let rows = self
-            .database
-            .all("SELECT data FROM job WHERE active = 1", [], |row| {
-                row.get::<_, String>(0)
-            })?;
-        for data in rows {
-            let Ok(mut job) = serde_json::from_str::<Job>(&data) else {
-                continue;
-            };
+        for mut job in self.jobs_to_do()? {
             let paused = job.status == JobStatus::Paused;
             if !paused {
                 job.status = JobStatus::Queued;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use livepc_protocol::{Answer, Code, MachineState, Problem, Request, UpdatePolicy};
 
 use super::core::Core;
-use crate::machine_folder::MachineFolder;
+use crate::machine_folder::{MachineFolder, MachineRecords};
 use crate::problems::not_found;
 use crate::subscription::{self, Subscription};
 
@@ -156,9 +156,9 @@ impl Core {
         release: Option<u64>,
     ) -> Result<(), Problem> {
         self.check_allowed(subscription, Action::Rollback)?;
-        let now = self.next_release(subscription)?;
-        let kept = self.kept_changes(subscription);
-        if let Some(kept) = kept {
+        let records = self.machine_folder(&subscription.id).records();
+        let now = self.next_release(subscription, &records)?;
+        if let Some(kept) = kept_changes(subscription, &records) {
             return Err(Problem::new(
                 Code::Busy,
                 format!("The changes on its system disk belong to release {kept}."),
@@ -179,11 +179,11 @@ impl Core {
         subscription::pin(&self.database, &subscription.id, Some(target))
     }
 
-    /// The newest release before `sequence` that starts without the network.
+    /// The newest release before `sequence` that starts without the network, and that its publisher has not taken back.
     fn earlier_release(&self, subscription: &Subscription, sequence: u64) -> Option<u64> {
         let releases = subscription.head.releases.iter().map(|release| release.sequence);
         releases
-            .filter(|earlier| *earlier < sequence)
+            .filter(|earlier| *earlier < sequence && !subscription.is_yanked(*earlier))
             .filter(|earlier| self.local_of_release(subscription, *earlier).boot_ready)
             .max()
     }
@@ -194,20 +194,16 @@ impl Core {
         failed.then(|| self.earlier_release(subscription, next)).flatten()
     }
 
-    /// The release that the changes belong to which the next cold start is to find again.
-    pub(super) fn kept_changes(&self, subscription: &Subscription) -> Option<u64> {
-        let folder = self.machine_folder(&subscription.id);
-        let record = subscription
-            .keep_changes
-            .then(|| folder.overlay_record())
-            .flatten()?;
-        Some(record.release)
-    }
-
     /// True if new releases are fetched without asking.
     pub(super) fn fetches_by_itself(&self, subscription: &Subscription) -> bool {
         subscription.policy == UpdatePolicy::Auto && subscription.pinned.is_none()
     }
+}
+
+/// The release that the changes belong to which the next cold start is to find again.
+pub(super) fn kept_changes(subscription: &Subscription, records: &MachineRecords) -> Option<u64> {
+    let record = records.changes.as_ref().filter(|_| subscription.keep_changes);
+    record.map(|record| record.release)
 }
 
 #[cfg(test)]

@@ -10,7 +10,10 @@ use livepc_protocol::{
 };
 
 use super::core::{Core, Turns};
+use super::lifecycle::kept_changes;
 use crate::locked::lock;
+use crate::machine_folder::MachineRecords;
+use crate::problems::not_found;
 use crate::subscription::{self, Subscription};
 
 /// The file in a machine's folder that names its LivePC.
@@ -89,9 +92,10 @@ impl Core {
         if self.is_live(&id).await? {
             return Ok(());
         }
-        let sequence = self.next_release(subscription)?;
-        let resume = self.machine_folder(&id).suspension().is_some();
-        let keep = self.kept_changes(subscription).is_some();
+        let records = self.machine_folder(&id).records();
+        let sequence = self.next_release(subscription, &records)?;
+        let resume = records.suspension.is_some();
+        let keep = kept_changes(subscription, &records).is_some();
         self.open_release(subscription, Some(sequence)).await?;
         if start.fill {
             self.queue_download(subscription, sequence, Until::Complete)?;
@@ -239,6 +243,10 @@ impl Core {
         let Some(mut state) = self.machines.state(id) else {
             return;
         };
+        if !state.state.is_live() && self.machines.client(id).is_none() {
+            // Who stopped it and who followed it both see its end, and it has only one.
+            return;
+        }
         let died = state.state.is_live();
         if died {
             state.state = MachineState::Failed;
@@ -257,6 +265,10 @@ impl Core {
         drop(runners);
         if died {
             self.end_what_it_left(id);
+        } else {
+            // A release that has run makes one before it dispensable.
+            let core = self.clone();
+            tokio::spawn(async move { core.forget_what_is_replaced().await });
         }
         self.touch();
     }
@@ -340,20 +352,27 @@ impl Core {
     }
 
     /// The release that the next start uses: what a suspended machine or kept changes belong to, or somebody has chosen;
-    /// else the newest, unless the current one is further along here.
-    pub(super) fn next_release(&self, subscription: &Subscription) -> Result<u64, Problem> {
-        let folder = self.machine_folder(&subscription.id);
-        let bound = folder.suspension().map(|suspension| suspension.release);
-        let bound = bound.or_else(|| self.kept_changes(subscription));
+    /// else the newest, unless the current one is further along here. One that its publisher has taken back for a fault is
+    /// used only by who has chosen it, or is bound to it.
+    pub(super) fn next_release(
+        &self,
+        subscription: &Subscription,
+        records: &MachineRecords,
+    ) -> Result<u64, Problem> {
+        let bound = records.suspension.as_ref().map(|suspension| suspension.release);
+        let bound = bound.or_else(|| kept_changes(subscription, records));
         if let Some(sequence) = bound.or(subscription.pinned) {
             return Ok(sequence);
         }
         let Some(newest) = subscription.newest().map(|release| release.sequence) else {
-            return subscription
-                .in_use
-                .map_or_else(|| subscription.release(None).map(|r| r.sequence), Ok);
+            return match subscription.in_use {
+                Some(in_use) if subscription.is_yanked(in_use) => Err(taken_back(subscription, in_use)),
+                Some(in_use) => Ok(in_use),
+                None => subscription.release(None).map(|release| release.sequence),
+            };
         };
-        let Some(in_use) = self.current_release(subscription) else {
+        let current = self.current_release(subscription);
+        let Some(in_use) = current.filter(|sequence| !subscription.is_yanked(*sequence)) else {
             return Ok(newest);
         };
         if in_use == newest || subscription.head.release(in_use).is_none() {
@@ -370,10 +389,25 @@ impl Core {
 
     /// The release in use; before the first start, the newest of those that could be started without the network.
     pub(super) fn current_release(&self, subscription: &Subscription) -> Option<u64> {
-        let usable = |sequence: &u64| self.local_of_release(subscription, *sequence).boot_ready;
+        let usable = |sequence: &u64| {
+            self.local_of_release(subscription, *sequence).boot_ready && !subscription.is_yanked(*sequence)
+        };
         let releases = subscription.head.releases.iter().map(|release| release.sequence);
         subscription.in_use.or_else(|| releases.filter(usable).max())
     }
+}
+
+fn taken_back(subscription: &Subscription, sequence: u64) -> Problem {
+    not_found(
+        format!(
+            "The publisher of “{}” has taken back release {sequence} for a fault, and there is no other.",
+            subscription.title
+        ),
+        format!(
+            "Wait for the next one. “livepc pin {} --release {sequence}” goes on with this one all the same.",
+            subscription.id
+        ),
+    )
 }
 
 fn still_busy() -> Problem {

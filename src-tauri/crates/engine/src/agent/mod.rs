@@ -12,15 +12,16 @@ mod machines;
 mod poll;
 mod progress;
 mod release;
+mod schedule;
 mod snapshot;
+mod tidy;
 mod verify;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use livepc_format::Release;
 use livepc_protocol::{Code, Home, Launcher, Listener, Problem, ProcessLock, Snapshot};
 use livepc_store::Store;
 use livepc_transfer::{Client, Config, Fetcher, Limits};
@@ -31,10 +32,8 @@ pub use self::core::Clock;
 use self::core::Core;
 pub(crate) use self::core::sink;
 use crate::database::Database;
-use crate::locked::lock;
 use crate::problems::{of_store, of_transfer};
 use crate::server::{Guests, serve};
-use crate::subscription::Subscription;
 use crate::{config, subscription};
 
 /// How long an agent without clients, work and machines stays.
@@ -124,6 +123,7 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
         counted: Mutex::new(HashMap::new()),
         jobs: jobs::Jobs::new(),
         machines: machines::Machines::default(),
+        polling: poll::Polling::new(),
         paused: AtomicBool::new(false),
         guests: Guests::default(),
         asked_to_stop: CancellationToken::new(),
@@ -157,53 +157,6 @@ impl Core {
                 self.touch();
             }
         }
-    }
-
-    /// Removes from the store what no subscription needs. What cannot be removed now is removed when the agent starts next.
-    async fn tidy_store(self: &Arc<Self>) {
-        if let Err(problem) = self.forget_releases().await {
-            tracing::warn!("the store keeps what nobody needs: {problem}");
-        }
-    }
-
-    async fn forget_releases(self: &Arc<Self>) -> Result<(), Problem> {
-        let subscriptions = subscription::all(&self.database)?;
-        let opened = |subscription: &Subscription, release: &Release| {
-            lock(&self.releases).contains_key(&subscription.key(release.sequence))
-        };
-        // A release that is opened has told what it needs.
-        let all_told = subscriptions.iter().all(|subscription| {
-            let here = |release: &&Release| self.reader.has_object(&release.manifest);
-            subscription
-                .head
-                .releases
-                .iter()
-                .filter(here)
-                .all(|release| opened(subscription, release))
-        });
-        let needed: HashSet<String> = subscriptions
-            .iter()
-            .map(|subscription| subscription.livepc.to_string())
-            .collect();
-        lock(&self.releases).retain(|key, _| {
-            key.rsplit_once('-')
-                .is_some_and(|(livepc, _)| needed.contains(livepc))
-        });
-        self.with_store(move |store| {
-            if store.references_lost()? && all_told {
-                store.references_restored()?;
-            }
-            for key in store.kept()? {
-                let livepc = key.as_str().rsplit_once('-').map(|(livepc, _)| livepc);
-                if !livepc.is_some_and(|livepc| needed.contains(livepc)) {
-                    store.forget(&key)?;
-                }
-            }
-            store.prune(false).map(drop)
-        })
-        .await?;
-        self.writes.fetch_add(1, Ordering::SeqCst);
-        Ok(())
     }
 
     /// True if the agent should not end.

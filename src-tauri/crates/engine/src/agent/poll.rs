@@ -1,16 +1,21 @@
-//! Asking publishers for news: at the agent's start, then at intervals with jitter, and when somebody asks.
+//! Asking publishers for news: at the agent's start, then at intervals with jitter, after sleep, and when somebody asks.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use livepc_protocol::{Problem, Until, UpdateReport};
+use livepc_protocol::{Code, Job, JobAction, JobKind, Problem, Until, UpdateReport};
+use tokio::task::JoinSet;
 
 use super::core::Core;
+use super::schedule::{self, Schedule, Subject, TICK};
+use crate::locked::lock;
 use crate::published;
 use crate::subscription::{self, Subscription};
 
-/// Time between two rounds.
-const INTERVAL: Duration = Duration::from_secs(30 * 60);
+/// Publishers that are asked at the same time, so that a slow one does not hold up the others.
+const AT_ONCE: usize = 8;
+/// How long a publisher may take for all that a check asks for.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 impl Core {
     /// Asks one publisher, and accepts or refuses what it says.
@@ -27,8 +32,31 @@ impl Core {
             tracing::warn!(id = subscription.id, code = ?problem.code, "{}", problem.message);
             subscription::refused(&self.database, &subscription.id, problem)?;
         }
+        self.cancel_what_was_taken_back(&subscription.id);
         self.touch();
         result
+    }
+
+    /// Ends the downloads of releases that their publisher has taken back for a fault: who does not have one already does
+    /// not get it.
+    fn cancel_what_was_taken_back(self: &Arc<Self>, id: &str) {
+        let Ok(subscription) = subscription::find(&self.database, id) else {
+            return;
+        };
+        let taken_back = |job: &Job| {
+            let download = job.id == subscription.id && job.kind == JobKind::Download;
+            let yanked = download && subscription.is_yanked(job.release);
+            yanked && self.offered(&subscription, Some(job.release)).is_err()
+        };
+        for job in self.jobs.active().iter().filter(|job| taken_back(job)) {
+            tracing::info!(
+                id,
+                release = job.release,
+                "a release was taken back: its download ends"
+            );
+            // One that has just ended needs no cancelling.
+            let _ = self.control_job(job.job, JobAction::Cancel);
+        }
     }
 
     /// Checks a feed, then fetches the newest release to the level that the current one has.
@@ -53,9 +81,9 @@ impl Core {
         };
         let Some(to) = report.to else { return Ok(report) };
         let opened = self.open_release(&subscription, Some(to)).await?;
-        report.changelog = opened.manifest.changelog.clone();
-        report.bytes_to_fetch = self.bytes_to_fetch(&subscription, to);
         let level = from.and_then(|from| self.level(&subscription, from));
+        report.changelog = opened.changelog();
+        report.bytes_to_fetch = self.bytes_to_fetch(&subscription, to, level.unwrap_or(Until::Complete));
         if let (false, Some(until)) = (check, level) {
             let local = self.local_of(&opened);
             let there = if until == Until::Complete {
@@ -70,6 +98,17 @@ impl Core {
         Ok(report)
     }
 
+    /// Does so because a person asked.
+    pub(super) async fn update_for_person(
+        self: &Arc<Self>,
+        subscription: &Subscription,
+        check: bool,
+    ) -> Result<UpdateReport, Problem> {
+        let updated = self.update(subscription, check).await;
+        self.polling.person_asked(&subscription.id, updated.is_ok());
+        updated
+    }
+
     /// How far a release is here.
     fn level(&self, subscription: &Subscription, sequence: u64) -> Option<Until> {
         let local = self.local_of_release(subscription, sequence);
@@ -80,15 +119,26 @@ impl Core {
         }
     }
 
-    /// Bytes to fetch for a release: what is missing, if its index is here; else what the publisher says for somebody
-    /// who has the newest complete earlier one.
-    pub(super) fn bytes_to_fetch(&self, subscription: &Subscription, sequence: u64) -> u64 {
+    /// Bytes to fetch for an update to this release: as far as the one in use is here.
+    pub(super) fn update_bytes(&self, subscription: &Subscription, sequence: u64) -> u64 {
+        let from = self.current_release(subscription);
+        let level = from.and_then(|from| self.level(subscription, from));
+        self.bytes_to_fetch(subscription, sequence, level.unwrap_or(Until::Complete))
+    }
+
+    /// Bytes to fetch until a release is here so far: what is missing, if its index is here; else what the publisher says
+    /// for somebody who has the newest complete earlier one.
+    pub(super) fn bytes_to_fetch(&self, subscription: &Subscription, sequence: u64, until: Until) -> u64 {
         let Some(release) = subscription.head.release(sequence) else {
             return 0;
         };
         let local = self.local_of_release(subscription, sequence);
         if local.complete {
             return 0;
+        }
+        if until == Until::BootReady && release.boot_map.is_some() {
+            let missing = local.boot_total.saturating_sub(local.boot_bytes);
+            return if local.boot_ready { 0 } else { missing };
         }
         let from = release
             .bytes
@@ -100,23 +150,135 @@ impl Core {
         from.map_or(missing, |(_, bytes)| missing.min(*bytes))
     }
 
-    /// Asks all publishers and sources again and again.
+    /// Asks publishers and sources again and again, each when it is due, and after the computer slept.
     pub(super) async fn poll(self: Arc<Self>) {
+        let mut at_work = JoinSet::new();
         loop {
-            match crate::library::refresh(&self.database, &self.client, (self.now)()).await {
-                Ok(true) => self.library_changed(),
-                Ok(false) => {}
-                Err(problem) => tracing::warn!("{problem}"),
+            self.follow_subscriptions();
+            while at_work.len() < AT_ONCE
+                && let Some(subject) = self.polling.take()
+            {
+                at_work.spawn(self.clone().ask(subject));
             }
-            for subscription in subscription::all(&self.database).unwrap_or_default() {
-                // A failure was noted with the subscription, and is shown there.
-                let _ = self
-                    .update(&subscription, !self.fetches_by_itself(&subscription))
-                    .await;
+            let full = at_work.len() >= AT_ONCE;
+            let (pause, before) = (if full { TICK } else { self.polling.idle() }, (self.now)());
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                Some(_) = at_work.join_next() => {}
             }
-            // Subscribers of one LivePC should not all come at the same second.
-            let spread = u64::from(std::process::id()) % (INTERVAL.as_secs() / 5);
-            tokio::time::sleep(INTERVAL + Duration::from_secs(spread)).await;
+            if schedule::woke(before, (self.now)(), pause) {
+                tracing::info!("the computer slept: publishers are asked for news");
+                self.polling.woke();
+            }
         }
     }
+
+    fn follow_subscriptions(&self) {
+        match subscription::ids(&self.database) {
+            Ok(ids) => {
+                let subscriptions = ids.into_iter().map(Subject::Subscription);
+                self.polling
+                    .follow(std::iter::once(Subject::Library).chain(subscriptions));
+            }
+            Err(problem) => tracing::warn!("{problem}"),
+        }
+    }
+
+    /// Asks one of those who are due.
+    async fn ask(self: Arc<Self>, subject: Subject) {
+        let asked = async {
+            match &subject {
+                Subject::Library => {
+                    if crate::library::refresh(&self.database, &self.client, (self.now)()).await? {
+                        self.library_changed();
+                    }
+                    Ok(())
+                }
+                Subject::Subscription(id) => {
+                    let subscription = subscription::find(&self.database, id)?;
+                    let check = !self.fetches_by_itself(&subscription);
+                    self.update(&subscription, check).await.map(drop)
+                }
+            }
+        };
+        // What was noted with a subscription is shown there.
+        let worked = match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(())) => true,
+            Ok(Err(problem)) => {
+                tracing::warn!(?subject, "{problem}");
+                false
+            }
+            Err(_) => {
+                self.note_silence(&subject);
+                false
+            }
+        };
+        self.polling.ended(&subject, worked);
+    }
+
+    /// Notes that a publisher has begun to answer and does not come to an end.
+    fn note_silence(&self, subject: &Subject) {
+        tracing::warn!(?subject, "no answer within {} s", PATIENCE.as_secs());
+        let Subject::Subscription(id) = subject else {
+            return;
+        };
+        let problem = Problem::new(
+            Code::Network,
+            format!(
+                "The publisher's server did not answer within {} minutes.",
+                PATIENCE.as_secs() / 60
+            ),
+            "It is asked again later.",
+        );
+        if let Err(problem) = subscription::refused(&self.database, id, &problem) {
+            tracing::warn!("{problem}");
+        }
+        self.touch();
+    }
+}
+
+/// The schedule of an agent, with its clock and its dice.
+pub(super) struct Polling {
+    schedule: Mutex<Schedule>,
+    since: Instant,
+}
+
+impl Polling {
+    pub(super) fn new() -> Self {
+        Self {
+            schedule: Mutex::default(),
+            since: Instant::now(),
+        }
+    }
+
+    fn follow(&self, subjects: impl IntoIterator<Item = Subject>) {
+        lock(&self.schedule).follow(subjects, self.since.elapsed());
+    }
+
+    fn take(&self) -> Option<Subject> {
+        lock(&self.schedule).take(self.since.elapsed())
+    }
+
+    fn ended(&self, subject: &Subject, worked: bool) {
+        lock(&self.schedule).ended(subject, worked, self.since.elapsed(), random());
+    }
+
+    /// Notes that a person had a publisher asked.
+    pub(super) fn person_asked(&self, id: &str, worked: bool) {
+        let subject = Subject::Subscription(id.to_owned());
+        lock(&self.schedule).person_asked(&subject, worked, self.since.elapsed(), random());
+    }
+
+    fn woke(&self) {
+        lock(&self.schedule).woke(self.since.elapsed());
+    }
+
+    fn idle(&self) -> Duration {
+        lock(&self.schedule).idle(self.since.elapsed())
+    }
+}
+
+/// Spreads those who ask; a system without chance asks at the even times.
+fn random() -> u32 {
+    getrandom::u32().unwrap_or(0)
 }

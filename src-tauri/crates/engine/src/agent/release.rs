@@ -74,6 +74,12 @@ impl Core {
             return Ok(opened);
         }
         let origin = Arc::new(subscription.origin());
+        let store_key = ReleaseKey::new(key.clone()).map_err(|e| of_store(&e))?;
+        // Said before it is fetched, so that pruning does not take it as soon as it is here.
+        let first = [release.manifest];
+        let (to_keep, none) = (store_key.clone(), []);
+        self.with_store(move |store| store.keep_also(&to_keep, &none, &first))
+            .await?;
         let bytes = match self.local_object(&release.manifest, limits::MANIFEST_BYTES)? {
             Some(bytes) => bytes,
             None => {
@@ -89,7 +95,7 @@ impl Core {
         };
         let opened = Arc::new(Opened {
             id: subscription.id.clone(),
-            key: ReleaseKey::new(key.clone()).map_err(|e| of_store(&e))?,
+            key: store_key,
             origin,
             release,
             manifest,
@@ -224,6 +230,11 @@ impl Opened {
         let whole =
             release.boot_map.is_none() || self.boot_map.is_some() || self.since.elapsed() < WITHOUT_BOOT_MAP;
         whole && self.release == *release && *self.origin == subscription.origin()
+    }
+
+    /// What changed in it, as text of several lines that can be shown anywhere.
+    pub(super) fn changelog(&self) -> String {
+        livepc_format::text::block(&self.manifest.changelog, limits::CHANGELOG_BYTES)
     }
 
     /// What runners need to know.

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use livepc_protocol::{LivePc, MachineState, Problem, ReleaseInfo, Snapshot, StoreUse, Trust};
+use livepc_protocol::{LivePc, MachineState, Problem, ReleaseInfo, Snapshot, StoreUse, Trust, Until};
 
 use super::core::Core;
 use super::progress::Local;
 use crate::folder_bytes::folder_bytes;
+use crate::freshness;
 use crate::hypervisors::for_clients;
 use crate::locked::lock;
+use crate::machine_folder::{OverlayRecord, Suspension};
 use crate::subscription::{self, Subscription};
 
 /// Ended jobs that a snapshot shows.
@@ -20,7 +22,8 @@ impl Core {
     /// A subscription as clients see it.
     pub(super) fn show(&self, subscription: &Subscription) -> LivePc {
         let available = subscription.newest();
-        let next = self.next_release(subscription).ok();
+        let records = self.machine_folder(&subscription.id).records();
+        let next = self.next_release(subscription, &records).ok();
         let local = next
             .map(|sequence| self.local_of_release(subscription, sequence))
             .unwrap_or_default();
@@ -32,21 +35,17 @@ impl Core {
                 .map(|release| release.label.clone())
         };
         let in_use = subscription.in_use;
-        let update = available.filter(|release| in_use.is_some_and(|in_use| in_use != release.sequence));
+        let current = self.current_release(subscription);
+        let update = available.filter(|release| current.is_some_and(|current| current != release.sequence));
         let problem = runner
             .as_ref()
             .and_then(|runner| runner.problem.clone())
             .or_else(|| subscription.outcome.clone())
             .or_else(|| subscription.problem.clone());
         let root = &subscription.keys.root;
-        let folder = self.machine_folder(&subscription.id);
-        let suspension = folder.suspension();
-        let bound = suspension
-            .as_ref()
-            .and_then(crate::machine_folder::Suspension::hypervisor);
-        let bound = bound
-            .or_else(|| folder.overlay_record()?.hypervisor())
-            .map(for_clients);
+        let suspended_in = records.suspension.as_ref().and_then(Suspension::hypervisor);
+        let changed_in = records.changes.as_ref().and_then(OverlayRecord::hypervisor);
+        let bound = suspended_in.or(changed_in).map(for_clients);
         let runs = runner.as_ref().filter(|runner| runner.state.is_live());
         let hypervisor = runs.and_then(|runner| runner.hypervisor).or(bound);
         let passed_over = runs.and_then(|runner| runner.passed_over.clone());
@@ -74,13 +73,14 @@ impl Core {
             bytes_total: local.total,
             boot_bytes_local: local.boot_bytes,
             boot_bytes_total: local.boot_total,
-            update_bytes: update.map(|release| self.bytes_to_fetch(subscription, release.sequence)),
-            state: self.machine_state(subscription, local, runner_state, suspension.is_some()),
+            update_bytes: update.map(|release| self.update_bytes(subscription, release.sequence)),
+            state: self.machine_state(subscription, local, runner_state, records.suspension.is_some()),
             problem,
-            expired: subscription
-                .head
-                .expires
-                .is_some_and(|expires| expires < (self.now)()),
+            stale: freshness::stale(subscription, (self.now)()),
+            yanked: next
+                .into_iter()
+                .chain(in_use)
+                .find(|sequence| subscription.is_yanked(*sequence)),
             checked: subscription.checked,
             last_used: subscription.last_used,
             hypervisor,
@@ -88,9 +88,9 @@ impl Core {
             policy: subscription.policy,
             pinned: subscription.pinned,
             keep_changes: subscription.keep_changes,
-            changes_bytes: folder.changes_bytes(),
-            suspended: suspension.as_ref().map(|suspension| suspension.at),
-            suspended_bytes: folder.suspended_bytes(),
+            changes_bytes: records.changes_bytes,
+            suspended: records.suspension.as_ref().map(|suspension| suspension.at),
+            suspended_bytes: records.suspended_bytes,
             rollback_to: next.and_then(|next| self.rollback_offer(subscription, next)),
             machine_bytes: folder_bytes(&self.home.machine(&subscription.id))
                 + folder_bytes(&crate::runner::flat::all(&self.home, &subscription.id)),
@@ -138,9 +138,7 @@ impl Core {
         let releases = &subscription.head.releases;
         let changelog = |sequence: u64| {
             let opened = lock(&self.releases).get(&subscription.key(sequence)).cloned();
-            opened
-                .map(|opened| opened.manifest.changelog.clone())
-                .unwrap_or_default()
+            opened.map(|opened| opened.changelog()).unwrap_or_default()
         };
         releases
             .iter()
@@ -150,7 +148,7 @@ impl Core {
                 created: release.created,
                 changelog: changelog(release.sequence),
                 state: crate::words::word(&release.state),
-                bytes_to_fetch: self.bytes_to_fetch(subscription, release.sequence),
+                bytes_to_fetch: self.bytes_to_fetch(subscription, release.sequence, Until::Complete),
             })
             .collect()
     }

@@ -187,6 +187,7 @@ fn can_mount() -> Result<(), Problem> {
             Code::Hypervisor,
             "VMware cannot read disks that are mounted for you alone.",
             "As root, add the line user_allow_other to /etc/fuse.conf.",
-        )),
+        )
+        .of_this_computer()),
     }
 }

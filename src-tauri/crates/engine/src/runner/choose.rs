@@ -123,6 +123,7 @@ fn none(refused: &[(HypervisorKind, HypervisorError)]) -> Problem {
                 ),
                 hint.unwrap_or_default(),
             )
+            .of_this_computer()
         }
         [(_, only)] => of_hypervisor(only),
         several => {
@@ -131,7 +132,7 @@ fn none(refused: &[(HypervisorKind, HypervisorError)]) -> Problem {
                 .iter()
                 .map(|(kind, error)| format!("{}: {}", for_clients(*kind).name(), of_hypervisor(error).hint))
                 .collect();
-            Problem::new(Code::Hypervisor, told.join(" "), hints.join(" "))
+            Problem::new(Code::Hypervisor, told.join(" "), hints.join(" ")).of_this_computer()
         }
     }
 }

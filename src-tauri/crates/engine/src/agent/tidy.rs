@@ -1,0 +1,218 @@
+//! Which releases stay in the store, and removing what no subscription needs.
+//!
+//! A release stays until a later one has proved itself: it *has run* when its guest executed and its machine ended
+//! without a failure. Of those that have run the newest two stay, so that there is always one to go back to that is known
+//! to work; so does everything newer, what a machine uses or is bound to, what is being fetched, and what somebody had
+//! fetched by its number.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use livepc_format::Release;
+use livepc_protocol::{Job, Problem};
+use livepc_store::ReleaseKey;
+
+use super::core::Core;
+use crate::locked::lock;
+use crate::subscription::{self, Subscription};
+
+/// Releases of one LivePC that have run and stay: the one that is used, and one to go back to.
+const THAT_RAN: usize = 2;
+
+/// What decides about the releases of one LivePC.
+#[derive(Debug, Default)]
+struct Needs {
+    /// Those that are here and have run, and that can be gone back to.
+    ran: BTreeSet<u64>,
+    /// Those that somebody or something needs, whatever has run.
+    needed: BTreeSet<u64>,
+}
+
+impl Needs {
+    /// Whether a release stays.
+    fn keep(&self, sequence: u64) -> bool {
+        let oldest = self.ran.iter().rev().nth(THAT_RAN - 1);
+        // As long as too few have run, nothing was replaced.
+        self.needed.contains(&sequence) || oldest.is_none_or(|oldest| sequence >= *oldest)
+    }
+}
+
+impl Core {
+    /// Removes from the store what no subscription needs. What cannot be removed now is removed when the agent starts next.
+    pub(super) async fn tidy_store(self: &Arc<Self>) {
+        if let Err(problem) = self.remove_what_nobody_needs(true).await {
+            tracing::warn!("the store keeps what nobody needs: {problem}");
+        }
+    }
+
+    /// Removes the releases that later ones have replaced, if there are any.
+    pub(super) async fn forget_what_is_replaced(self: &Arc<Self>) {
+        if let Err(problem) = self.remove_what_nobody_needs(false).await {
+            tracing::warn!("the store keeps what was replaced: {problem}");
+        }
+    }
+
+    /// Forgets releases, and prunes the store after that, or `always`.
+    async fn remove_what_nobody_needs(self: &Arc<Self>, always: bool) -> Result<(), Problem> {
+        let subscriptions = subscription::all(&self.database)?;
+        let all_told = self.all_told(&subscriptions);
+        let kept = self.with_store(livepc_store::Store::kept).await?;
+        let stay = self.staying(&subscriptions, &kept)?;
+        let mut forgotten = false;
+        for key in kept {
+            if !stay.contains(key.as_str()) {
+                forgotten |= self.forget_release(key).await?;
+            }
+        }
+        let needed: HashSet<String> = subscriptions.iter().map(|s| s.livepc.to_string()).collect();
+        lock(&self.releases).retain(|key, _| livepc_of(key).is_some_and(|livepc| needed.contains(livepc)));
+        if !always && !forgotten {
+            return Ok(());
+        }
+        self.with_store(move |store| {
+            if store.references_lost()? && all_told {
+                store.references_restored()?;
+            }
+            store.prune(false).map(drop)
+        })
+        .await?;
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        self.touch();
+        Ok(())
+    }
+
+    /// Forgets a release, unless it is just being opened: then somebody needs it after all.
+    async fn forget_release(&self, key: ReleaseKey) -> Result<bool, Problem> {
+        let name = key.as_str().to_owned();
+        let Ok(_turn) = self.openings.of(&name).try_lock_owned() else {
+            return Ok(false);
+        };
+        tracing::info!(release = name, "the store forgets a release");
+        let forgotten = self.with_store(move |store| store.forget(&key)).await?;
+        // Who wants it again opens it anew, and with that says again what it needs.
+        lock(&self.releases).remove(&name);
+        Ok(forgotten)
+    }
+
+    /// True if the store was told what each release needs that is here: one that is opened has told it.
+    fn all_told(&self, subscriptions: &[Subscription]) -> bool {
+        let opened = |subscription: &Subscription, release: &Release| {
+            lock(&self.releases).contains_key(&subscription.key(release.sequence))
+        };
+        subscriptions.iter().all(|subscription| {
+            let here = |release: &&Release| self.reader.has_object(&release.manifest);
+            let mut releases = subscription.head.releases.iter().filter(here);
+            releases.all(|release| opened(subscription, release))
+        })
+    }
+
+    /// The keys of the releases that stay, of those that are kept now.
+    fn staying(
+        &self,
+        subscriptions: &[Subscription],
+        kept: &[ReleaseKey],
+    ) -> Result<HashSet<String>, Problem> {
+        let jobs = self.jobs_to_do()?;
+        let mut stay = HashSet::new();
+        for subscription in subscriptions {
+            let needs = self.needs(subscription, kept, &jobs)?;
+            let own = kept.iter().filter_map(|key| sequence_of(key, subscription));
+            stay.extend(
+                own.filter(|sequence| needs.keep(*sequence))
+                    .map(|sequence| subscription.key(sequence)),
+            );
+        }
+        Ok(stay)
+    }
+
+    fn needs(
+        &self,
+        subscription: &Subscription,
+        kept: &[ReleaseKey],
+        jobs: &[Job],
+    ) -> Result<Needs, Problem> {
+        let history = subscription::history(&self.database, &subscription.id)?;
+        let records = self.machine_folder(&subscription.id).records();
+        let runner = self.machines.state(&subscription.id);
+        let bound = [
+            subscription.in_use,
+            subscription.pinned,
+            subscription.newest().map(|release| release.sequence),
+            self.next_release(subscription, &records).ok(),
+            records.suspension.map(|suspension| suspension.release),
+            records.changes.map(|changes| changes.release),
+            runner.map(|runner| runner.release),
+        ];
+        let fetched = jobs.iter().filter(|job| job.id == subscription.id);
+        let mut needed = history.wanted;
+        needed.extend(bound.into_iter().flatten());
+        needed.extend(fetched.map(|job| job.release));
+        let here: BTreeSet<u64> = kept
+            .iter()
+            .filter_map(|key| sequence_of(key, subscription))
+            .collect();
+        let good = |sequence: &u64| {
+            // One that is no longer listed cannot be started.
+            let listed = subscription.head.release(*sequence).is_some();
+            listed && !subscription.is_yanked(*sequence) && here.contains(sequence)
+        };
+        Ok(Needs {
+            ran: history.ran.into_iter().filter(good).collect(),
+            needed,
+        })
+    }
+}
+
+/// The id of the LivePC in a release's key.
+fn livepc_of(key: &str) -> Option<&str> {
+    key.rsplit_once('-').map(|(livepc, _)| livepc)
+}
+
+/// The sequence in a release's key, if it is one of this subscription.
+fn sequence_of(key: &ReleaseKey, subscription: &Subscription) -> Option<u64> {
+    let (livepc, sequence) = key.as_str().rsplit_once('-')?;
+    let sequence = sequence.parse().ok()?;
+    (livepc == subscription.livepc.to_string()).then_some(sequence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of releases 1 to 5, those that stay.
+    fn staying(ran: &[u64], needed: &[u64]) -> Vec<u64> {
+        let needs = Needs {
+            ran: ran.iter().copied().collect(),
+            needed: needed.iter().copied().collect(),
+        };
+        (1..=5).filter(|sequence| needs.keep(*sequence)).collect()
+    }
+
+    /// A new release that does not start must never be all that is left.
+    #[test]
+    fn what_ran_stays_until_two_later_ones_have_run() {
+        assert_eq!(staying(&[], &[]), [1, 2, 3, 4, 5]);
+        assert_eq!(
+            staying(&[4], &[5]),
+            [1, 2, 3, 4, 5],
+            "nothing newer has proved itself"
+        );
+        assert_eq!(
+            staying(&[3, 4], &[5]),
+            [3, 4, 5],
+            "5 is here, and has not run yet"
+        );
+        assert_eq!(staying(&[3, 4, 5], &[5]), [4, 5]);
+        assert_eq!(
+            staying(&[1, 5], &[5]),
+            [1, 2, 3, 4, 5],
+            "1 is the only one to go back to"
+        );
+    }
+
+    #[test]
+    fn what_is_needed_stays_whatever_has_run() {
+        assert_eq!(staying(&[4, 5], &[1]), [1, 4, 5]);
+    }
+}
