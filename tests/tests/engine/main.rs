@@ -10,3 +10,4 @@ mod machine;
 mod mount;
 mod subscribe;
 mod trust;
+mod user_disk;

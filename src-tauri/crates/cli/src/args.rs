@@ -256,6 +256,20 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "POLICY")]
         updates: Option<Updates>,
     },
+    /// Make a machine's own disk larger; the guest's file system on it grows with the guest's own tools
+    #[command(after_help = "Examples:
+  livepc grow net-lab --size 20G
+  livepc grow net-lab --size 512M --disk data")]
+    Grow {
+        /// The LivePC
+        id: String,
+        /// How large it is from then on: bytes, or a number with K, M, G or T (of 1024)
+        #[arg(long, value_name = "SIZE", value_parser = crate::size::parse)]
+        size: u64,
+        /// Which disk
+        #[arg(long, value_name = "ROLE", default_value = "user")]
+        disk: String,
+    },
     /// Serve a release's disk over NBD or as files, fetching what is read; prints "ready SOCKET" or "ready DIR" once it
     /// can be read
     #[command(

@@ -6,6 +6,7 @@
 mod args;
 mod output;
 mod session;
+mod size;
 mod verbs;
 
 use std::process::ExitCode;
@@ -146,6 +147,7 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
             newest,
             updates,
         } => verbs::lifecycle::pin(&session, id, release, newest, updates).await,
+        Verb::Grow { id, size, disk } => verbs::lifecycle::grow(&session, id, size, disk).await,
         Verb::Serve {
             id,
             nbd,

@@ -7,7 +7,7 @@
 //!
 //! Every file of this crate that is not one of the two is a subject: `trust` decides what is accepted after what,
 //! `published` what a server says, `library` and `subscription` what is kept of it, `serve` and `export` what a
-//! release's disks can be used for without a machine.
+//! release's disks can be used for without a machine, and `user_disk` the disks that are the subscriber's own.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), livepc_protocol::Problem> {
@@ -39,4 +39,5 @@ pub mod serve;
 mod server;
 mod subscription;
 mod trust;
+mod user_disk;
 mod words;

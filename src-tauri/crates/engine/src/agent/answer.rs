@@ -89,7 +89,8 @@ impl Answers for Core {
             | Request::Keep { .. }
             | Request::SetPolicy { .. }
             | Request::Pin { .. }
-            | Request::Rollback { .. } => {
+            | Request::Rollback { .. }
+            | Request::GrowDisk { .. } => {
                 let core = self.clone();
                 Self::to_its_end(async move { core.answer_lifecycle(request).await }).await
             }

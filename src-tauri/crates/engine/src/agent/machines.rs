@@ -1,6 +1,7 @@
 //! The runners, seen from the agent: it starts them, hears of their state, and finds again those that outlived it.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -98,10 +99,7 @@ impl Core {
             state,
             problem,
         };
-        let folder = self.home.machine(&id);
-        std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::write(folder.join(OWNER), subscription.livepc.to_string()))
-            .map_err(|e| Problem::io("The machine's folder cannot be made", &e))?;
+        self.make_machine_folder(subscription)?;
         self.machines.set(state(MachineState::Starting, None), None);
         self.touch();
         match self.launch(&id, sequence, start, resume, keep).await {
@@ -120,6 +118,15 @@ impl Core {
                 Err(problem)
             }
         }
+    }
+
+    /// Makes the folder of a machine, and writes down whose it is; gives the folder.
+    pub(super) fn make_machine_folder(&self, subscription: &Subscription) -> Result<PathBuf, Problem> {
+        let folder = self.home.machine(&subscription.id);
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(folder.join(OWNER), subscription.livepc.to_string()))
+            .map_err(|e| Problem::io("The machine's folder cannot be made", &e))?;
+        Ok(folder)
     }
 
     /// The LivePC whose data a machine's folder has; nobody's if there is no folder.
@@ -363,7 +370,7 @@ impl Core {
 fn still_busy() -> Problem {
     Problem::new(
         Code::Busy,
-        "The machine is still starting or ending.",
+        "The machine is still starting or ending, or it is being exported.",
         "Try again in a moment.",
     )
 }

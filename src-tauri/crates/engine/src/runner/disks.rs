@@ -1,6 +1,5 @@
 //! The disks of a machine: the release's, served and under an overlay, and the subscriber's own.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use super::of_hypervisor;
 use crate::machine_folder::{MachineFolder, OverlayRecord};
 use crate::problems::of_read;
 use crate::serve::Release;
+use crate::user_disk::UserDisk;
 use crate::words::word;
 
 /// Bytes that a hypervisor reads when it attaches a disk: they must be here before, since it does nothing else meanwhile.
@@ -101,21 +101,29 @@ pub(super) async fn attach(
     }
     let mut specs = Vec::new();
     for (disk, name) in release.manifest.disks.iter().zip(&served.names) {
-        let (base, overlay) = match name {
+        let (base, overlay, size) = match name {
             Some(name) => {
                 let overlay = folder.join(format!("{}.qcow2", disk.role));
                 if !overlay.exists() {
                     let made = hypervisor.create_overlay(&overlay, disk.size).await;
                     made.map_err(|e| of_hypervisor(&e))?;
                 }
-                (Some(base(served.server.address(), name)), Overlay::Qcow2(overlay))
+                (
+                    Some(base(served.server.address(), name)),
+                    Overlay::Qcow2(overlay),
+                    disk.size,
+                )
             }
-            None => (None, Overlay::Raw(own_disk(folder, &disk.role, disk.size)?)),
+            None => {
+                let own = UserDisk::of(folder, disk)?;
+                let size = own.make(disk.size)?;
+                (None, Overlay::Raw(own.path().to_owned()), size)
+            }
         };
         specs.push(DiskSpec {
             role: disk.role.clone(),
             controller: disk.controller,
-            size: disk.size,
+            size,
             complete: release.opened.complete || base.is_none(),
             base,
             overlay,
@@ -137,19 +145,6 @@ fn check_overlays(kept: &OverlayRecord, wanted: &OverlayRecord) -> Result<(), Pr
         ),
         "Start it with what they were made with, or reset the changes, which loses them.",
     ))
-}
-
-/// The subscriber's own disk: made empty at the first start, then kept.
-fn own_disk(folder: &Path, role: &str, size: u64) -> Result<std::path::PathBuf, Problem> {
-    let path = folder.join(format!("{role}.raw"));
-    if !path.exists() {
-        let unfinished = folder.join(format!("{role}.raw.new"));
-        File::create(&unfinished)
-            .and_then(|file| file.set_len(size).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&unfinished, &path))
-            .map_err(|e| Problem::io("The machine's own disk cannot be made", &e))?;
-    }
-    Ok(path)
 }
 
 pub(crate) fn base(address: &Address, export: &str) -> Base {
