@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod bad_input;
+mod export;
 mod json;
 mod kill;
 mod lifecycle;

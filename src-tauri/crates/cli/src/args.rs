@@ -299,24 +299,30 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "ROLE", default_value = "system")]
         disk: String,
     },
-    /// Write a release's disk to a file
-    #[command(after_help = "Example:
-  livepc export net-lab --format raw net-lab.raw")]
+    /// Write a release, or the machine with its changes, as disk images or for VMware
+    #[command(after_help = "Examples:
+  livepc export net-lab net-lab.raw
+  livepc export net-lab net-lab.qcow2 --format qcow2 --changes
+  livepc export net-lab mine.raw --disk user
+  livepc export net-lab ~/vmware/net-lab --format vmx")]
     Export {
         /// The LivePC
         id: String,
-        /// The format of the file
+        /// The file, or for vmx the folder
+        place: PathBuf,
+        /// What is written
         #[arg(long, default_value = "raw")]
         format: ExportFormat,
-        /// The file
-        file: PathBuf,
+        /// Which disk goes into the file; one of your own is exported as it is [default: system]
+        #[arg(long, value_name = "ROLE")]
+        disk: Option<String>,
         /// The release [default: the newest accepted one]
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", conflicts_with = "changes")]
         release: Option<u64>,
-        /// Which disk
-        #[arg(long, value_name = "ROLE", default_value = "system")]
-        disk: String,
-        /// Replace the file if it is there
+        /// As the machine left its disks, with the release that its changes belong to; it must not be running or suspended
+        #[arg(long)]
+        changes: bool,
+        /// Replace an export that is there
         #[arg(long)]
         force: bool,
     },
@@ -541,8 +547,22 @@ impl From<Updates> for livepc_protocol::UpdatePolicy {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ExportFormat {
-    /// The disk's bytes
+    /// One disk's bytes
     Raw,
+    /// One disk in QEMU's format
+    Qcow2,
+    /// A folder for VMware, with all disks
+    Vmx,
+}
+
+impl From<ExportFormat> for livepc_engine::export::Format {
+    fn from(format: ExportFormat) -> Self {
+        match format {
+            ExportFormat::Raw => Self::Raw,
+            ExportFormat::Qcow2 => Self::Qcow2,
+            ExportFormat::Vmx => Self::Vmx,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use livepc_protocol::{
     Answer, Code, Display, Home, Launcher, Listener, MachineState, Problem, ProcessLock, Request, RunnerState,
 };
 
-pub(crate) use self::disks::base;
+pub(crate) use self::disks::{base, unguessable};
 use self::machine::Machine;
 use crate::agent::Clock;
 use crate::backend::{AgentLink, ReadBy};
