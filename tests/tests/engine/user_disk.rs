@@ -32,7 +32,8 @@ fn said(program: &str, args: &[&str], file: &Path) -> String {
 fn an_own_disk_is_made_grown_and_found_again() {
     let publisher = Publisher::new(&guest::disk(1), "Sample");
     describe(&publisher);
-    publisher.publish(&["--label", "1.0"]);
+    // A start is recorded with the disks that subscribers have at their first one.
+    publisher.publish(&["--label", "1.0", "--record-boot", "--boot-until", "LIVEPC READY"]);
     let server = Origin::start(publisher.site()).expect("the origin starts");
     let home = TestHome::new();
     let feed = format!("{}feed.xml", server.url());

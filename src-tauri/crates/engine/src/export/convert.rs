@@ -77,7 +77,7 @@ impl Converter {
                 own = Overlay::Raw(file.clone());
                 (Some(&own), None)
             }
-            Source::New => return super::raw::write(release, part, to, progress).await,
+            Source::New => return super::copy::write(release, part, to, progress).await,
         };
         let (readable, base) = readable.unzip();
         let layers = Layers {

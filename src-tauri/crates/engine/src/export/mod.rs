@@ -1,13 +1,13 @@
 //! Disks as files that other programs use: a release's, a machine's with what was changed on them, and the subscriber's own.
 //!
-//! `parts` says which disks an export has and where their content is; `raw` copies a disk with our own code, and `convert`
+//! `parts` says which disks an export has and where their content is; `copy` copies a disk with our own code, and `convert`
 //! with QEMU's `qemu-img`, which knows the formats that changes are kept in. `place` makes sure that what is there is whole,
 //! and `vmx` is the folder that VMware opens.
 
 mod convert;
+mod copy;
 mod parts;
 mod place;
-mod raw;
 mod still;
 mod vmx;
 
@@ -177,9 +177,34 @@ impl Export {
             Some(converter) if format == ImageFormat::Qcow2 || part.is_changed() => {
                 converter.write(release, part, to, format, progress).await
             }
-            _ => raw::write(release, part, to, progress).await,
+            _ => copy::write(release, part, to, progress).await,
         }
     }
+}
+
+/// Writes the published disk `role` to `file` as raw content; zeros become holes. `progress` is told of the bytes done
+/// and of all bytes. The file appears whole or not at all; one that is there is replaced only if `force` says so.
+///
+/// # Errors
+/// [`Code::Usage`] if the file is there, [`Code::DiskFull`], and what keeps the disk from being read.
+pub async fn raw(
+    release: &Release,
+    role: &str,
+    file: &Path,
+    force: bool,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<u64, Problem> {
+    place::check_file(file, force)?;
+    // It says so if there is no such disk.
+    release.disk(role, None)?;
+    let parts = Parts::of_release(release, Some(role))?;
+    place::check_space(place::folder_of(file), parts.bytes_at_most(release, false).await?)?;
+    let (unfinished, size) = (UnfinishedFile::new(file)?, parts.bytes());
+    for part in parts.iter() {
+        copy::write(release, part, unfinished.path(), &mut |done| progress(done, size)).await?;
+    }
+    unfinished.keep(force)?;
+    Ok(size)
 }
 
 /// An own disk that no start has made yet.

@@ -11,7 +11,7 @@ use livepc_hypervisor::Overlay;
 use livepc_protocol::Problem;
 
 use super::still::{StillMachine, no_changes};
-use super::{not_made, raw};
+use super::{copy, not_made};
 use crate::folder_bytes::file_bytes;
 use crate::serve::Release;
 use crate::user_disk::UserDisk;
@@ -114,7 +114,7 @@ impl Part {
         if let Some(device) = self.device(release)? {
             let mut offset = 0;
             while offset < device.size() {
-                for run in raw::runs(release, &*device, offset).await? {
+                for run in copy::runs(release, &*device, offset).await? {
                     let end = offset + run.len;
                     if run.kind == RunKind::Data && clusters {
                         bytes += end.next_multiple_of(CLUSTER) - offset / CLUSTER * CLUSTER;

@@ -1,5 +1,6 @@
 //! A folder that VMware opens: a configuration, and for each disk a descriptor and its bytes.
 
+use std::io::Write;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 
@@ -91,8 +92,9 @@ fn identity(release: &Release, part: &Part) -> Result<[u8; 32], Problem> {
 }
 
 fn put(file: &Path, text: &str) -> std::io::Result<()> {
-    std::fs::write(file, text)?;
-    std::fs::File::open(file)?.sync_all()
+    let mut file = std::fs::File::create_new(file)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 /// Makes sure that a disk outlives a power failure, and that who may read the configuration may read it: an own disk in a

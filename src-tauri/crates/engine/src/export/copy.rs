@@ -45,7 +45,7 @@ pub(super) async fn write(
     while offset < device.size() {
         for run in runs(release, &*device, offset).await? {
             if run.kind == RunKind::Data {
-                copy(
+                copy_data(
                     release,
                     &*device,
                     &mut out,
@@ -62,7 +62,7 @@ pub(super) async fn write(
     out.sync_all().map_err(failed)
 }
 
-async fn copy(
+async fn copy_data(
     release: &Release,
     device: &dyn BlockDevice,
     out: &mut File,
