@@ -47,6 +47,14 @@ impl Publisher {
         std::fs::write(&file, text).expect("the project's file is written");
     }
 
+    /// Adds a disk to the project that is the subscriber's own; `more` are more lines about it.
+    pub fn own_disk(&self, role: &str, size: &str, more: &str) {
+        let file = self.project_folder().join("livepc.toml");
+        let mut text = std::fs::read_to_string(&file).expect("the project's file");
+        text += &format!("\n[[disks]]\nrole = {role:?}\nsize = {size:?}\n{more}\n");
+        std::fs::write(&file, text).expect("the project's file is written");
+    }
+
     /// Puts a catalog beside the published files, with the LivePC in it.
     pub fn list_in_catalog(&self, feed_url: &str) {
         let catalog = self.site().join("catalog.xml").display().to_string();

@@ -277,7 +277,9 @@ fn arguments(
             add("-device", controller.clone());
             controllers.push(controller);
         }
-        let file = Path::new(settings.get(&format!("{place}.filename")).unwrap_or_default());
+        // What is not absolute lies beside the configuration.
+        let file = settings.get(&format!("{place}.filename"));
+        let file = &folder.join(file.unwrap_or_default());
         let is_cd = settings.get(&format!("{place}.devicetype")) == Some("cdrom-image");
         let node = if is_cd {
             json!({ "driver": "raw", "node-name": format!("d{number}"), "read-only": true,

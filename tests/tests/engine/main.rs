@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod bad_input;
+mod export;
 mod json;
 mod kill;
 mod lifecycle;
@@ -12,5 +13,6 @@ mod subscribe;
 mod trust;
 mod updates;
 mod user_data;
+mod user_disk;
 #[cfg(target_os = "linux")]
 mod vmware;

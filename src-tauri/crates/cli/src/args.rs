@@ -245,6 +245,20 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "POLICY")]
         updates: Option<Updates>,
     },
+    /// Make a machine's own disk larger; the guest's file system on it grows with the guest's own tools
+    #[command(after_help = "Examples:
+  livepc grow net-lab --size 20G
+  livepc grow net-lab --size 512M --disk data")]
+    Grow {
+        /// The LivePC
+        id: String,
+        /// How large it is from then on: bytes, or a number with K, M, G or T (of 1024)
+        #[arg(long, value_name = "SIZE", value_parser = crate::size::parse)]
+        size: u64,
+        /// Which disk
+        #[arg(long, value_name = "ROLE", default_value = "user")]
+        disk: String,
+    },
     /// Serve a release's disk over NBD or as files, fetching what is read; prints "ready SOCKET" or "ready DIR" once it
     /// can be read
     #[command(
@@ -274,24 +288,30 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "ROLE", default_value = "system")]
         disk: String,
     },
-    /// Write a release's disk to a file
-    #[command(after_help = "Example:
-  livepc export net-lab --format raw net-lab.raw")]
+    /// Write a release, or the machine with its changes, as disk images or for VMware
+    #[command(after_help = "Examples:
+  livepc export net-lab net-lab.raw
+  livepc export net-lab net-lab.qcow2 --format qcow2 --changes
+  livepc export net-lab mine.raw --disk user
+  livepc export net-lab ~/vmware/net-lab --format vmx")]
     Export {
         /// The LivePC
         id: String,
-        /// The format of the file
+        /// The file, or for vmx the folder
+        place: PathBuf,
+        /// What is written
         #[arg(long, default_value = "raw")]
         format: ExportFormat,
-        /// The file
-        file: PathBuf,
+        /// Which disk goes into the file; one of your own is exported as it is [default: system]
+        #[arg(long, value_name = "ROLE")]
+        disk: Option<String>,
         /// The release [default: the newest accepted one]
-        #[arg(long, value_name = "N")]
+        #[arg(long, value_name = "N", conflicts_with = "changes")]
         release: Option<u64>,
-        /// Which disk
-        #[arg(long, value_name = "ROLE", default_value = "system")]
-        disk: String,
-        /// Replace the file if it is there
+        /// As the machine left its disks, with the release that its changes belong to; it must not be running or suspended
+        #[arg(long)]
+        changes: bool,
+        /// Replace an export that is there
         #[arg(long)]
         force: bool,
     },
@@ -487,8 +507,22 @@ impl From<Updates> for livepc_protocol::UpdatePolicy {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum ExportFormat {
-    /// The disk's bytes
+    /// One disk's bytes
     Raw,
+    /// One disk in QEMU's format
+    Qcow2,
+    /// A folder for VMware, with all disks
+    Vmx,
+}
+
+impl From<ExportFormat> for livepc_engine::export::Format {
+    fn from(format: ExportFormat) -> Self {
+        match format {
+            ExportFormat::Raw => Self::Raw,
+            ExportFormat::Qcow2 => Self::Qcow2,
+            ExportFormat::Vmx => Self::Vmx,
+        }
+    }
 }
 
 #[cfg(test)]

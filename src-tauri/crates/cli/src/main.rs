@@ -6,6 +6,7 @@
 mod args;
 mod output;
 mod session;
+mod size;
 mod verbs;
 
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
+use livepc_engine::export::Wanted;
 use livepc_protocol::{Code, Problem};
 
 use crate::args::{Args, Verb};
@@ -141,6 +143,7 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
             newest,
             updates,
         } => verbs::lifecycle::pin(&session, id, release, newest, updates).await,
+        Verb::Grow { id, size, disk } => verbs::lifecycle::grow(&session, id, size, disk).await,
         Verb::Serve {
             id,
             nbd,
@@ -156,12 +159,21 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
         }
         Verb::Export {
             id,
-            format: args::ExportFormat::Raw,
-            file,
-            release,
+            place,
+            format,
             disk,
+            release,
+            changes,
             force,
-        } => verbs::serve::export(&session, &id, &file, release, &disk, force).await,
+        } => {
+            let wanted = Wanted {
+                format: format.into(),
+                disk,
+                place,
+                force,
+            };
+            verbs::export::export(&session, id, release, changes, wanted).await
+        }
         Verb::Doctor => verbs::doctor::doctor(&session).await,
         Verb::Logs { id } => verbs::doctor::logs(&session, id).await,
         Verb::Config { verb } => verbs::config::run(&session, verb).await,

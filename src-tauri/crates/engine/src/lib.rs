@@ -7,7 +7,8 @@
 //!
 //! Every file of this crate that is not one of the two is a subject: `trust` decides what is accepted after what,
 //! `freshness` whether that is still as new as it should be, `published` what a server says, `library` and `subscription`
-//! what is kept of it, `serve` and `export` what a release's disks can be used for without a machine.
+//! what is kept of it, `serve` and `export` what a release's disks can be used for without a machine, and `user_disk` the
+//! disks that are the subscriber's own.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), livepc_protocol::Problem> {
@@ -41,4 +42,5 @@ pub mod serve;
 mod server;
 mod subscription;
 mod trust;
+mod user_disk;
 mod words;

@@ -89,7 +89,8 @@ impl MachineFolder {
     fn overlays(&self) -> Vec<PathBuf> {
         let is_overlay = |path: &PathBuf| {
             let ending = path.extension().and_then(|ending| ending.to_str());
-            ending.is_some_and(|ending| OVERLAYS.contains(&ending))
+            // What describes a disk of the user's own to VMware has no changes in it.
+            ending.is_some_and(|ending| OVERLAYS.contains(&ending)) && !path.with_extension("raw").exists()
         };
         let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).filter(is_overlay).collect()

@@ -25,6 +25,7 @@ use crate::agent::sink;
 use crate::hypervisors::of_hypervisor;
 use crate::locked::lock;
 use crate::problems::{of_format, of_store, of_transfer};
+use crate::user_disk::UserDisk;
 
 /// How a start is recorded.
 #[derive(Clone, Debug)]
@@ -171,16 +172,24 @@ async fn boot(
     let mut disks = Vec::new();
     for disk in &manifest.disks {
         let published = matches!(disk.content, Content::Published { .. });
-        let overlay = work.join(format!("{}.qcow2", disk.role));
-        qemu.create_overlay(&overlay, disk.size)
-            .await
-            .map_err(|e| of_hypervisor(&e))?;
+        let overlay = if published {
+            let overlay = work.join(format!("{}.qcow2", disk.role));
+            qemu.create_overlay(&overlay, disk.size)
+                .await
+                .map_err(|e| of_hypervisor(&e))?;
+            Overlay::Qcow2(overlay)
+        } else {
+            // As each subscriber has it at the first start.
+            let own = UserDisk::of(work, disk)?;
+            own.make(disk.size)?;
+            Overlay::Raw(own.path().to_owned())
+        };
         disks.push(DiskSpec {
             role: disk.role.clone(),
             controller: disk.controller,
             size: disk.size,
             base: published.then(|| crate::runner::bases::base(server.address(), &disk.role)),
-            overlay: Overlay::Qcow2(overlay),
+            overlay,
             complete: true,
         });
     }

@@ -97,7 +97,7 @@ impl Release {
     }
 
     /// The digest of the content of the published disk with this role.
-    fn identity(&self, role: &str) -> Option<[u8; 32]> {
+    pub(crate) fn identity(&self, role: &str) -> Option<[u8; 32]> {
         match &self.manifest.disk(role)?.1.content {
             Content::Published { index, .. } => Some(*index.digest.as_bytes()),
             Content::User { .. } => None,

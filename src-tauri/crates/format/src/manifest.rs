@@ -10,7 +10,7 @@ use crate::index::ObjectRef;
 use crate::limits::{self, DISK_SIZE, DISKS, REGIONS, SECTOR};
 use crate::machine::{Controller, Machine};
 use crate::text::{check_line, check_name};
-use crate::{Digest, LivePcId};
+use crate::{Digest, FileSystem, LivePcId};
 
 const WHAT: &str = "the manifest";
 
@@ -91,11 +91,14 @@ pub enum Content {
         /// Stored bytes of the chunks that it uses.
         stored: u64,
     },
-    /// Empty: made on the subscriber's machine at the first start, and kept across releases.
+    /// The subscriber's own: made on the subscriber's machine at the first start, and kept across releases.
     User {
         /// A label for its file system.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         label: Option<String>,
+        /// The file system that it has from the start; without one it is blank, and the guest makes its own.
+        #[serde(rename = "file-system", default, skip_serializing_if = "Option::is_none")]
+        file_system: Option<FileSystem>,
     },
 }
 
@@ -237,8 +240,15 @@ impl Disk {
             ));
         }
         match &self.content {
-            Content::User { label: Some(label) } => check_line(WHAT, "label", label, limits::DISK_LABEL),
-            Content::User { label: None } => Ok(()),
+            Content::User { label, file_system } => {
+                if let Some(label) = label {
+                    check_line(WHAT, "label", label, limits::DISK_LABEL)?;
+                }
+                match file_system {
+                    Some(file_system) => file_system.check(WHAT, self.size, label.as_deref()),
+                    None => Ok(()),
+                }
+            }
             Content::Published {
                 regions,
                 index,

@@ -260,6 +260,7 @@ fn publish() -> Published {
                 controller: Controller::Virtio,
                 content: Content::User {
                     label: Some("data".into()),
+                    file_system: None,
                 },
             },
         ],
@@ -462,7 +463,10 @@ fn todays_reader_reads_the_same() {
     assert_eq!(expected.pages.len(), packs.packs[0].pages as usize);
     let without = |mut manifest: Manifest| {
         manifest.packs = expected.manifest.packs;
-        manifest.disks[0].content = Content::User { label: None };
+        manifest.disks[0].content = Content::User {
+            label: None,
+            file_system: None,
+        };
         manifest
     };
     assert_eq!(without(manifest), without(expected.manifest.clone()));

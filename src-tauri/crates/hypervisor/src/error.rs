@@ -127,6 +127,12 @@ pub enum HypervisorError {
         /// What the hypervisor said.
         why: String,
     },
+    /// A disk was not written in another format.
+    #[error("the disk could not be converted: {why}; check the free space, then try again")]
+    NotConverted {
+        /// What the program said.
+        why: String,
+    },
     /// The machine has ended, so that nothing can be asked of it.
     #[error("the machine has ended; start it again")]
     Ended,

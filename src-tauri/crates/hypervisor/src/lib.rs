@@ -31,7 +31,7 @@ pub mod vmware;
 
 pub use error::{HypervisorError, Rejected, Result};
 pub use hypervisor::{Accelerator, BoxFuture, Hypervisor, Installation};
-pub use qemu::{Qemu, Search};
+pub use qemu::{ImageFormat, ImageTool, Layers, Qemu, Search};
 pub use running::{Control, End, Ended, MachineEvent, Running, Stall, StallCause, Status};
 pub use spec::{Base, DiskSpec, Display, MachineSpec, Overlay, Serial};
 pub use vmware::{Vmware, VmwareSearch};

@@ -176,7 +176,7 @@ impl DiskSpec {
 }
 
 /// Hypervisors run elsewhere, and give relative names meanings of their own.
-fn absolute(path: &Path) -> Result<()> {
+pub(crate) fn absolute(path: &Path) -> Result<()> {
     if !path.is_absolute() {
         return bad(format!("{} is not an absolute path", path.display()));
     }

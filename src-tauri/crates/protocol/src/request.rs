@@ -171,6 +171,15 @@ pub enum Request {
         /// The release; the one before the one in use if not given.
         release: Option<u64>,
     },
+    /// Makes a disk larger that is the subscriber's own; refused while the machine runs or is suspended. Answer: `LivePc`.
+    GrowDisk {
+        /// The LivePC.
+        id: String,
+        /// The disk's role.
+        disk: String,
+        /// Its bytes from then on.
+        size: u64,
+    },
     /// Tells a stalled machine to go on now. Answer: `Done`.
     Retry {
         /// The LivePC.

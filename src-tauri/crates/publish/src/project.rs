@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use livepc_format::FileSystem;
 use livepc_format::head::check_mirrors;
 use livepc_format::limits::DISK_LABEL;
 use livepc_format::machine::{Controller, Machine};
@@ -62,12 +63,14 @@ pub struct ProjectDisk {
 pub enum ProjectContent {
     /// What the raw image at this path has.
     Source(PathBuf),
-    /// Nothing: each subscriber gets an empty disk.
+    /// Nothing: each subscriber gets a new disk.
     User {
         /// Bytes; a multiple of 512.
         size: u64,
         /// A label for its file system.
         label: Option<String>,
+        /// The file system that it has from the start; without one it is blank.
+        file_system: Option<FileSystem>,
     },
 }
 
@@ -117,11 +120,19 @@ impl Project {
             licence.check()?;
         }
         for disk in &self.disks {
-            if let ProjectContent::User {
-                label: Some(label), ..
+            let ProjectContent::User {
+                size,
+                label,
+                file_system,
             } = &disk.content
-            {
+            else {
+                continue;
+            };
+            if let Some(label) = label {
                 check_line("the project", "label", label, DISK_LABEL)?;
+            }
+            if let Some(file_system) = file_system {
+                file_system.check("the project", *size, label.as_deref())?;
             }
         }
         Ok(())

@@ -287,8 +287,16 @@ impl Publication<'_> {
                     };
                     (laid.source.len(), content)
                 }
-                ProjectContent::User { size, label } => {
-                    (*size, manifest::Content::User { label: label.clone() })
+                ProjectContent::User {
+                    size,
+                    label,
+                    file_system,
+                } => {
+                    let content = manifest::Content::User {
+                        label: label.clone(),
+                        file_system: *file_system,
+                    };
+                    (*size, content)
                 }
             };
             Some(Disk {

@@ -14,8 +14,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use livepc_format::Digest;
 use livepc_format::manifest::Licence;
+use livepc_format::{Digest, FileSystem};
 use livepc_publish::{
     Destination, Folder, Lock, Phase, Progress, ProjectContent, ProjectDisk, PublishError, PublishOptions,
     Put, Result, publish,
@@ -387,10 +387,21 @@ fn what_cannot_be_published_is_found_before_a_disk_is_read() {
         content: ProjectContent::User {
             size: 1 << 30,
             label: Some("seventeen letters".into()),
+            file_system: None,
         },
         ..label.project.disks[0].clone()
     });
-    for publisher in [mirrors, spdx, label] {
+    let mut small = good();
+    small.project.disks.push(ProjectDisk {
+        role: "user".into(),
+        content: ProjectContent::User {
+            size: 1 << 20,
+            label: None,
+            file_system: Some(FileSystem::Fat32),
+        },
+        ..small.project.disks[0].clone()
+    });
+    for publisher in [mirrors, spdx, label, small] {
         fs::remove_file(publisher.image()).unwrap();
         let refused = publisher.publish();
         assert!(matches!(refused, Err(PublishError::Format(_))), "{refused:?}");

@@ -387,6 +387,7 @@ fn several_disks_are_published_together() {
             livepc_publish::ProjectContent::User {
                 size: 1 << 30,
                 label: None,
+                file_system: None,
             },
         ),
     ] {

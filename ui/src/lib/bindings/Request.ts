@@ -155,7 +155,19 @@ id: string,
 /**
  * The release; the one before the one in use if not given.
  */
-release: number | null, } | { "verb": "retry", 
+release: number | null, } | { "verb": "grow-disk", 
+/**
+ * The LivePC.
+ */
+id: string, 
+/**
+ * The disk's role.
+ */
+disk: string, 
+/**
+ * Its bytes from then on.
+ */
+size: number, } | { "verb": "retry", 
 /**
  * The LivePC.
  */

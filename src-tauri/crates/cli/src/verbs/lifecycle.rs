@@ -1,4 +1,5 @@
-//! What can be done with a machine besides starting and stopping it: `suspend`, `revert`, `reset`, `keep`, `rollback`, `pin`.
+//! What can be done with a machine besides starting and stopping it: `suspend`, `revert`, `reset`, `keep`, `rollback`, `pin`,
+//! `grow`.
 
 use livepc_protocol::{Answer, Client, Code, LivePc, Problem, Request};
 use serde_json::json;
@@ -84,6 +85,14 @@ pub(crate) async fn pin(
         livepc = done(&client, Request::Pin { id, release }).await?;
     }
     tell(session, &livepc, &stays(&livepc));
+    Ok(())
+}
+
+pub(crate) async fn grow(session: &Session<'_>, id: String, size: u64, disk: String) -> Result<(), Problem> {
+    let client = session.client().await?;
+    let what = format!("has {} on its disk “{disk}”", bytes(size));
+    let livepc = done(&client, Request::GrowDisk { id, disk, size }).await?;
+    tell(session, &livepc, &what);
     Ok(())
 }
 

@@ -4,6 +4,7 @@ pub(crate) mod catalog;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod download;
+pub(crate) mod export;
 pub(crate) mod key;
 pub(crate) mod library;
 pub(crate) mod lifecycle;

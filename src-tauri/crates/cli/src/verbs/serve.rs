@@ -1,16 +1,12 @@
-//! `serve` and `export`: a release's disk without a machine.
+//! `serve`: a release's disk without a machine.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use livepc_engine::export;
 use livepc_engine::serve::{MountedRelease, Release, Served};
-use livepc_protocol::{Answer, Problem, Request, Until};
-use serde_json::{Value, json};
+use livepc_protocol::{Problem, Request, Until};
 
-use crate::output::bytes;
-use crate::session::{Session, unexpected};
-use crate::verbs::download::follow_own;
+use crate::session::Session;
 
 /// Where a disk is served.
 pub(crate) enum Place {
@@ -122,44 +118,4 @@ impl Stop {
     async fn told(self) {
         let _ = tokio::signal::ctrl_c().await;
     }
-}
-
-pub(crate) async fn export(
-    session: &Session<'_>,
-    id: &str,
-    file: &Path,
-    release: Option<u64>,
-    disk: &str,
-    force: bool,
-) -> Result<(), Problem> {
-    let client = session.client().await?;
-    let release = Release::open(&session.home, &session.launcher()?, id, release).await?;
-    // Found out before anything is fetched for it.
-    release.disk(disk, None)?;
-    if !release.opened.complete {
-        let request = Request::Download {
-            id: id.to_owned(),
-            until: Until::Complete,
-            release: Some(release.opened.release),
-        };
-        let Answer::Job { job } = client.call(request).await? else {
-            return Err(unexpected());
-        };
-        follow_own(session, &client, job.job).await?;
-    }
-    let mut told = 0;
-    let size = export::raw(&release, disk, file, force, |done, total| {
-        if done == total || done - told > 64 << 20 {
-            told = done;
-            session.output.progress("export", done, total, Value::Null);
-        }
-    })
-    .await?;
-    let object = json!({
-        "id": release.opened.id, "release": release.opened.release, "file": file, "bytes": size,
-    });
-    session
-        .output
-        .result(&object, || format!("Wrote {} ({}).", file.display(), bytes(size)));
-    Ok(())
 }

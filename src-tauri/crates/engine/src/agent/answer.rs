@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use livepc_format::head::ReleaseState;
 use livepc_format::{Fingerprint, PackId};
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 use super::core::Core;
 use super::machines::Start;
 use crate::hypervisors::HypervisorSettings;
+use crate::locked::lock;
 use crate::problems::{of_format, of_transfer};
 use crate::server::{Answers, misplaced};
 use crate::subscription::Subscription;
@@ -99,7 +101,8 @@ impl Answers for Core {
             | Request::Keep { .. }
             | Request::SetPolicy { .. }
             | Request::Pin { .. }
-            | Request::Rollback { .. } => {
+            | Request::Rollback { .. }
+            | Request::GrowDisk { .. } => {
                 let core = self.clone();
                 Self::to_its_end(async move { core.answer_lifecycle(request).await }).await
             }
@@ -378,6 +381,7 @@ impl Core {
             Request::OpenRelease { id, release } => {
                 let subscription = subscription::find(&self.database, &id)?;
                 let sequence = self.offered(&subscription, release)?;
+                lock(&self.handed_out).insert(subscription.key(sequence), Instant::now());
                 let opened = self.open_release(&subscription, Some(sequence)).await?;
                 let complete = self.local_of(&opened).complete;
                 // So that what is read on demand can be counted; reading does not wait for it.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use livepc_format::PackId;
@@ -36,6 +37,8 @@ pub(crate) struct Core {
     pub(super) client: Client,
     pub(super) fetcher: Fetcher,
     pub(super) releases: Mutex<HashMap<String, Arc<Opened>>>,
+    /// When a release was given to a process that will read it, by its key.
+    pub(super) handed_out: Mutex<HashMap<String, Instant>>,
     /// One opening of a release at a time, by its key.
     pub(super) openings: Turns,
     /// One fetch of an object of the index at a time, by its digest.

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use livepc_format::manifest::{Content, Disk};
 use livepc_protocol::{Answer, Code, MachineState, Problem, Request, UpdatePolicy};
 
 use super::core::Core;
 use crate::machine_folder::{MachineFolder, MachineRecords};
 use crate::problems::not_found;
 use crate::subscription::{self, Subscription};
+use crate::user_disk::UserDisk;
 
 /// Starts of one release that have to fail in a row before going back is offered.
 const FAILURES: u64 = 2;
@@ -19,13 +21,14 @@ pub(super) enum Action {
     Revert,
     Reset,
     Rollback,
+    Grow,
 }
 
 /// Whether a machine in this state can be asked for it; if not, why, and what to do.
 ///
 /// Start and stop are not here: both are done already where they would be refused.
 fn allows(state: MachineState, action: Action) -> Result<(), (&'static str, &'static str)> {
-    use Action::{Reset, Revert, Rollback, Suspend};
+    use Action::{Grow, Reset, Revert, Rollback, Suspend};
     match (state, action) {
         (MachineState::Running, Suspend) => Ok(()),
         (MachineState::Stalled, Suspend) => Err((
@@ -38,9 +41,13 @@ fn allows(state: MachineState, action: Action) -> Result<(), (&'static str, &'st
             "It is suspended, and its memory belongs to what is on its disk.",
             "Revert it first, or resume it and shut it down.",
         )),
+        (MachineState::Suspended, Grow) => Err((
+            "It is suspended, and what it has in memory knows the disk as it is.",
+            "Resume it and shut it down, or revert it, then try again.",
+        )),
         (state, Rollback) if !state.is_live() || state == MachineState::Running => Ok(()),
         (state, _) if state.is_live() => Err(("It is running.", "Stop it first.")),
-        (_, Revert | Reset | Rollback) => Ok(()),
+        (_, Revert | Reset | Rollback | Grow) => Ok(()),
     }
 }
 
@@ -69,7 +76,8 @@ impl Core {
         | Request::Keep { id, .. }
         | Request::SetPolicy { id, .. }
         | Request::Pin { id, .. }
-        | Request::Rollback { id, .. }) = &request
+        | Request::Rollback { id, .. }
+        | Request::GrowDisk { id, .. }) = &request
         else {
             return Err(crate::server::misplaced());
         };
@@ -91,6 +99,7 @@ impl Core {
                 subscription::pin(&self.database, &subscription.id, release)?;
             }
             Request::Rollback { release, .. } => self.roll_back(&subscription, release).await?,
+            Request::GrowDisk { disk, size, .. } => self.grow_disk(&subscription, disk, size).await?,
             _ => {}
         }
         self.touch();
@@ -146,6 +155,43 @@ impl Core {
         self.is_live(&subscription.id).await?;
         self.check_allowed(subscription, Action::Reset)?;
         self.machine_folder(&subscription.id).discard_overlays()
+    }
+
+    /// Makes an own disk of the machine larger. One that is not made yet is made so.
+    async fn grow_disk(
+        self: &Arc<Self>,
+        subscription: &Subscription,
+        role: String,
+        size: u64,
+    ) -> Result<(), Problem> {
+        let _turn = self.machines.turns.of(&subscription.id).lock_owned().await;
+        self.is_live(&subscription.id).await?;
+        self.check_allowed(subscription, Action::Grow)?;
+        let records = self.machine_folder(&subscription.id).records();
+        let sequence = self.next_release(subscription, &records)?;
+        let opened = self.open_release(subscription, Some(sequence)).await?;
+        let folder = self.home.machine(&subscription.id);
+        let Some((_, disk)) = opened.manifest.disk(&role) else {
+            let own = |disk: &&Disk| matches!(disk.content, Content::User { .. });
+            let roles = opened.manifest.disks.iter().filter(own);
+            let roles: Vec<_> = roles.map(|disk| disk.role.as_str()).collect();
+            return Err(not_found(
+                format!(
+                    "“{}” has no disk “{}”.",
+                    subscription.title,
+                    livepc_format::text::line(&role, 60)
+                ),
+                if roles.is_empty() {
+                    "It has none that is your own: what is published cannot be made larger.".to_owned()
+                } else {
+                    format!("Your own are: {}.", roles.join(", "))
+                },
+            ));
+        };
+        UserDisk::of(&folder, disk)?;
+        self.make_machine_folder(subscription)?;
+        let disk = disk.clone();
+        Self::blocking(move || UserDisk::of(&folder, &disk)?.grow(size, disk.size)).await?
     }
 
     /// Goes back to an earlier release that is here, and stays on it. A machine that runs or is suspended keeps its release
@@ -239,8 +285,19 @@ mod tests {
             [Absent, Preparing, Ready, Running, Suspended, Stopped, Failed],
             "it is for the next cold start"
         );
+        assert_eq!(
+            allowed(Action::Grow),
+            [Absent, Preparing, Ready, Stopped, Failed],
+            "a guest would not notice, and its memory knows the old size"
+        );
         for state in states {
-            for action in [Action::Suspend, Action::Revert, Action::Reset, Action::Rollback] {
+            for action in [
+                Action::Suspend,
+                Action::Revert,
+                Action::Reset,
+                Action::Rollback,
+                Action::Grow,
+            ] {
                 if let Err((why, hint)) = allows(state, action) {
                     assert!(!why.is_empty() && !hint.is_empty(), "{state:?} {action:?}");
                 }

@@ -1,6 +1,7 @@
 //! The runners, seen from the agent: it starts them, hears of their state, and finds again those that outlived it.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -108,10 +109,7 @@ impl Core {
             hypervisor: None,
             passed_over: None,
         };
-        let folder = self.home.machine(&id);
-        std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::write(folder.join(OWNER), subscription.livepc.to_string()))
-            .map_err(|e| Problem::io("The machine's folder cannot be made", &e))?;
+        self.make_machine_folder(subscription)?;
         self.machines.set(state(MachineState::Starting, None), None);
         self.touch();
         match self.launch(&id, sequence, start, resume, keep).await {
@@ -130,6 +128,15 @@ impl Core {
                 Err(problem)
             }
         }
+    }
+
+    /// Makes the folder of a machine, and writes down whose it is; gives the folder.
+    pub(super) fn make_machine_folder(&self, subscription: &Subscription) -> Result<PathBuf, Problem> {
+        let folder = self.home.machine(&subscription.id);
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| std::fs::write(folder.join(OWNER), subscription.livepc.to_string()))
+            .map_err(|e| Problem::io("The machine's folder cannot be made", &e))?;
+        Ok(folder)
     }
 
     /// The LivePC whose data a machine's folder has; nobody's if there is no folder.
@@ -413,7 +420,7 @@ fn taken_back(subscription: &Subscription, sequence: u64) -> Problem {
 fn still_busy() -> Problem {
     Problem::new(
         Code::Busy,
-        "The machine is still starting or ending.",
+        "The machine is still starting or ending, or it is being exported.",
         "Try again in a moment.",
     )
 }

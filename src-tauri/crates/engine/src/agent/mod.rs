@@ -118,6 +118,7 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
         client,
         fetcher,
         releases: Mutex::new(HashMap::new()),
+        handed_out: Mutex::new(HashMap::new()),
         openings: self::core::Turns::default(),
         fetches: self::core::Turns::default(),
         counted: Mutex::new(HashMap::new()),

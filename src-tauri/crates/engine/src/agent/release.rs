@@ -64,7 +64,8 @@ impl Core {
         let known = || {
             let opened = lock(&self.releases).get(&key)?.clone();
             // A boot map may come later than its release.
-            (opened.is(&release, subscription)).then_some(opened)
+            let here = self.reader.has_object(&release.manifest);
+            (here && opened.is(&release, subscription)).then_some(opened)
         };
         if let Some(opened) = known() {
             return Ok(opened);

@@ -8,6 +8,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use livepc_format::Release;
 use livepc_protocol::{Job, Problem};
@@ -19,6 +20,9 @@ use crate::subscription::{self, Subscription};
 
 /// Releases of one LivePC that have run and stay: the one that is used, and one to go back to.
 const THAT_RAN: usize = 2;
+
+/// How long who was given a release may take until it says that it reads it.
+const UNTIL_LEASED: Duration = Duration::from_secs(60);
 
 /// What decides about the releases of one LivePC.
 #[derive(Debug, Default)]
@@ -114,14 +118,21 @@ impl Core {
         kept: &[ReleaseKey],
     ) -> Result<HashSet<String>, Problem> {
         let jobs = self.jobs_to_do()?;
+        let handed_out: HashSet<String> = {
+            let mut handed_out = lock(&self.handed_out);
+            handed_out.retain(|_, at| at.elapsed() < UNTIL_LEASED);
+            handed_out.keys().cloned().collect()
+        };
         let mut stay = HashSet::new();
         for subscription in subscriptions {
             let needs = self.needs(subscription, kept, &jobs)?;
             let own = kept.iter().filter_map(|key| sequence_of(key, subscription));
-            stay.extend(
-                own.filter(|sequence| needs.keep(*sequence))
-                    .map(|sequence| subscription.key(sequence)),
-            );
+            for sequence in own {
+                let key = subscription.key(sequence);
+                if needs.keep(sequence) || handed_out.contains(&key) {
+                    stay.insert(key);
+                }
+            }
         }
         Ok(stay)
     }

@@ -114,7 +114,7 @@ fn listen(_: &Home, _: &str) -> Result<Listen, Problem> {
 }
 
 /// 128 random bits as text.
-fn unguessable() -> Result<String, Problem> {
+pub(crate) fn unguessable() -> Result<String, Problem> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits).map_err(|e| Problem::new(Code::Failed, format!("{e}."), "Try again."))?;
     Ok(format!("{:032x}", u128::from_le_bytes(bits)))

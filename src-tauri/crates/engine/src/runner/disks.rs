@@ -1,7 +1,6 @@
 //! The disks of a machine: the release's, each under an overlay, and the subscriber's own.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use livepc_format::machine::HypervisorKind;
 use livepc_format::manifest::{Content, Manifest};
@@ -10,6 +9,7 @@ use livepc_protocol::{Code, Problem};
 
 use crate::hypervisors::of_hypervisor;
 use crate::machine_folder::{MachineFolder, OverlayRecord, name_of};
+use crate::user_disk::UserDisk;
 use crate::words::word;
 
 /// The disks as `kind` will have them, so that it can say whether it takes them. Their bases are only of the right sort: the
@@ -54,14 +54,14 @@ pub(super) fn plan(
 pub(super) async fn prepare(
     hypervisor: &dyn Hypervisor,
     folder: &Path,
-    release: u64,
+    manifest: &Manifest,
     keep: bool,
     mut disks: Vec<DiskSpec>,
     bases: Vec<Option<Base>>,
 ) -> Result<Vec<DiskSpec>, Problem> {
     let own = MachineFolder::new(folder.to_owned());
     let record = OverlayRecord {
-        release,
+        release: manifest.sequence,
         hypervisor: word(&hypervisor.kind()),
     };
     match own.overlay_record() {
@@ -71,12 +71,11 @@ pub(super) async fn prepare(
             own.begin_overlays(&record)?;
         }
     }
-    for (disk, base) in disks.iter_mut().zip(bases) {
+    for ((disk, described), base) in disks.iter_mut().zip(&manifest.disks).zip(bases) {
         disk.base = base;
         match &disk.overlay {
-            Overlay::Raw(_) => {
-                own_disk(folder, &disk.role, disk.size)?;
-            }
+            // It may have been made larger.
+            Overlay::Raw(_) => disk.size = UserDisk::of(folder, described)?.make(described.size)?,
             Overlay::Qcow2(overlay) | Overlay::Vmdk(overlay) => {
                 if !overlay.exists() {
                     let made = hypervisor.create_overlay(overlay, disk.size).await;
@@ -104,17 +103,4 @@ fn check_overlays(kept: &OverlayRecord, wanted: &OverlayRecord) -> Result<(), Pr
         ),
         "Start it with what they were made with, or reset the changes, which loses them.",
     ))
-}
-
-/// The subscriber's own disk: made empty at the first start, then kept.
-fn own_disk(folder: &Path, role: &str, size: u64) -> Result<PathBuf, Problem> {
-    let path = folder.join(format!("{role}.raw"));
-    if !path.exists() {
-        let unfinished = folder.join(format!("{role}.raw.new"));
-        File::create(&unfinished)
-            .and_then(|file| file.set_len(size).and_then(|()| file.sync_all()))
-            .and_then(|()| std::fs::rename(&unfinished, &path))
-            .map_err(|e| Problem::io("The machine's own disk cannot be made", &e))?;
-    }
-    Ok(path)
 }

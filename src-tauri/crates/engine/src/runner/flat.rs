@@ -21,6 +21,11 @@ pub(crate) fn all(home: &Home, id: &str) -> PathBuf {
     home.bases(id).join("flat")
 }
 
+/// What describes the copy of a disk; it is there as soon as the copy is whole. `all` is where the copies are.
+pub(crate) fn descriptor(all: &Path, release: u64, role: &str) -> PathBuf {
+    all.join(release.to_string()).join(role).join(DESCRIPTOR)
+}
+
 /// Removes all copies.
 pub(super) fn remove(home: &Home, id: &str) -> Result<(), Problem> {
     remove_folder(&all(home, id))
@@ -53,7 +58,7 @@ pub(super) async fn copy(
             continue;
         };
         let disk_folder = folder.join(&disk.role);
-        let descriptor = disk_folder.join(DESCRIPTOR);
+        let descriptor = descriptor(&all(home, id), release.opened.release, &disk.role);
         // It is written last, and so says that the copy is whole.
         if descriptor.exists() {
             continue;

@@ -105,14 +105,7 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
     room::check(&folder, manifest.machine.memory, options.overcommit)?;
     let (bases, base_of) = Bases::open(kind, home, id, &release).await?;
     let keep = options.keep || options.resume;
-    let disks = disks::prepare(
-        &*chosen.hypervisor,
-        &folder,
-        options.release,
-        keep,
-        plan(kind),
-        base_of,
-    );
+    let disks = disks::prepare(&*chosen.hypervisor, &folder, manifest, keep, plan(kind), base_of);
     let spec = files.spec(&options, &release, kind, disks.await?);
     let started = chosen.hypervisor.start(spec).await;
     let running = started.map_err(|e| of_hypervisor(&e))?;

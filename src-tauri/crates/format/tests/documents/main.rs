@@ -127,6 +127,7 @@ fn manifest() -> Manifest {
                 controller: Controller::Sata,
                 content: Content::User {
                     label: Some("data".into()),
+                    file_system: None,
                 },
             },
         ],

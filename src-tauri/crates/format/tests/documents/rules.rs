@@ -1,5 +1,7 @@
 //! What makes no sense is neither signed nor read.
 
+use livepc_format::FileSystem;
+
 use super::*;
 
 #[test]
@@ -191,6 +193,17 @@ fn manifests_that_make_no_sense_are_neither_written_nor_read() {
         ("no bytes", change(|m| m.disks[1].size = 0)),
         ("half a sector", change(|m| m.disks[1].size = 513)),
         ("more than 16 TiB", change(|m| m.disks[1].size = (16 << 40) + 512)),
+        (
+            "too small for its file system",
+            change(|m| {
+                m.disks[1].size = 32 << 20;
+                m.disks[1].content = fat32("data");
+            }),
+        ),
+        (
+            "a label that is too long for its file system",
+            change(|m| m.disks[1].content = fat32("twelve chars")),
+        ),
         ("too large a packs object", change(|m| m.packs.stored = u64::MAX)),
         ("no CPU", change(|m| m.machine.cpus = 0)),
         ("65 CPUs", change(|m| m.machine.cpus = 65)),
@@ -233,4 +246,27 @@ fn manifests_that_make_no_sense_are_neither_written_nor_read() {
     check_regions(1024 * 512, &many[..1024]).expect("1024 regions");
     assert!(check_regions(1025 * 512, &many).is_err(), "1025 regions");
     assert!(check_regions(513, &many[..1]).is_err(), "half a sector");
+}
+
+fn fat32(label: &str) -> Content {
+    Content::User {
+        label: Some(label.into()),
+        file_system: Some(FileSystem::Fat32),
+    }
+}
+
+#[test]
+fn a_file_system_is_one_that_is_known_or_none() {
+    let mut with = manifest();
+    with.disks[1].content = fat32("livepc-user");
+    let text = String::from_utf8(with.to_bytes().unwrap().0).unwrap();
+    assert!(text.contains("\"file-system\": \"fat32\""), "{text}");
+    assert_eq!(Manifest::parse(text.as_bytes()).unwrap(), with);
+    let later = text.replace("fat32", "btrfs");
+    assert!(
+        Manifest::parse(later.as_bytes()).is_err(),
+        "a blank disk in its place would not be what was published"
+    );
+    let without = String::from_utf8(manifest().to_bytes().unwrap().0).unwrap();
+    assert!(!without.contains("file-system"), "{without}");
 }

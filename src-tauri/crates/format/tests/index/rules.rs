@@ -280,7 +280,10 @@ fn boot_maps_are_checked_against_the_disks() {
             index: object,
             stored: 0,
         }),
-        disk(Content::User { label: None }),
+        disk(Content::User {
+            label: None,
+            file_system: None,
+        }),
     ];
     let place = |disk, region, page, len| BootExtent {
         disk,

@@ -176,7 +176,8 @@ fn content(number: usize, disk: &DiskSpec) -> Value {
     content
 }
 
-fn base(base: &Base) -> Value {
+/// What is under an overlay, as a block device of its own.
+pub(super) fn base(base: &Base) -> Value {
     match base {
         Base::File(path) => json!({
             "driver": "raw",

@@ -16,6 +16,9 @@ const VERSION_TIME: Duration = Duration::from_secs(10);
 /// The oldest QEMU that takes devices as JSON, the only form in which nothing has to be escaped.
 const LEAST: (&str, [u32; 2]) = ("6.2", [6, 2]);
 
+/// The program for disk images.
+const IMAGE_TOOL: &str = "qemu-img";
+
 const HINT: &str = if cfg!(target_os = "macos") {
     "install QEMU with “brew install qemu”, or choose its program in the settings"
 } else if cfg!(windows) {
@@ -127,17 +130,39 @@ pub(super) async fn find(search: &Search, architecture: Architecture) -> Result<
     Err(first_error)
 }
 
+/// `qemu-img`, when nothing else of QEMU is needed.
+pub(super) fn image_tool(search: &Search) -> Result<PathBuf> {
+    match &search.program {
+        Some(program) => {
+            let program = std::path::absolute(program).map_err(HypervisorError::file("finding", program))?;
+            find_img(search, &program)
+        }
+        None => search
+            .candidates(IMAGE_TOOL)
+            .into_iter()
+            .next()
+            .ok_or_else(no_img),
+    }
+}
+
 /// `qemu-img`, rather the one of the same installation.
 fn find_img(search: &Search, system: &Path) -> Result<PathBuf> {
-    let beside = system.with_file_name(format!("qemu-img{}", std::env::consts::EXE_SUFFIX));
+    let beside = system.with_file_name(format!("{IMAGE_TOOL}{}", std::env::consts::EXE_SUFFIX));
     if beside.is_file() {
         return Ok(beside);
     }
-    let found = search.candidates("qemu-img").into_iter().next();
-    found.ok_or_else(|| HypervisorError::NotFound {
-        program: "qemu-img".into(),
+    search
+        .candidates(IMAGE_TOOL)
+        .into_iter()
+        .next()
+        .ok_or_else(no_img)
+}
+
+fn no_img() -> HypervisorError {
+    HypervisorError::NotFound {
+        program: IMAGE_TOOL.into(),
         hint: HINT,
-    })
+    }
 }
 
 /// What `--version` says, if it says it in time.

@@ -4,6 +4,7 @@
 //! loopback, at 10.0.2.2: QEMU's user-mode network has no switch that closes only that.
 
 pub(crate) mod command_line;
+mod convert;
 mod disks;
 mod explain;
 mod find;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use livepc_format::machine::{self, Architecture, HypervisorKind};
 use tokio::sync::OnceCell;
 
+pub use convert::{ImageFormat, ImageTool, Layers};
 pub use find::Search;
 
 use self::command_line::Host;

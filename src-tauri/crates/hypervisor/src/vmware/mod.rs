@@ -20,7 +20,7 @@ mod watch;
 use std::path::Path;
 use std::time::Duration;
 
-use livepc_format::machine::{Architecture, HypervisorKind};
+use livepc_format::machine::{Architecture, Controller, HypervisorKind, Machine};
 
 pub use find::{Found, Product, VmwareSearch};
 pub(crate) use left::reap;
@@ -166,6 +166,28 @@ impl Vmware {
         }
         Err(error)
     }
+}
+
+/// The configuration of a machine that VMware opens without LivePC: its disks are descriptors beside the configuration,
+/// which are given by what they are attached to and their file names, the first to boot from.
+///
+/// # Errors
+/// When VMware has no such machine, or a name is more than the name of a file.
+pub fn exported(name: &str, machine: &Machine, disks: &[(Controller, String)]) -> Result<String> {
+    if machine.architecture != Architecture::X86_64 {
+        return Err(HypervisorError::Unsupported {
+            hypervisor: NAME,
+            why: "only machines for 64-bit x86 can be started so far".into(),
+        });
+    }
+    for (_, file) in disks {
+        if Path::new(file).file_name() != Some(file.as_ref()) {
+            return Err(HypervisorError::BadSpec {
+                why: format!("{file} does not lie beside the configuration"),
+            });
+        }
+    }
+    vmx::exported(name, machine, disks)
 }
 
 /// The configuration that a machine would get.

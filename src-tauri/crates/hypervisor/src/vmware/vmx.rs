@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use livepc_format::machine::{Controller, Firmware, GuestOs, Network, Nic};
+use livepc_format::machine::{Controller, Firmware, GuestOs, Machine, Network, Nic};
 
 use super::vmdk;
 use crate::{DiskSpec, Display, HypervisorError, MachineSpec, Overlay, Result, Serial};
@@ -82,6 +82,17 @@ const CONSTANTS: [(&str, &str); 49] = [
     ("bios.bootOrder", "hdd,cdrom"),
 ];
 
+/// What holds only while LivePC runs the machine: who opens an exported one may take snapshots, and is asked.
+const UNDER_LIVEPC: [&str; 7] = [
+    "snapshot.disabled",
+    "snapshot.maxSnapshots",
+    "disk.locking",
+    "uuid.action",
+    "msg.autoAnswer",
+    "gui.exitOnCLIHLT",
+    "gui.exitAtPowerOff",
+];
+
 /// A configuration in the making.
 #[derive(Debug, Default)]
 struct Vmx {
@@ -111,6 +122,42 @@ impl Place {
 /// # Errors
 /// When VMware has no such machine.
 pub(super) fn text(spec: &MachineSpec<'_>) -> Result<String> {
+    write(spec, &CONSTANTS)
+}
+
+/// The configuration of a machine that LivePC does not run, with disks that lie beside it.
+///
+/// # Errors
+/// When VMware has no such machine.
+pub(super) fn exported(name: &str, machine: &Machine, disks: &[(Controller, String)]) -> Result<String> {
+    let disk = |(controller, file): &(Controller, String)| DiskSpec {
+        role: file.clone(),
+        controller: *controller,
+        size: 0,
+        base: None,
+        overlay: Overlay::Vmdk(file.into()),
+        complete: true,
+    };
+    let beside = Path::new("");
+    let spec = MachineSpec {
+        name,
+        machine,
+        disks: disks.iter().map(disk).collect(),
+        display: Display::Window,
+        serial: None,
+        cd: None,
+        resume: false,
+        folder: beside,
+        uefi_variables: beside,
+        run_dir: beside,
+        log: beside,
+    };
+    let kept = |(key, _): &(&str, &str)| !UNDER_LIVEPC.contains(key);
+    let constants: Vec<_> = CONSTANTS.into_iter().filter(kept).collect();
+    write(&spec, &constants)
+}
+
+fn write(spec: &MachineSpec<'_>, constants: &[(&str, &str)]) -> Result<String> {
     let machine = spec.machine;
     if machine.cpus > CPUS {
         return unsupported(format!(
@@ -126,7 +173,7 @@ pub(super) fn text(spec: &MachineSpec<'_>) -> Result<String> {
         ));
     }
     let mut vmx = Vmx::default();
-    for (key, value) in CONSTANTS {
+    for (key, value) in constants {
         vmx.set(key, value);
     }
     vmx.set("virtualHW.version", &HARDWARE.to_string());

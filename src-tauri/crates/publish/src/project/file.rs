@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use livepc_format::FileSystem;
 use livepc_format::head::check_mirrors;
 use livepc_format::limits::{DISK_LABEL, DISK_SIZE, DISKS, LICENCE_BYTES, MIRRORS, SECTOR};
 use livepc_format::machine::{
@@ -193,21 +194,33 @@ struct DiskFile {
     #[serde(default, deserialize_with = "label::<_, DISK_LABEL>")]
     label: Option<String>,
     #[serde(default)]
+    file_system: Option<FileSystem>,
+    #[serde(default)]
     controller: Controller,
 }
 
 impl DiskFile {
     fn read(self, dir: &Path) -> Result<ProjectDisk, String> {
         let content = match (self.source, self.size) {
-            (Some(source), None) if self.label.is_none() => ProjectContent::Source(dir.join(source)),
-            (None, Some(size)) => ProjectContent::User {
-                size,
-                label: self.label,
-            },
+            (Some(source), None) if self.label.is_none() && self.file_system.is_none() => {
+                ProjectContent::Source(dir.join(source))
+            }
+            (None, Some(size)) => {
+                let file_system = self.file_system;
+                let why_not = file_system.and_then(|fs| fs.why_not(size, self.label.as_deref()));
+                if let Some(why) = why_not {
+                    return Err(why);
+                }
+                ProjectContent::User {
+                    size,
+                    label: self.label,
+                    file_system,
+                }
+            }
             _ => {
                 return Err(
-                    "a disk has either a source (a raw image, which is published) or a size (an empty disk, which may \
-                     have a label)"
+                    "a disk has either a source (a raw image, which is published) or a size (a new disk, which may have a \
+                     label and a file-system)"
                         .into(),
                 );
             }

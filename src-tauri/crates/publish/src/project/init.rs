@@ -130,10 +130,12 @@ role = "system"
 source = {source}
 controller = "virtio"         # virtio, sata, ide, scsi or nvme
 
-# An empty disk for the subscriber's own data, which survives updates.
+# A disk for the subscriber's own data, which survives updates. It is blank unless it has a file-system.
 # [[disks]]
 # role = "user"
 # size = "10 GiB"
+# file-system = "fat32"         # made at the first start, on the whole disk; 64 MiB to 1 TiB
+# label = "data"                # at most 16 characters; with fat32 at most 11
 "#,
         folder = name.trim_matches('"'),
     )

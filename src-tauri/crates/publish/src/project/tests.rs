@@ -100,7 +100,8 @@ fn what_a_person_writes_is_read() {
         project.disks[1].content,
         ProjectContent::User {
             size: 2 << 30,
-            label: Some("data".into())
+            label: Some("data".into()),
+            file_system: None,
         }
     );
 }
@@ -123,6 +124,24 @@ fn mistakes_are_told_with_their_line() {
         ("name = \"lab\"", "name = ", Some(2), ""),
         ("\"data\"", "\"seventeen letters\"", Some(14), "1 to 16"),
         ("\"data\"", "\"\"", Some(14), "1 to 16"),
+        (
+            "\"data\"",
+            "\"data\"\nfile-system = \"ext4\"",
+            Some(15),
+            "`fat32`",
+        ),
+        (
+            "\"data\"",
+            "\"twelve chars\"\nfile-system = \"fat32\"",
+            Some(11),
+            "1 to 11",
+        ),
+        (
+            "source = \"disk.raw\"",
+            "source = \"disk.raw\"\nfile-system = \"fat32\"",
+            Some(8),
+            "either",
+        ),
         (
             "[machine]",
             "mirrors = [\"https://a.example/?b/\"]\n[machine]",
@@ -147,4 +166,18 @@ fn mistakes_are_told_with_their_line() {
         assert_eq!(found, line, "{to}: {why}");
         assert!(why.contains(hint), "{to}: {why}");
     }
+}
+
+#[test]
+fn a_new_disk_has_the_file_system_that_is_asked_for() {
+    let text = format!("{GOOD}file-system = \"fat32\"\n");
+    let project = file::parse(&text, Path::new("/p")).unwrap();
+    assert_eq!(
+        project.disks[1].content,
+        ProjectContent::User {
+            size: 2 << 30,
+            label: Some("data".into()),
+            file_system: Some(FileSystem::Fat32),
+        }
+    );
 }

@@ -152,6 +152,40 @@ fn a_serial_port_is_a_file_or_a_console() {
 }
 
 #[test]
+fn an_exported_machine_names_nothing_but_what_lies_beside_it() {
+    let machine = Machine {
+        sound: true,
+        ..Machine::default()
+    };
+    let disks = [
+        (Controller::Virtio, "disk0.vmdk".to_owned()),
+        (Controller::Scsi, "disk1.vmdk".to_owned()),
+    ];
+    let settings = parse(&exported("Net lab", &machine, &disks).unwrap()).unwrap();
+    assert_eq!(settings["sata0:0.fileName"], "disk0.vmdk");
+    assert_eq!(settings["scsi0:0.fileName"], "disk1.vmdk");
+    assert_eq!(settings["bios.hddOrder"], "sata0:0");
+    assert_eq!(settings["sound.present"], "TRUE");
+    for setting in UNDER_LIVEPC {
+        assert!(
+            !settings.contains_key(setting),
+            "{setting} is for the machines that LivePC runs"
+        );
+        assert!(
+            CONSTANTS.iter().any(|(key, _)| *key == setting),
+            "{setting} is one of the constants"
+        );
+    }
+    for file in ["../disk0.vmdk", "/disk0.vmdk", "a/b", ""] {
+        let disks = [(Controller::Virtio, file.to_owned())];
+        assert!(
+            crate::vmware::exported("x", &machine, &disks).is_err(),
+            "{file:?}"
+        );
+    }
+}
+
+#[test]
 fn a_value_is_escaped_as_vmware_does() {
     assert_eq!(escape("a\"b|c\nd\te\u{7f}ü"), "a|22b|7Cc|0Ad|09e|7Fü");
 }
