@@ -35,9 +35,26 @@ pub fn built(variable: &str, name: &str) -> PathBuf {
 #[derive(Debug)]
 pub struct TestHome {
     folder: TempDir,
-    /// Files of the system that its processes find gone.
-    gone: Vec<PathBuf>,
+    /// How its processes are started, if not as any other.
+    within: Within,
+    program: PathBuf,
 }
+
+/// What surrounds the processes of a home.
+#[derive(Debug, Default)]
+enum Within {
+    /// This computer.
+    #[default]
+    Here,
+    /// A computer that lacks these files: there is a device without content in the place of each.
+    Without(Vec<PathBuf>),
+    /// This computer, as a user who is nobody in particular.
+    AnotherUser,
+}
+
+/// The user `nobody`, and the group of that user.
+#[cfg(target_os = "linux")]
+const NOBODY: u32 = 65534;
 
 /// What a run of the program gave.
 #[derive(Debug)]
@@ -122,7 +139,8 @@ impl TestHome {
     pub fn new() -> Self {
         Self {
             folder: tempfile::tempdir().expect("a folder for the home"),
-            gone: Vec::new(),
+            within: Within::Here,
+            program: program(),
         }
     }
 
@@ -132,8 +150,58 @@ impl TestHome {
     #[must_use]
     pub fn without(files: &[&Path]) -> Self {
         let mut home = Self::new();
-        home.gone = files.iter().map(|file| (*file).to_owned()).collect();
+        home.within = Within::Without(files.iter().map(|file| (*file).to_owned()).collect());
         home
+    }
+
+    /// An empty home of a user who is not root, and may let others read what is mounted. Needs root.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn of_another_user() -> Self {
+        let mut home = Self::new();
+        home.within = Within::AnotherUser;
+        // What is a user's own may lie where no other user gets: the program is copied.
+        home.program = home.install(&program());
+        std::fs::write(home.path().join("fuse.conf"), "user_allow_other\n").expect("a file");
+        home.hand_over();
+        home
+    }
+
+    /// Gives all of its folder to the user whose home it is, if that is another one.
+    #[cfg(target_os = "linux")]
+    pub fn hand_over(&self) {
+        if matches!(self.within, Within::AnotherUser) {
+            let owner = format!("{NOBODY}:{NOBODY}");
+            let given = Command::new("chown")
+                .args(["-R", &owner])
+                .arg(self.path())
+                .status();
+            assert!(given.expect("chown runs").success(), "it is given away");
+        }
+    }
+
+    /// Copies a program into the home; gives the copy.
+    #[must_use]
+    pub fn install(&self, program: &Path) -> PathBuf {
+        let folder = self.path().join("installed");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let copy = folder.join(program.file_name().expect("a program has a name"));
+        std::fs::copy(program, &copy).expect("the program is copied");
+        copy
+    }
+
+    /// From now on another version of the program is used, which differs from the one before in its last byte.
+    pub fn update_program(&mut self) {
+        let mut newer = std::fs::read(&self.program).expect("the program");
+        newer.push(0);
+        let program = self.install(&self.program);
+        let unfinished = program.with_extension("new");
+        // The permissions come with the copy.
+        std::fs::copy(&program, &unfinished)
+            .and_then(|_| std::fs::write(&unfinished, newer))
+            .and_then(|()| std::fs::rename(&unfinished, &program))
+            .expect("a newer program");
+        self.program = program;
     }
 
     /// An empty home on the file system of `folder`.
@@ -141,7 +209,8 @@ impl TestHome {
     pub fn new_in(folder: &Path) -> Self {
         Self {
             folder: tempfile::tempdir_in(folder).expect("a folder for the home"),
-            gone: Vec::new(),
+            within: Within::Here,
+            program: program(),
         }
     }
 
@@ -160,14 +229,25 @@ impl TestHome {
     /// A command that runs the program on this home with `--json`.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = if self.gone.is_empty() {
-            Command::new(program())
-        } else {
-            let mut command = Command::new("unshare");
-            let hide = "while [ \"$1\" != -- ]; do mount --bind /dev/null \"$1\" || exit 99; shift; done; shift; exec \"$@\"";
-            command.args(["--mount", "sh", "-c", hide, "sh"]);
-            command.args(&self.gone).arg("--").arg(program());
-            command
+        let mut command = match &self.within {
+            Within::Here => Command::new(&self.program),
+            Within::Without(files) => {
+                let hide = "while [ \"$1\" != -- ]; do mount --bind /dev/null \"$1\" || exit 99; shift; done; shift; exec \"$@\"";
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", hide, "sh"]);
+                command.args(files).arg("--").arg(&self.program);
+                command
+            }
+            Within::AnotherUser => {
+                let allow = "mount --bind \"$1\" /etc/fuse.conf || exit 99; shift; exec \"$@\"";
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", allow, "sh"]);
+                command.arg(self.path().join("fuse.conf"));
+                command.args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+                command.arg(&self.program);
+                command.env_remove("XDG_RUNTIME_DIR");
+                command
+            }
         };
         command
             .env("LIVEPC_HOME", self.path())
@@ -233,6 +313,10 @@ impl TestHome {
 
     /// Kills every process that works for this home: its agent, its runners and their hypervisors, with SIGKILL.
     pub fn kill_all(&self) {
+        if matches!(self.within, Within::AnotherUser) {
+            self.processes("").into_iter().for_each(kill);
+            return;
+        }
         for pid in self.processes("").into_iter().chain(self.hypervisors()) {
             kill(pid);
         }
@@ -241,7 +325,8 @@ impl TestHome {
     /// The processes that run a copy of the program from this home and have `role` among their arguments.
     #[must_use]
     pub fn processes(&self, role: &str) -> Vec<u32> {
-        let programs = self.home().programs();
+        // Where `Home` has them; it opens only homes of this user.
+        let programs = self.path().join("bin");
         processes_that(|pid| {
             let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let args: Vec<_> = command.split(|b| *b == 0).map(String::from_utf8_lossy).collect();
@@ -267,7 +352,9 @@ impl TestHome {
 
     /// Removes the sockets, which do not lie in the home's folder.
     pub fn remove_sockets(&self) {
-        if let Ok(sockets) = self.home().sockets() {
+        if matches!(self.within, Within::AnotherUser) {
+            let _ = std::fs::remove_dir_all("/tmp/livepc-65534");
+        } else if let Ok(sockets) = self.home().sockets() {
             // What a process that is just ending makes there may stay.
             let _ = std::fs::remove_dir_all(sockets);
         }
@@ -305,7 +392,7 @@ impl Drop for TestHome {
         self.kill_all();
         self.remove_sockets();
         if std::thread::panicking() {
-            for log in std::fs::read_dir(self.home().logs())
+            for log in std::fs::read_dir(self.path().join("logs"))
                 .into_iter()
                 .flatten()
                 .flatten()

@@ -28,10 +28,13 @@ struct Home {
     machine: Machine,
 }
 
-const BUILT: Built = Built {
-    vmrun: env!("CARGO_BIN_EXE_standin-vmrun"),
-    vmplayer: env!("CARGO_BIN_EXE_standin-vmplayer"),
-};
+/// The stand-ins.
+fn built() -> Built {
+    Built {
+        vmrun: env!("CARGO_BIN_EXE_standin-vmrun").into(),
+        vmplayer: env!("CARGO_BIN_EXE_standin-vmplayer").into(),
+    }
+}
 
 impl Home {
     /// `sick`: how the stand-ins fail.
@@ -40,7 +43,7 @@ impl Home {
         let mut home = Self::at(owned.path().to_owned());
         home.owned = Some(owned);
         std::fs::create_dir(home.path("machine")).unwrap();
-        install(&home.path("vmware"), programs, BUILT, sick);
+        install(&home.path("vmware"), programs, &built(), sick);
         home
     }
 

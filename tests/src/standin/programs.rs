@@ -13,16 +13,16 @@ pub enum Programs {
 }
 
 /// The stand-ins as they were built: only an integration test knows where.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Built {
     /// `CARGO_BIN_EXE_standin-vmrun`.
-    pub vmrun: &'static str,
+    pub vmrun: PathBuf,
     /// `CARGO_BIN_EXE_standin-vmplayer`.
-    pub vmplayer: &'static str,
+    pub vmplayer: PathBuf,
 }
 
 /// Makes `folder`, and a folder for the stand-ins' state beside it. `sick`: how they fail, if they shall.
-pub fn install(folder: &Path, programs: Programs, built: Built, sick: &str) {
+pub fn install(folder: &Path, programs: Programs, built: &Built, sick: &str) {
     let state = folder.with_extension("state");
     for dir in [folder, &state] {
         std::fs::create_dir_all(dir).expect("a folder");
@@ -42,10 +42,10 @@ pub fn install(folder: &Path, programs: Programs, built: Built, sick: &str) {
     };
     match programs {
         Programs::Workstation => {
-            program("vmrun", built.vmrun);
+            program("vmrun", &built.vmrun.display().to_string());
             program("vmware", "echo VMware Workstation 17.5.0 build-22583795");
         }
-        Programs::Player => program("vmplayer", built.vmplayer),
+        Programs::Player => program("vmplayer", &built.vmplayer.display().to_string()),
     }
 }
 

@@ -128,6 +128,35 @@ fn a_hypervisor_that_is_killed_is_told_and_what_was_saved_is_there() {
 }
 
 #[test]
+fn a_machine_outlives_an_update_of_the_program() {
+    let mut subscriber = Subscriber::new();
+    let ran_by = |home: &TestHome, role: &str| {
+        let processes = home.processes(role);
+        assert_eq!(processes.len(), 1, "one {role}");
+        std::fs::read_link(format!("/proc/{}/exe", processes[0])).expect("its program")
+    };
+    let before = ran_by(&subscriber.home, "runner");
+    subscriber.home.update_program();
+    kill(subscriber.home.processes("agent")[0]);
+    assert_eq!(subscriber.home.listed()["state"], "running", "it is found again");
+    assert_ne!(
+        ran_by(&subscriber.home, "agent"),
+        before,
+        "the agent is of the newer version"
+    );
+    assert_eq!(
+        ran_by(&subscriber.home, "runner"),
+        before,
+        "the runner is the one that was"
+    );
+    let sockets = subscriber.home.home().machine_sockets(ID).expect("the folder");
+    let mut console = Console::open(&sockets.join("console"));
+    let hash = console.ask(&format!("sha256 {FILE}"), "SHA256");
+    assert_eq!(hash, subscriber.hash, "its guest reads on");
+    subscriber.home.done(&["stop", ID]);
+}
+
+#[test]
 fn two_starts_at_once_are_one() {
     let subscriber = Subscriber::new();
     subscriber.home.done(&["stop", ID]);

@@ -12,10 +12,13 @@ use livepc_tests::standin::programs::{Built, Programs, install, running};
 use serde_json::Value;
 
 const ID: &str = "sample";
-const BUILT: Built = Built {
-    vmrun: env!("CARGO_BIN_EXE_standin-vmrun"),
-    vmplayer: env!("CARGO_BIN_EXE_standin-vmplayer"),
-};
+/// The stand-ins.
+fn built() -> Built {
+    Built {
+        vmrun: env!("CARGO_BIN_EXE_standin-vmrun").into(),
+        vmplayer: env!("CARGO_BIN_EXE_standin-vmplayer").into(),
+    }
+}
 
 /// A subscriber of the sample guest who has VMware.
 struct Subscriber {
@@ -34,7 +37,14 @@ impl Subscriber {
             publisher,
             _server: server,
         };
-        install(&subscriber.vmware(), programs, BUILT, "");
+        // Copies, since not every user may look where they were built.
+        let Built { vmrun, vmplayer } = built();
+        let copies = Built {
+            vmrun: subscriber.home.install(&vmrun),
+            vmplayer: subscriber.home.install(&vmplayer),
+        };
+        install(&subscriber.vmware(), programs, &copies, "");
+        subscriber.home.hand_over();
         let vmware = subscriber.vmware();
         let vmware = vmware.to_str().expect("UTF-8");
         subscriber.home.done(&["config", "set", "vmware.program", vmware]);
@@ -49,11 +59,11 @@ impl Subscriber {
     }
 
     fn bases(&self) -> PathBuf {
-        self.home.home().bases(ID)
+        self.home.path().join("bases").join(ID)
     }
 
     fn machine(&self) -> PathBuf {
-        self.home.home().machine(ID)
+        self.home.path().join("machines").join(ID)
     }
 
     /// All that is known of it.
@@ -174,6 +184,29 @@ fn who_has_vmware_gets_vmware() {
         kept["changes_bytes"],
         "nothing was lost"
     );
+}
+
+#[test]
+fn a_user_who_is_not_root_reads_the_disk_as_a_file_too() {
+    use std::os::unix::fs::MetadataExt;
+    let subscriber = Subscriber::new(TestHome::of_another_user(), Programs::Workstation);
+    let home = &subscriber.home;
+    home.done(&["download", ID, "--until", "complete"]);
+    let (started, serial) = subscriber.start("serial-1.log", &[]);
+    assert_eq!(started["hypervisor"], "vmware", "{started}");
+    let said = wait_for(&serial, "LIVEPC READY 1.0", BOOT);
+    assert!(!said.contains("I/O error"), "the guest must not see one: {said}");
+    let runner = home.processes("runner");
+    assert_eq!(runner.len(), 1, "one runner");
+    let process = PathBuf::from(format!("/proc/{}", runner[0]));
+    assert_ne!(process.metadata().expect("it runs").uid(), 0, "it is not root's");
+    let mounts = std::fs::read_to_string(process.join("mounts")).expect("what it sees mounted");
+    let mount = mounts.lines().find(|line| line.contains("bases/sample/mounted"));
+    assert!(
+        mount.is_some_and(|mount| mount.contains("fuse") && mount.contains("allow_other")),
+        "VMware's process is another user's: {mounts}"
+    );
+    home.done(&["stop", ID]);
 }
 
 #[test]
