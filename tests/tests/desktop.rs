@@ -240,7 +240,10 @@ fn without_the_origin_the_library_stays() {
 fn a_machine_outlives_an_app_that_is_killed() {
     let mut scene = Scene::new();
     let feed = format!("{}feed.xml", scene.origin.url());
-    scene.home.done(&["subscribe", &feed, "--yes"]);
+    // Its agent serves the app too, and so must know the desktop that machines are shown on.
+    let mut subscribe = scene.home.command(&["subscribe", &feed, "--yes"]);
+    scene.display.enter(&mut subscribe);
+    assert!(subscribe.status().expect("it runs").success(), "it subscribes");
     let app = App::open(&scene.display, &scene.home);
     app.click(&named("nav-machines"));
     app.click(&button("start"));
