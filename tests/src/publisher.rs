@@ -55,6 +55,15 @@ impl Publisher {
         std::fs::write(&file, text).expect("the project's file is written");
     }
 
+    /// Says in the project how long its list of releases holds: `90 days`.
+    pub fn expire_after(&self, days: &str) {
+        let file = self.project_folder().join("livepc.toml");
+        let text = std::fs::read_to_string(&file).expect("the project's file");
+        let line = format!("expires-after = {days:?}\n\n[machine]");
+        let text = text.replacen("[machine]", &line, 1);
+        std::fs::write(&file, text).expect("the project's file is written");
+    }
+
     /// Puts a catalog beside the published files, with the LivePC in it.
     pub fn list_in_catalog(&self, feed_url: &str) {
         let catalog = self.site().join("catalog.xml").display().to_string();

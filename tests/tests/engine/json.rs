@@ -68,6 +68,7 @@ impl Document {
                 "fingerprint" => json!("0011 2233 4455 6677 8899 aabb ccdd eeff"),
                 "livepc" if value.is_string() => json!("00112233445566778899aabbccddeeff"),
                 "created" | "checked" | "last_used" | "started" | "ended" => json!("2026-11-22T10:00:00Z"),
+                "expires" => json!("2027-02-20T10:00:00Z"),
                 "free" => json!(100_000_000_000_u64),
                 "bytes_per_second" | "machine_bytes" | "changes_bytes" => json!(0),
                 // Times are written as short as they can be.
@@ -194,5 +195,17 @@ fn json_is_what_is_documented() {
         &home.done(&["unsubscribe", "net-lab", "--delete-data"]),
     );
     document.check("livepc agent stop", &home.done(&["agent", "stop"]));
+    publisher.expire_after("90 days");
+    document.check(
+        "livepc publish net-lab --to site --renew",
+        &publisher.publish(&["--renew"]),
+    );
+    let rotated = publisher.home.done(&["key", "rotate", "--no-password"]);
+    let kept = Path::new(rotated["kept"].as_str().expect("a path")).file_name();
+    document.name(
+        kept.and_then(|name| name.to_str()).expect("a name"),
+        "signing-until-20261122T100000Z.key",
+    );
+    document.check("livepc key rotate --no-password", &rotated);
     document.finish();
 }

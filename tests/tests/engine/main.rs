@@ -9,6 +9,7 @@ mod lifecycle;
 mod machine;
 #[cfg(target_os = "linux")]
 mod mount;
+mod publisher;
 mod subscribe;
 mod trust;
 mod updates;

@@ -14,10 +14,7 @@ const FILE: &str = "/home/thesis.txt";
 /// A project for the sample guest's disk and a disk of the user's own.
 fn project(publisher: &Publisher, source: &Path) {
     publisher.project(source, "Sample");
-    let file = publisher.project_folder().join("livepc.toml");
-    let mut text = std::fs::read_to_string(&file).expect("the project's file");
-    text += "\n[[disks]]\nrole = \"user\"\nsize = \"64 MiB\"\n";
-    std::fs::write(&file, text).expect("the project's file is written");
+    publisher.own_disk("user", "64 MiB", "");
 }
 
 /// A subscriber whose machine runs, with a file on the user's own disk.

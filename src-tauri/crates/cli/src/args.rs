@@ -50,6 +50,7 @@ pub(crate) enum Verb {
     /// Make and show the keys that sign what you publish
     #[command(after_help = "Examples:
   livepc key new
+  livepc key rotate
   LIVEPC_KEY_PASSWORD_FILE=~/.livepc-password livepc publish net-lab --to /srv/www/net-lab")]
     Key {
         #[command(subcommand)]
@@ -361,6 +362,19 @@ pub(crate) enum KeyVerb {
         #[arg(long)]
         no_password: bool,
     },
+    /// Replace the signing key, lost or not, by the word of the root key; the old one is kept
+    #[command(after_help = "Example:
+  livepc key rotate
+  livepc publish net-lab --to /srv/www/net-lab --renew
+
+The root key signs for the new one when a LivePC is published next: publish each of yours, with
+or without a new release, before you take the root key away again. Until then its subscribers
+trust the old key.")]
+    Rotate {
+        /// Do not protect the new key with a password
+        #[arg(long)]
+        no_password: bool,
+    },
     /// Show the public keys and the fingerprint that subscribers see
     Show,
 }
@@ -384,8 +398,13 @@ pub(crate) enum ProjectVerb {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  livepc publish net-lab --to /srv/www/net-lab --label 2026.11 --record-boot --boot-until 'login:'")]
+#[command(after_help = "Examples:
+  livepc publish net-lab --to /srv/www/net-lab --label 2026.11 --record-boot --boot-until 'login:'
+  livepc publish net-lab --to /srv/www/net-lab --renew
+
+If livepc.toml has expires-after, subscribers are told that the list of releases may be out of
+date when it was not published for that long. To publish renews it, whether there is a new
+release or not.")]
 pub(crate) struct Publish {
     /// The project's folder
     pub(crate) project: PathBuf,
@@ -401,6 +420,9 @@ pub(crate) struct Publish {
     /// Say what would be published, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Make no release and read no disk: only sign the list of releases anew, with a new expiry
+    #[arg(long, conflicts_with_all = ["label", "changelog", "dry_run", "record_boot"])]
+    pub(crate) renew: bool,
     /// Boot the release once, and publish which pages a start reads
     #[arg(long)]
     pub(crate) record_boot: bool,

@@ -104,6 +104,34 @@ impl Keys {
         self.keys.last().map(|entry| &entry.key)
     }
 
+    /// These keys, and `signing` from the next epoch on: the time of all others is over then. It begins to count when
+    /// the root key has signed it, with [`Keys::seal`].
+    #[must_use]
+    pub fn replaced_by(&self, signing: PublicKey, now: Timestamp) -> Self {
+        let mut keys = self.clone();
+        keys.keys.push(SigningKeyEntry {
+            // After the last epoch that there can be it does not rise, and the document is not sealed.
+            epoch: self.epoch().saturating_add(1),
+            key: signing,
+            issued: now,
+        });
+        keys
+    }
+
+    /// These keys as they were before the last one was added; `None` if there is one only.
+    #[must_use]
+    pub fn before(&self) -> Option<Self> {
+        let mut keys = self.clone();
+        keys.keys.pop();
+        (!keys.keys.is_empty()).then_some(keys)
+    }
+
+    /// True if the time of `key` is over: it was listed, and another has taken its place.
+    #[must_use]
+    pub fn has_replaced(&self, key: &PublicKey) -> bool {
+        self.current() != Some(key) && self.earlier().any(|earlier| earlier == key)
+    }
+
     /// The keys whose time is over, the latest first.
     pub(crate) fn earlier(&self) -> impl Iterator<Item = &PublicKey> {
         self.keys.iter().rev().skip(1).map(|entry| &entry.key)
@@ -119,5 +147,45 @@ impl Keys {
     #[must_use]
     pub fn digest(&self) -> Digest {
         Digest::of(&document::pretty(self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn public() -> PublicKey {
+        SecretKey::generate().unwrap().public_key().unwrap()
+    }
+
+    #[test]
+    fn a_key_is_replaced_by_one_of_the_next_epoch() {
+        let root = SecretKey::generate().unwrap();
+        let (first, second) = (public(), public());
+        let now = Timestamp::UNIX_EPOCH;
+        let keys = Keys::new(root.public_key().unwrap(), "lab", first.clone(), now);
+        assert_eq!(keys.before(), None);
+        assert!(!keys.has_replaced(&first) && !keys.has_replaced(&second));
+
+        let grown = keys.replaced_by(second.clone(), now);
+        let grown = Keys::open(&grown.seal(&root).unwrap()).expect("readers take it");
+        assert!(grown.extends(&keys), "it only adds");
+        assert_eq!((grown.epoch(), grown.current()), (2, Some(&second)));
+        assert!(grown.has_replaced(&first) && !grown.has_replaced(&second));
+        assert_eq!(grown.before(), Some(keys));
+    }
+
+    #[test]
+    fn there_is_no_epoch_after_the_last() {
+        let root = SecretKey::generate().unwrap();
+        let mut keys = Keys::new(root.public_key().unwrap(), "lab", public(), Timestamp::UNIX_EPOCH)
+            .replaced_by(public(), Timestamp::UNIX_EPOCH);
+        keys.keys[1].epoch = u32::MAX;
+        keys.seal(&root).expect("the last epoch is one");
+        let beyond = keys.replaced_by(public(), Timestamp::UNIX_EPOCH);
+        assert!(
+            beyond.seal(&root).is_err(),
+            "two keys of one epoch are not signed"
+        );
     }
 }

@@ -1,8 +1,9 @@
-//! Whether these keys may publish to this destination.
+//! Whether these keys may publish to this destination, and what they add to its `keys.json`.
 
 use jiff::Timestamp;
-use livepc_format::{Keys, PublicKey, SecretKey};
+use livepc_format::{Digest, Keys, PublicKey, SecretKey, paths};
 
+use crate::destination::Destination;
 use crate::error::{PublishError, Result};
 use crate::opened::Opened;
 
@@ -10,20 +11,53 @@ use crate::opened::Opened;
 pub struct PublishKeys {
     /// The public half of the root key: the LivePC's identity.
     pub root_public: PublicKey,
-    /// The root key, which only the first publication needs.
+    /// The root key, which is needed where the signing key is new: for the first publication, and for the first one after
+    /// the signing key was replaced.
     pub root: Option<SecretKey>,
     /// The signing key.
     pub signing: SecretKey,
 }
 
+impl PublishKeys {
+    /// True if the root key is here that signs `keys`.
+    pub(crate) fn have_root_of(&self, keys: &Keys) -> Result<bool> {
+        Ok(match &self.root {
+            Some(root) => root.public_key()? == keys.root,
+            None => false,
+        })
+    }
+
+    /// The bytes of `keys.json`; `None` if the root key is not here.
+    fn seal(&self, keys: &Keys) -> Result<Option<Vec<u8>>> {
+        match &self.root {
+            None => Ok(None),
+            Some(root) if self.have_root_of(keys)? => Ok(Some(keys.seal(root)?)),
+            Some(_) => Err(PublishError::Trust(
+                "the root key is not the one that root.pub names: use the key folder as `livepc key new` made it".into(),
+            )),
+        }
+    }
+}
+
 /// The keys that a publication signs under.
 pub(crate) struct Authority {
     pub(crate) keys: Keys,
-    /// The bytes of `keys.json`, if it is to be written.
-    pub(crate) first: Option<Vec<u8>>,
+    /// The bytes of `keys.json`, if it is to be written, and the digest of those that they replace.
+    grown: Option<(Vec<u8>, Option<Digest>)>,
 }
 
-/// Checks that `keys` may publish the LivePC `name` where `opened` is, or makes the LivePC's first keys.
+impl Authority {
+    /// Writes `keys.json`, if it grew.
+    pub(crate) fn write(&self, dest: &dyn Destination) -> Result<()> {
+        match &self.grown {
+            Some((bytes, before)) => dest.replace(paths::KEYS, bytes, *before),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks that `keys` may publish the LivePC `name` where `opened` is. Makes the LivePC's first keys, or adds a signing key
+/// that has taken the place of the one there, if the root key is at hand.
 pub(crate) fn authority(
     opened: Option<&Opened<'_>>,
     keys: &PublishKeys,
@@ -32,35 +66,58 @@ pub(crate) fn authority(
     dry_run: bool,
 ) -> Result<Authority> {
     let signing = keys.signing.public_key()?;
-    if let Some(opened) = opened {
-        check(&opened.keys, keys, &signing)?;
-        if opened.keys.name != name {
-            return Err(PublishError::Trust(format!(
-                "the destination has the LivePC {:?}, not {name:?}: set that name in livepc.toml, or publish to another folder",
-                opened.keys.name
-            )));
+    let Some(opened) = opened else {
+        let first = Keys::new(keys.root_public.clone(), name, signing, now);
+        let sealed = keys.seal(&first)?;
+        if sealed.is_none() && !dry_run {
+            return Err(PublishError::RootKeyNeeded);
         }
         return Ok(Authority {
+            keys: first,
+            grown: sealed.map(|bytes| (bytes, None)),
+        });
+    };
+    check_root(&opened.keys, keys)?;
+    if opened.keys.name != name {
+        return Err(PublishError::Trust(format!(
+            "the destination has the LivePC {:?}, not {name:?}: set that name in livepc.toml, or publish to another folder",
+            opened.keys.name
+        )));
+    }
+    if opened.keys.current() == Some(&signing) {
+        return Ok(Authority {
             keys: opened.keys.clone(),
-            first: None,
+            grown: None,
         });
     }
-    let new = Keys::new(keys.root_public.clone(), name, signing, now);
-    let first = match &keys.root {
-        Some(root) if root.public_key()? == keys.root_public => Some(new.seal(root)?),
-        Some(_) => {
-            return Err(PublishError::Trust(
-                "the root key is not the one that root.pub names: use the key folder as `livepc key new` made it".into(),
-            ));
-        }
-        None if dry_run => None,
-        None => return Err(PublishError::RootKeyNeeded),
-    };
-    Ok(Authority { keys: new, first })
+    // The root key would sign for it once more, and who has stolen it would be believed again.
+    if opened.keys.has_replaced(&signing) {
+        return Err(not_current(&signing));
+    }
+    let grown = opened.keys.replaced_by(signing.clone(), now);
+    match keys.seal(&grown)? {
+        Some(bytes) => Ok(Authority {
+            keys: grown,
+            grown: Some((bytes, Some(opened.keys_digest))),
+        }),
+        None => Err(PublishError::Trust(format!(
+            "your signing key {} is not the one that the destination's keys.json names; use that one, or, if yours has \
+             taken its place, put the root key, which is kept offline, back into your key folder first",
+            signing.fingerprint()
+        ))),
+    }
 }
 
 /// Checks that `keys` are those of the LivePC whose `keys.json` is `there`.
 pub(crate) fn check(there: &Keys, keys: &PublishKeys, signing: &PublicKey) -> Result<()> {
+    check_root(there, keys)?;
+    if there.current() != Some(signing) {
+        return Err(not_current(signing));
+    }
+    Ok(())
+}
+
+fn check_root(there: &Keys, keys: &PublishKeys) -> Result<()> {
     if there.root != keys.root_public {
         return Err(PublishError::Trust(format!(
             "the destination belongs to the root key {}, yours is {}: use the keys that it was first published with, or \
@@ -69,12 +126,13 @@ pub(crate) fn check(there: &Keys, keys: &PublishKeys, signing: &PublicKey) -> Re
             keys.root_public.fingerprint()
         )));
     }
-    if there.current() != Some(signing) {
-        return Err(PublishError::Trust(format!(
-            "your signing key {} is not the one that the destination's keys.json names: use the key that it was published \
-             with last",
-            signing.fingerprint()
-        )));
-    }
     Ok(())
+}
+
+fn not_current(signing: &PublicKey) -> PublishError {
+    PublishError::Trust(format!(
+        "your signing key {} is not the one that the destination's keys.json names: use the key that it was published \
+         with last",
+        signing.fingerprint()
+    ))
 }

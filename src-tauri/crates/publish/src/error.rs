@@ -146,6 +146,9 @@ pub enum PublishError {
         /// Why the feed could not be written.
         error: Box<PublishError>,
     },
+    /// Nothing was published in the destination yet.
+    #[error("there is no LivePC in {0}; check the path, or publish a first release there")]
+    NothingPublished(String),
     /// There is no release with this number.
     #[error("{place} has no release {sequence}; see its head for those that it has")]
     NoRelease {
@@ -159,8 +162,23 @@ pub enum PublishError {
     #[error("{0}")]
     Trust(String),
     /// The first publication needs the root key.
-    #[error("the first publication of a LivePC needs its root key; unlock it, then publish again")]
+    #[error(
+        "the first publication of a LivePC needs its root key, which is not in your key folder; put root.key back there, \
+         then publish again"
+    )]
     RootKeyNeeded,
+    /// The destination has the new signing key, but its head is signed with the one before, and the root key is not here.
+    #[error(
+        "the publication that put a new signing key into {0} was interrupted, and its head is still signed with the key \
+         before; put the root key, which is kept offline, back into your key folder, then publish again"
+    )]
+    HandoverUnfinished(String),
+    /// The root key is not in the key folder.
+    #[error(
+        "there is no root key at {}; it is kept offline: put it back there, and take it away again once all of your \
+         LivePCs are published with the new signing key", .0.display()
+    )]
+    RootKeyAway(PathBuf),
     /// A key file exists already.
     #[error("{} exists already and is not overwritten; a lost key cannot be made again", .0.display())]
     KeyExists(PathBuf),
@@ -230,7 +248,7 @@ impl PublishError {
     #[must_use]
     pub fn is_trust(&self) -> bool {
         match self {
-            Self::Trust(_) | Self::PasswordWrong(_) => true,
+            Self::Trust(_) | Self::PasswordWrong(_) | Self::HandoverUnfinished(_) => true,
             Self::Format(error) => matches!(
                 error,
                 FormatError::BadSignature { .. }

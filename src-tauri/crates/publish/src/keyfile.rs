@@ -1,6 +1,8 @@
 //! A publisher's keys on disk: `root.key` and `signing.key`, minisign secret key files, with their public halves beside
 //! them.
 
+mod rotate;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +13,8 @@ use tempfile::NamedTempFile;
 use crate::authority::PublishKeys;
 use crate::error::{Context as _, PublishError, Result};
 use crate::os;
+
+pub use self::rotate::Rotated;
 
 /// A folder with a publisher's keys. Nobody but the user may read the secret ones.
 #[derive(Clone, Debug)]
@@ -81,13 +85,7 @@ impl KeyFolder {
         }
         os::private_dir(&self.dir).context(|| format!("making the folder {}", self.dir.display()))?;
         // Made before the first is written: a key without the other is of no use.
-        let make = |kind: Kind| {
-            SecretKey::generate_file(
-                password.map(str::to_owned),
-                &format!("livepc {} key", kind.name()),
-            )
-        };
-        let (root, signing) = (make(Kind::Root)?, make(Kind::Signing)?);
+        let (root, signing) = (make(Kind::Root, password)?, make(Kind::Signing, password)?);
         let mut files = Vec::new();
         for (kind, (public, secret)) in [(Kind::Root, &root), (Kind::Signing, &signing)] {
             files.push((self.partial(secret)?, self.secret(kind)));
@@ -124,13 +122,12 @@ impl KeyFolder {
         })
     }
 
-    /// True if the signing key does not open without a password.
+    /// True if the signing key, or the root key if it is there, does not open without a password.
     ///
     /// # Errors
-    /// [`PublishError::KeyMissing`] if there is none.
+    /// [`PublishError::KeyMissing`] if there is no signing key.
     pub fn needs_password(&self) -> Result<bool> {
-        let text = read(&self.signing_path())?;
-        Ok(SecretKey::from_file_text(&text, None).is_err())
+        Ok(is_locked(&self.signing_path())? || self.root_path().exists() && is_locked(&self.root_path())?)
     }
 
     /// Opens the signing key.
@@ -150,7 +147,7 @@ impl KeyFolder {
     }
 
     /// Opens what a publication needs: the signing key, and the root key if it is there (it may be in a safe place by now;
-    /// only the first publication needs it).
+    /// only the first publication with a signing key needs it).
     ///
     /// # Errors
     /// As [`KeyFolder::signing`].
@@ -160,10 +157,12 @@ impl KeyFolder {
         } else {
             None
         };
+        let signing = self.signing(password)?;
+        self.mend_public(&signing)?;
         Ok(PublishKeys {
             root_public: self.public_key(Kind::Root)?,
             root,
-            signing: self.signing(password)?,
+            signing,
         })
     }
 
@@ -211,6 +210,16 @@ fn put_all(files: Vec<(NamedTempFile, PathBuf)>) -> Result<()> {
         put.push(path);
     }
     Ok(())
+}
+
+/// A new key pair, and the text of its secret key file.
+fn make(kind: Kind, password: Option<&str>) -> Result<(PublicKey, String)> {
+    let comment = format!("livepc {} key", kind.name());
+    Ok(SecretKey::generate_file(password.map(str::to_owned), &comment)?)
+}
+
+fn is_locked(path: &Path) -> Result<bool> {
+    Ok(SecretKey::from_file_text(&read(path)?, None).is_err())
 }
 
 fn read(path: &Path) -> Result<String> {

@@ -10,7 +10,7 @@
 //! 2. New pages are read again in disk order, 64 at a time compressed to *chunks*, and put into *packs*.
 //!
 //! The *index* then says of each page in which pack it lies, and the *head* lists the release. [`add_boot_map`] adds the
-//! pages that a start reads, once somebody has recorded one. [`catalog`] keeps an operator's list of LivePCs.
+//! pages that a start reads, once somebody has recorded one. [`renew()`] signs the list of releases anew. [`catalog`] keeps an operator's list of LivePCs.
 //!
 //! What is known of earlier releases is read from the destination, so any computer with the keys can publish. Memory is
 //! bounded whatever the disks' sizes: what grows with them goes through sorting in temporary files. The same disks after
@@ -49,6 +49,7 @@ mod keyfile;
 mod known;
 mod layout;
 mod logo;
+mod next_head;
 mod opened;
 mod os;
 mod output;
@@ -57,6 +58,7 @@ mod progress;
 mod project;
 mod publish;
 mod regions;
+mod renew;
 mod resolve;
 mod scan;
 mod sort;
@@ -66,9 +68,10 @@ pub use authority::PublishKeys;
 pub use boot::{AddedBootMap, BootTrace, TraceRead, add_boot_map};
 pub use destination::{Destination, Folder, Lock, Put, open_destination};
 pub use error::{PublishError, Result};
-pub use keyfile::{KeyFolder, PublicKeys};
+pub use keyfile::{KeyFolder, PublicKeys, Rotated};
 pub use opened::Opened;
 pub use progress::{Phase, Progress, Silent};
 pub use project::{PROJECT_FILE, Project, ProjectContent, ProjectDisk};
 pub use publish::{LEVEL, PublishOptions, Published, publish};
+pub use renew::{Renewed, renew};
 pub use source::Source;

@@ -3,8 +3,9 @@
 use livepc_format::head::ReleaseState;
 use livepc_format::index::{ChunkTable, DiskRoot, ObjectRef, PackList, Shard};
 use livepc_format::manifest::Content;
-use livepc_format::{Digest, Head, Keys, Manifest, PackId, Release, limits, paths};
+use livepc_format::{Digest, FormatError, Head, Keys, Manifest, PackId, Release, limits, paths};
 
+use crate::authority::PublishKeys;
 use crate::destination::{Destination, read_named};
 use crate::error::{PublishError, Result};
 
@@ -13,6 +14,8 @@ pub struct Opened<'a> {
     dest: &'a dyn Destination,
     /// The keys.
     pub keys: Keys,
+    /// The digest of the bytes of `keys.json`.
+    pub(crate) keys_digest: Digest,
     /// The head; `None` if no release was published yet.
     pub head: Option<Head>,
     /// The digest of the bytes of `head.json`.
@@ -25,6 +28,33 @@ impl<'a> Opened<'a> {
     /// # Errors
     /// If keys or head are damaged or not signed as they must be.
     pub fn open(dest: &'a dyn Destination) -> Result<Option<Self>> {
+        Self::read(dest, |bytes, keys| Ok(Head::open(bytes, keys)?))
+    }
+
+    /// As [`Opened::open`], for who is about to replace the head. If the signing key was replaced, and the publication that
+    /// wrote that stopped before it wrote the head, this goes on from the head that a key before has signed. The root key
+    /// must be at hand, as it was then: otherwise who has stolen such a key could bring its heads back at any time.
+    pub(crate) fn open_to_publish(
+        dest: &'a dyn Destination,
+        publisher: &PublishKeys,
+    ) -> Result<Option<Self>> {
+        Self::read(dest, |bytes, keys| match Head::open(bytes, keys) {
+            Err(error @ FormatError::Foreign { .. }) => {
+                let mut earlier = std::iter::successors(keys.before(), Keys::before);
+                match earlier.find_map(|keys| Head::open(bytes, &keys).ok()) {
+                    Some(head) if publisher.have_root_of(keys)? => Ok(head),
+                    Some(_) => Err(PublishError::HandoverUnfinished(dest.name())),
+                    None => Err(error.into()),
+                }
+            }
+            head => Ok(head?),
+        })
+    }
+
+    fn read(
+        dest: &'a dyn Destination,
+        open_head: impl FnOnce(&[u8], &Keys) -> Result<Head>,
+    ) -> Result<Option<Self>> {
         let keys = dest.read(paths::KEYS, limits::KEYS_BYTES)?;
         let head = dest.read(paths::HEAD, limits::HEAD_BYTES)?;
         let Some(keys) = keys else {
@@ -36,12 +66,14 @@ impl<'a> Opened<'a> {
                 }),
             };
         };
+        let keys_digest = Digest::of(&keys);
         let keys = Keys::open(&keys)?;
         let head_digest = head.as_deref().map(Digest::of);
-        let head = head.map(|bytes| Head::open(&bytes, &keys)).transpose()?;
+        let head = head.map(|bytes| open_head(&bytes, &keys)).transpose()?;
         Ok(Some(Self {
             dest,
             keys,
+            keys_digest,
             head,
             head_digest,
         }))

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::{SignedDuration, Timestamp};
 use livepc_format::FileSystem;
 use livepc_format::head::check_mirrors;
 use livepc_format::limits::DISK_LABEL;
@@ -45,6 +46,8 @@ pub struct Project {
     pub logo: Option<PathBuf>,
     /// More places where the same files lie.
     pub mirrors: Vec<Url>,
+    /// How long after it was published its list of releases counts as fresh; for ever if `None`.
+    pub expires_after: Option<SignedDuration>,
 }
 
 /// A disk of a project.
@@ -110,6 +113,13 @@ impl Project {
             text => text.context(|| format!("reading {}", path.display()))?,
         };
         file::parse(&text, dir).map_err(|(line, why)| PublishError::Project { path, line, why })
+    }
+
+    /// When a list of releases that is published `now` expires.
+    pub(crate) fn expires(&self, now: Timestamp) -> Option<Timestamp> {
+        // A time that cannot be written any more is as good as the last one that can.
+        self.expires_after
+            .map(|after| now.checked_add(after).unwrap_or(Timestamp::MAX))
     }
 
     /// Checks what the head and the manifest bound, so that a project that no file was read for is refused before its disks

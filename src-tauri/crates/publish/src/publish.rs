@@ -16,6 +16,7 @@ use crate::error::{PublishError, Result};
 use crate::feed_file::feed;
 use crate::layout::Layout;
 use crate::logo;
+use crate::next_head::{next_head, says_the_same};
 use crate::opened::{Kept, Opened};
 use crate::output::Output;
 use crate::progress::Progress;
@@ -34,8 +35,6 @@ pub struct PublishOptions {
     pub label: Option<String>,
     /// What changed, as plain text of at most 64 KiB.
     pub changelog: String,
-    /// When readers begin to say that the head is old.
-    pub expires: Option<Timestamp>,
     /// Do everything but writing to the destination.
     pub dry_run: bool,
     /// Make a release even if nothing changed.
@@ -55,7 +54,6 @@ impl PublishOptions {
             now,
             label: None,
             changelog: String::new(),
-            expires: None,
             dry_run: false,
             force: false,
             level: LEVEL,
@@ -82,6 +80,8 @@ pub struct Published {
     pub sequence: u64,
     /// What people call it.
     pub label: String,
+    /// When readers begin to say that the list of releases is old, unless it is published again before.
+    pub expires: Option<Timestamp>,
     /// The digest of its manifest.
     pub manifest: Digest,
     /// Bytes that subscribers will fetch.
@@ -110,12 +110,14 @@ pub struct Published {
 
 /// Makes a release of what `project` names, and puts it into `dest`.
 ///
-/// Packs go first, then the index, the manifest, the keys (the first time), the head and the feed, so a reader never sees
-/// a reference to what is not there. Until the head is replaced subscribers see the release before; a publication that
+/// Packs go first, then the index, the manifest, the keys (if there is a new one), the head and the feed, so a reader never
+/// sees a reference to what is not there. Until the head is replaced subscribers see the release before; a publication that
 /// was interrupted is repeated, and finds what it has written already.
 ///
 /// If the newest release of the project's channel has the same disks, machine, title and licence, no release is made, unless
-/// `options` force it or give another label; the feed is brought up to date all the same.
+/// `options` force it or give another label; the feed is brought up to date all the same, and so is the head: it is renewed
+/// if the project says that it expires, if it names other mirrors, or if the signing key was replaced. See
+/// [`crate::renew()`] for that alone.
 ///
 /// # Errors
 /// See [`PublishError`]. The head in `dest` stays what it was, except after [`PublishError::FeedStale`], and if the
@@ -139,7 +141,7 @@ pub fn publish(
     let sources = sources(project)?;
     let logo = project.logo.as_deref().map(logo::read).transpose()?;
     let lock = if options.dry_run { None } else { Some(dest.lock()?) };
-    let opened = Opened::open(dest)?;
+    let opened = Opened::open_to_publish(dest, keys)?;
     let authority = authority(opened.as_ref(), keys, &project.name, options.now, options.dry_run)?;
     let kept = match &opened {
         Some(opened) => opened.kept_manifests()?,
@@ -177,11 +179,10 @@ pub fn publish(
     if let Some((_, bytes)) = &new.manifest {
         output.put(&paths::manifest(&new.release.manifest), bytes)?;
     }
+    let head = publication.head(&new);
     if !options.dry_run {
-        if let Some(first) = &authority.first {
-            dest.replace(paths::KEYS, first, None)?;
-        }
-        let head = publication.announce(&new, &keys.signing)?;
+        authority.write(dest)?;
+        publication.announce(&head, &keys.signing)?;
         publication
             .write_feed(&head, &new, path.as_deref())
             .map_err(|error| PublishError::FeedStale {
@@ -190,7 +191,7 @@ pub fn publish(
             })?;
     }
     drop(lock);
-    Ok(publication.published(&layout, &content, new))
+    Ok(publication.published(&layout, &content, new, head.expires))
 }
 
 fn sources(project: &Project) -> Result<Vec<Source>> {
@@ -330,36 +331,27 @@ impl Publication<'_> {
         (same && !relabelled && !self.options.force).then_some(newest)
     }
 
-    /// Replaces the head, if it has something new to say; gives the one that is valid then.
-    fn announce(&self, new: &NewRelease, signing: &SecretKey) -> Result<Head> {
+    /// The head that is valid after this: a new one, or the one that is there if nothing is to be added to it.
+    fn head(&self, new: &NewRelease) -> Head {
         let old = self.old_head();
         let mut releases = old.map(|head| head.releases.clone()).unwrap_or_default();
         if new.manifest.is_some() {
             releases.insert(0, new.release.clone());
         }
-        let expires = match (&new.manifest, old) {
-            (None, Some(old)) => self.options.expires.or(old.expires),
-            _ => self.options.expires,
-        };
-        let head = Head {
-            version: 1,
-            requires: Vec::new(),
-            livepc: self.keys.livepc(),
-            epoch: self.keys.epoch(),
-            revision: old.map_or(1, |head| head.revision + 1),
-            issued: self.options.now,
-            expires,
-            mirrors: self.project.mirrors.clone(),
-            releases,
-        };
-        if let Some(old) = old
-            && (&old.releases, &old.mirrors, old.expires) == (&head.releases, &head.mirrors, head.expires)
-        {
-            return Ok(old.clone());
+        let next = next_head(old, self.keys, self.project, releases, self.options.now);
+        match old {
+            Some(old) if says_the_same(old, &next) => old.clone(),
+            _ => next,
+        }
+    }
+
+    /// Replaces the head, unless `head` is the one that is there.
+    fn announce(&self, head: &Head, signing: &SecretKey) -> Result<()> {
+        if self.old_head() == Some(head) {
+            return Ok(());
         }
         let expected = self.opened.and_then(|opened| opened.head_digest);
-        self.dest.replace(paths::HEAD, &head.seal(signing)?, expected)?;
-        Ok(head)
+        self.dest.replace(paths::HEAD, &head.seal(signing)?, expected)
     }
 
     /// Replaces the feed, if it has something new to say. A publication that was stopped before this is made good here.
@@ -378,7 +370,13 @@ impl Publication<'_> {
             .replace(paths::FEED, &bytes, old.as_deref().map(Digest::of))
     }
 
-    fn published(&self, layout: &Layout, content: &Content, new: NewRelease) -> Published {
+    fn published(
+        &self,
+        layout: &Layout,
+        content: &Content,
+        new: NewRelease,
+        expires: Option<Timestamp>,
+    ) -> Published {
         Published {
             livepc: self.keys.livepc(),
             name: self.project.name.clone(),
@@ -387,6 +385,7 @@ impl Publication<'_> {
             dry_run: self.options.dry_run,
             sequence: new.release.sequence,
             label: new.release.label,
+            expires,
             manifest: new.release.manifest,
             fetch: new.release.bytes,
             disk_bytes: layout.bytes(),

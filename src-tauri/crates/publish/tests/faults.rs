@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use livepc_format::manifest::Licence;
-use livepc_format::{Digest, FileSystem};
+use livepc_format::{Digest, FileSystem, Head, Keys, SecretKey, paths};
 use livepc_publish::{
     Destination, Folder, Lock, Phase, Progress, ProjectContent, ProjectDisk, PublishError, PublishOptions,
-    Put, Result, publish,
+    Put, Result, publish, renew,
 };
 use support::{MIB, PAGE, Publisher, Site, files, noise};
 
@@ -150,6 +150,40 @@ fn a_publication_that_stops_anywhere_is_repeated() {
             assert!(failures > 8, "there are many files to fail at, not {failures}");
         }
     }
+}
+
+/// Keys and head are two files: there is a moment between them.
+#[test]
+fn a_new_signing_key_that_is_not_quite_published_is_published_again() {
+    let mut between = 0;
+    for after in [false, true] {
+        for left in 1.. {
+            let mut publisher = Publisher::new(&noise(1, MIB));
+            publisher.publish().unwrap();
+            publisher.keys.signing = SecretKey::generate().unwrap();
+            let failing = Failing {
+                folder: &publisher.dest,
+                left: AtomicUsize::new(left),
+                after,
+            };
+            let now = support::now();
+            let Err(error) = renew(&publisher.project, &failing, &publisher.keys, now) else {
+                break;
+            };
+            assert!(error.is_disk_full(), "{error}");
+            let read = |path: &str| fs::read(publisher.site().join(path)).unwrap();
+            let keys = Keys::open(&read(paths::KEYS)).unwrap();
+            between += usize::from(Head::open(&read(paths::HEAD), &keys).is_err());
+            assert!(!publisher.publish().unwrap().changed, "it is simply done again");
+            let site = Site::open(publisher.site());
+            assert_eq!(
+                (site.keys.epoch(), site.head.epoch, site.head.releases.len()),
+                (2, 2, 1),
+                "the key is added once"
+            );
+        }
+    }
+    assert_eq!(between, 2, "before the head, and after the keys");
 }
 
 /// Does something once, when a phase begins.

@@ -1,8 +1,8 @@
 //! `key`: the publisher's keys, and their password.
 
 use livepc_protocol::{Code, Problem};
-use livepc_publish::KeyFolder;
-use serde_json::json;
+use livepc_publish::{KeyFolder, PublicKeys};
+use serde_json::{Value, json};
 
 use crate::args::KeyVerb;
 use crate::session::Session;
@@ -10,31 +10,78 @@ use crate::verbs::publish::of_publish;
 
 pub(crate) async fn run(session: &Session<'_>, verb: KeyVerb) -> Result<(), Problem> {
     let keys = KeyFolder::new(session.home.keys());
-    let public = match verb {
+    match verb {
         KeyVerb::New { no_password } => {
             let password = if no_password {
                 None
             } else {
                 Some(new_password(session).await?)
             };
-            keys.create(password.as_deref()).map_err(|e| of_publish(&e))?
+            let public = keys.create(password.as_deref()).map_err(|e| of_publish(&e))?;
+            tell(session, &public);
         }
-        KeyVerb::Show => keys.public().map_err(|e| of_publish(&e))?,
-    };
-    let object = json!({
+        KeyVerb::Rotate { no_password } => rotate(session, &keys, no_password).await?,
+        KeyVerb::Show => tell(session, &keys.public().map_err(|e| of_publish(&e))?),
+    }
+    Ok(())
+}
+
+fn tell(session: &Session<'_>, public: &PublicKeys) {
+    session.output.result(&object(session, public), || {
+        format!(
+            "{}\nThe keys are in {}. Keep the root key offline: it is needed for the first release of a LivePC, and to \
+             replace a signing key.",
+            describe(public),
+            session.home.keys().display()
+        )
+    });
+}
+
+fn object(session: &Session<'_>, public: &PublicKeys) -> Value {
+    json!({
         "root_key": public.root,
         "fingerprint": public.root.fingerprint().to_string(),
         "signing_key": public.signing,
         "folder": session.home.keys(),
-    });
+    })
+}
+
+fn describe(public: &PublicKeys) -> String {
+    format!(
+        "fingerprint  {}\nroot key     {}\nsigning key  {}",
+        public.root.fingerprint(),
+        public.root,
+        public.signing
+    )
+}
+
+/// Replaces the signing key. The new one gets the root key's password, if that has one: a publication that needs both asks
+/// once.
+async fn rotate(session: &Session<'_>, keys: &KeyFolder, no_password: bool) -> Result<(), Problem> {
+    let of_root = if keys.root_needs_password().map_err(|e| of_publish(&e))? {
+        Some(known_password(session, "Password of your root key: ").await?)
+    } else {
+        None
+    };
+    let of_new = match &of_root {
+        _ if no_password => None,
+        Some(password) => Some(password.clone()),
+        None => Some(new_password(session).await?),
+    };
+    let rotated = keys
+        .rotate(of_root.as_deref(), of_new.as_deref(), jiff::Timestamp::now())
+        .map_err(|e| of_publish(&e))?;
+    let mut object = object(session, &rotated.keys);
+    object["kept"] = json!(rotated.kept);
     session.output.result(&object, || {
+        let kept = match &rotated.kept {
+            Some(path) => format!("The signing key before is kept at {}.", path.display()),
+            None => "There was no signing key before.".into(),
+        };
         format!(
-            "fingerprint  {}\nroot key     {}\nsigning key  {}\nThe keys are in {}. Keep the root key offline: it is \
-             needed for the first release of a LivePC, and to replace a signing key.",
-            public.root.fingerprint(),
-            public.root,
-            public.signing,
-            session.home.keys().display()
+            "{}\n{kept}\nNow publish each of your LivePCs, with --renew if there is no new release, and then take the root \
+             key away again: subscribers learn of the new key there, and trust the old one until then.",
+            describe(&rotated.keys)
         )
     });
     Ok(())
@@ -45,10 +92,14 @@ pub(crate) async fn password(session: &Session<'_>, keys: &KeyFolder) -> Result<
     if !keys.needs_password().map_err(|e| of_publish(&e))? {
         return Ok(None);
     }
-    if let Some(password) = from_file()? {
-        return Ok(Some(password));
+    known_password(session, "Password of your keys: ").await.map(Some)
+}
+
+async fn known_password(session: &Session<'_>, prompt: &'static str) -> Result<String, Problem> {
+    match from_file()? {
+        Some(password) => Ok(password),
+        None => ask(session, prompt).await,
     }
-    ask(session, "Password of your keys: ").await.map(Some)
 }
 
 async fn new_password(session: &Session<'_>) -> Result<String, Problem> {

@@ -9,7 +9,7 @@ use livepc_engine::record::{RecordOptions, record};
 use livepc_protocol::{Answer, Code, Problem, Request};
 use livepc_publish::{
     AddedBootMap, Folder, KeyFolder, Phase, Progress, Project, PublishError, PublishKeys, PublishOptions,
-    Published, add_boot_map, open_destination,
+    Published, Renewed, add_boot_map, open_destination,
 };
 use serde_json::{Value, json};
 
@@ -29,6 +29,8 @@ pub(crate) fn of_publish(error: &PublishError) -> Problem {
         PublishError::SourceMissing(_)
         | PublishError::ProjectMissing(_)
         | PublishError::KeyMissing(_)
+        | PublishError::RootKeyAway(_)
+        | PublishError::NothingPublished(_)
         | PublishError::CatalogMissing(_)
         | PublishError::NotInCatalog(_)
         | PublishError::NoRelease { .. } => Code::NotFound,
@@ -80,6 +82,14 @@ pub(crate) async fn publish(session: &Session<'_>, args: Publish) -> Result<(), 
     let keys = keys
         .publish_keys(password.as_deref(), true)
         .map_err(|e| of_publish(&e))?;
+    if args.renew {
+        let renewed = livepc_publish::renew(&project, &folder, &keys, jiff::Timestamp::now())
+            .map_err(|e| of_publish(&e))?;
+        session
+            .output
+            .result(&renewed_object(&renewed), || describe_renewed(&renewed));
+        return Ok(());
+    }
     let mut options = PublishOptions::new(jiff::Timestamp::now());
     options.label.clone_from(&args.label);
     options.changelog.clone_from(&args.changelog);
@@ -199,6 +209,7 @@ fn object(published: &Published, boot: Option<&AddedBootMap>) -> Value {
         "dry_run": published.dry_run,
         "release": published.sequence,
         "label": published.label,
+        "expires": published.expires,
         "fingerprint": published.root.fingerprint().to_string(),
         "disk_bytes": published.disk_bytes,
         "pages": published.pages,
@@ -215,10 +226,15 @@ fn object(published: &Published, boot: Option<&AddedBootMap>) -> Value {
 
 fn describe(published: &Published, boot: Option<&AddedBootMap>, to: &str) -> String {
     if !published.changed {
-        return format!(
+        let mut text = format!(
             "Nothing has changed since release {} “{}”.",
             published.sequence, published.label
         );
+        if let Some(expires) = published.expires {
+            let will = if published.dry_run { "would hold" } else { "holds" };
+            text.push_str(&format!(" The list of releases {will} until {}.", day(expires)));
+        }
+        return text;
     }
     let verb = if published.dry_run {
         "Would publish"
@@ -245,6 +261,38 @@ fn describe(published: &Published, boot: Option<&AddedBootMap>, to: &str) -> Str
             boot.chunks
         ));
     }
+    if let Some(expires) = published.expires {
+        text.push_str(&format!(
+            "\n  the list of releases holds until {}: publish again, or renew it, before that",
+            day(expires)
+        ));
+    }
     text.push_str(&format!("\n  fingerprint {}", published.root.fingerprint()));
     text
+}
+
+fn renewed_object(renewed: &Renewed) -> Value {
+    let newest = renewed.head.releases.first();
+    json!({
+        "livepc": renewed.head.livepc,
+        "name": renewed.keys.name,
+        "changed": false,
+        "release": newest.map(|release| release.sequence),
+        "label": newest.map(|release| &release.label),
+        "expires": renewed.head.expires,
+        "fingerprint": renewed.keys.root.fingerprint().to_string(),
+    })
+}
+
+fn describe_renewed(renewed: &Renewed) -> String {
+    let until = match renewed.head.expires {
+        Some(expires) => format!("holds until {}", day(expires)),
+        None => "does not expire; expires-after in livepc.toml says otherwise".into(),
+    };
+    format!("The list of releases is signed anew, and {until}.")
+}
+
+/// The day of a time, in UTC: `2026-11-22`.
+fn day(time: jiff::Timestamp) -> impl std::fmt::Display {
+    time.strftime("%Y-%m-%d")
 }

@@ -1,7 +1,9 @@
 //! Reading `livepc.toml`.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use jiff::SignedDuration;
 use livepc_format::FileSystem;
 use livepc_format::head::check_mirrors;
 use livepc_format::limits::{DISK_LABEL, DISK_SIZE, DISKS, LICENCE_BYTES, MIRRORS, SECTOR};
@@ -18,6 +20,8 @@ use url::Url;
 use super::{Project, ProjectContent, ProjectDisk};
 
 const MIB: u64 = 1 << 20;
+/// Days after which a list of releases may expire: up to five years.
+const EXPIRES_AFTER: RangeInclusive<i64> = 1..=1826;
 
 /// Reads the text of the file in the folder `dir`; an error has its line and what is wrong.
 pub(super) fn parse(text: &str, dir: &Path) -> Result<Project, (Option<usize>, String)> {
@@ -58,6 +62,7 @@ pub(super) fn parse(text: &str, dir: &Path) -> Result<Project, (Option<usize>, S
         disks,
         logo: file.logo.map(|path| dir.join(path)),
         mirrors: file.mirrors,
+        expires_after: file.expires_after,
     })
 }
 
@@ -80,6 +85,8 @@ struct File {
     logo: Option<PathBuf>,
     #[serde(default, deserialize_with = "mirrors")]
     mirrors: Vec<Url>,
+    #[serde(default, deserialize_with = "expires_after")]
+    expires_after: Option<SignedDuration>,
     #[serde(default)]
     licence: Option<LicenceFile>,
     #[serde(default)]
@@ -273,6 +280,30 @@ fn mirrors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Url>, D::Er
     Ok(mirrors)
 }
 
+fn expires_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SignedDuration>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a text like \"90 days\"")]
+    enum Duration {
+        Text(String),
+    }
+    let Duration::Text(text) = Duration::deserialize(deserializer)?;
+    match read_days(&text) {
+        Some(days) if EXPIRES_AFTER.contains(&days) => Ok(Some(SignedDuration::from_hours(days * 24))),
+        _ => Err(D::Error::custom(format!(
+            "{text:?} cannot be used; write 1 to 1826 days (five years), as in \"90 days\", or leave it out"
+        ))),
+    }
+}
+
+/// The number in `1 day` or `90 days`.
+fn read_days(text: &str) -> Option<i64> {
+    match text.split_once(' ')? {
+        ("1", "day") => Some(1),
+        (number, "days") if number.bytes().all(|digit| digit.is_ascii_digit()) => number.parse().ok(),
+        _ => None,
+    }
+}
+
 fn label<'de, D: Deserializer<'de>, const MAX: usize>(deserializer: D) -> Result<Option<String>, D::Error> {
     let label = String::deserialize(deserializer)?;
     match text::check_line("livepc.toml", "label", &label, MAX) {
@@ -356,6 +387,30 @@ fn read_size(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_a_number_and_a_word() {
+        assert_eq!(read_days("1 day"), Some(1));
+        assert_eq!(read_days("90 days"), Some(90));
+        for wrong in [
+            "90",
+            "90days",
+            "90  days",
+            " 90 days",
+            "90 days ",
+            "+90 days",
+            "-1 days",
+            "1.5 days",
+            "90 Days",
+            "3 months",
+            "2 day",
+            "days",
+            "",
+            "99999999999999999999 days",
+        ] {
+            assert_eq!(read_days(wrong), None, "{wrong:?}");
+        }
+    }
 
     #[test]
     fn sizes_have_binary_units() {

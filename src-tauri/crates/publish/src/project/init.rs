@@ -106,6 +106,10 @@ channel = "stable"
 # logo = "logo.png"
 # More web servers that carry the same files.
 # mirrors = ["https://mirror.example.org/{folder}/"]
+# How long subscribers take your list of releases for fresh, in days, 1 to 1826. Then they are told that it may be out of
+# date, as it is when a server holds back what is new. It is a promise to publish in time, or to renew the list without a
+# release: livepc publish … --renew. Without this line the list is fresh for ever.
+# expires-after = "90 days"
 
 # What subscribers may do with it: an SPDX expression, or a text.
 # [licence]

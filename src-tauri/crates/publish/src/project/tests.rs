@@ -107,6 +107,31 @@ fn what_a_person_writes_is_read() {
 }
 
 #[test]
+fn a_list_of_releases_expires_only_if_the_publisher_says_so() {
+    let days = |text: &str| {
+        let line = format!("expires-after = \"{text}\"\n[machine]");
+        let text = GOOD.replacen("[machine]", &line, 1);
+        file::parse(&text, Path::new("/p")).unwrap().expires_after
+    };
+    for (text, hours) in [("1 day", 24), ("90 days", 90 * 24), ("1826 days", 1826 * 24)] {
+        assert_eq!(days(text), Some(SignedDuration::from_hours(hours)), "{text}");
+    }
+    assert_eq!(file::parse(GOOD, Path::new("/p")).unwrap().expires_after, None);
+
+    // A publisher who publishes rarely is not surprised by a new project, and finds how to promise more.
+    let dir = tempfile::tempdir().unwrap();
+    let made = Project::init(&image(dir.path()), "x", dir.path()).unwrap();
+    assert_eq!(made.expires_after, None);
+    let path = dir.path().join(PROJECT_FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("# expires-after", "expires-after", 1)).unwrap();
+    assert_eq!(
+        Project::load(dir.path()).unwrap().expires_after,
+        Some(SignedDuration::from_hours(90 * 24))
+    );
+}
+
+#[test]
 fn mistakes_are_told_with_their_line() {
     for (from, to, line, hint) in [
         ("name = \"lab\"", "name = \"My Lab\"", Some(2), "net-lab"),
@@ -141,6 +166,30 @@ fn mistakes_are_told_with_their_line() {
             "source = \"disk.raw\"\nfile-system = \"fat32\"",
             Some(8),
             "either",
+        ),
+        (
+            "[machine]",
+            "expires-after = 90\n[machine]",
+            Some(3),
+            "\"90 days\"",
+        ),
+        (
+            "[machine]",
+            "expires-after = \"90\"\n[machine]",
+            Some(3),
+            "\"90 days\"",
+        ),
+        (
+            "[machine]",
+            "expires-after = \"0 days\"\n[machine]",
+            Some(3),
+            "1 to 1826",
+        ),
+        (
+            "[machine]",
+            "expires-after = \"1827 days\"\n[machine]",
+            Some(3),
+            "1 to 1826",
         ),
         (
             "[machine]",

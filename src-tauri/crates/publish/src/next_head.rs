@@ -1,0 +1,33 @@
+//! The head that follows another.
+
+use jiff::Timestamp;
+use livepc_format::{Head, Keys, Release};
+
+use crate::project::Project;
+
+/// The head of `project` that lists `releases`, signed `now` with the last of `keys`, and that comes after `old`.
+pub(crate) fn next_head(
+    old: Option<&Head>,
+    keys: &Keys,
+    project: &Project,
+    releases: Vec<Release>,
+    now: Timestamp,
+) -> Head {
+    Head {
+        version: 1,
+        requires: Vec::new(),
+        livepc: keys.livepc(),
+        epoch: keys.epoch(),
+        revision: old.map_or(1, |head| head.revision + 1),
+        issued: now,
+        expires: project.expires(now),
+        mirrors: project.mirrors.clone(),
+        releases,
+    }
+}
+
+/// True if subscribers learn from `new` nothing that `old` does not say.
+pub(crate) fn says_the_same(old: &Head, new: &Head) -> bool {
+    (&old.releases, &old.mirrors, old.expires, old.epoch)
+        == (&new.releases, &new.mirrors, new.expires, new.epoch)
+}

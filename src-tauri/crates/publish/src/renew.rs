@@ -1,0 +1,50 @@
+//! Renewing the list of releases, without a release.
+
+use jiff::Timestamp;
+use livepc_format::{Head, Keys, paths};
+
+use crate::authority::{PublishKeys, authority};
+use crate::destination::Destination;
+use crate::error::{PublishError, Result};
+use crate::next_head::next_head;
+use crate::opened::Opened;
+use crate::project::Project;
+
+/// What is valid after a renewal.
+#[derive(Clone, Debug)]
+pub struct Renewed {
+    /// The keys.
+    pub keys: Keys,
+    /// The head.
+    pub head: Head,
+}
+
+/// Replaces the head in `dest` by one with the same releases, a higher revision, and the expiry and mirrors that `project`
+/// says `now`. Disks are not read, so a timer may do it while the publisher works on them. If the signing key was replaced,
+/// `keys.json` is brought up to date, as [`crate::publish()`] does.
+///
+/// # Errors
+/// [`PublishError::NothingPublished`], and those of [`crate::publish()`] that keys and the destination give.
+pub fn renew(
+    project: &Project,
+    dest: &dyn Destination,
+    keys: &PublishKeys,
+    now: Timestamp,
+) -> Result<Renewed> {
+    let nothing = || PublishError::NothingPublished(dest.name());
+    // Before the lock, which would make the folder.
+    dest.size(paths::HEAD)?.ok_or_else(nothing)?;
+    let lock = dest.lock()?;
+    let opened = Opened::open_to_publish(dest, keys)?.ok_or_else(nothing)?;
+    let old = opened.head.as_ref().ok_or_else(nothing)?;
+    let authority = authority(Some(&opened), keys, &project.name, now, false)?;
+    let head = next_head(Some(old), &authority.keys, project, old.releases.clone(), now);
+    let bytes = head.seal(&keys.signing)?;
+    authority.write(dest)?;
+    dest.replace(paths::HEAD, &bytes, opened.head_digest)?;
+    drop(lock);
+    Ok(Renewed {
+        keys: authority.keys,
+        head,
+    })
+}
