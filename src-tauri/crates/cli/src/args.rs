@@ -1,5 +1,6 @@
 //! The command line.
 
+pub(crate) mod export;
 pub(crate) mod machine;
 
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use self::export::Export;
 use self::machine::{Runner, Start};
 
 /// Subscribe to virtual machines, start them while they stream in, and publish your own.
@@ -290,32 +292,7 @@ pub(crate) enum Verb {
         disk: String,
     },
     /// Write a release, or the machine with its changes, as disk images or for VMware
-    #[command(after_help = "Examples:
-  livepc export net-lab net-lab.raw
-  livepc export net-lab net-lab.qcow2 --format qcow2 --changes
-  livepc export net-lab mine.raw --disk user
-  livepc export net-lab ~/vmware/net-lab --format vmx")]
-    Export {
-        /// The LivePC
-        id: String,
-        /// The file, or for vmx the folder
-        place: PathBuf,
-        /// What is written
-        #[arg(long, default_value = "raw")]
-        format: ExportFormat,
-        /// Which disk goes into the file; one of your own is exported as it is [default: system]
-        #[arg(long, value_name = "ROLE")]
-        disk: Option<String>,
-        /// The release [default: the newest accepted one]
-        #[arg(long, value_name = "N", conflicts_with = "changes")]
-        release: Option<u64>,
-        /// As the machine left its disks, with the release that its changes belong to; it must not be running or suspended
-        #[arg(long)]
-        changes: bool,
-        /// Replace an export that is there
-        #[arg(long)]
-        force: bool,
-    },
+    Export(Export),
     /// Show what works here and what does not
     #[command(after_help = "Example:
   livepc doctor")]
@@ -523,26 +500,6 @@ impl From<Updates> for livepc_protocol::UpdatePolicy {
         match updates {
             Updates::Auto => Self::Auto,
             Updates::Notify => Self::Notify,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum ExportFormat {
-    /// One disk's bytes
-    Raw,
-    /// One disk in QEMU's format
-    Qcow2,
-    /// A folder for VMware, with all disks
-    Vmx,
-}
-
-impl From<ExportFormat> for livepc_engine::export::Format {
-    fn from(format: ExportFormat) -> Self {
-        match format {
-            ExportFormat::Raw => Self::Raw,
-            ExportFormat::Qcow2 => Self::Qcow2,
-            ExportFormat::Vmx => Self::Vmx,
         }
     }
 }

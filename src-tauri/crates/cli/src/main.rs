@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use livepc_engine::export::Wanted;
 use livepc_protocol::{Code, Problem};
 
 use crate::args::{Args, Verb};
@@ -157,23 +156,7 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
             };
             verbs::serve::serve(&session, &id, &place, fill, release, &disk).await
         }
-        Verb::Export {
-            id,
-            place,
-            format,
-            disk,
-            release,
-            changes,
-            force,
-        } => {
-            let wanted = Wanted {
-                format: format.into(),
-                disk,
-                place,
-                force,
-            };
-            verbs::export::export(&session, id, release, changes, wanted).await
-        }
+        Verb::Export(export) => verbs::export::export(&session, export).await,
         Verb::Doctor => verbs::doctor::doctor(&session).await,
         Verb::Logs { id } => verbs::doctor::logs(&session, id).await,
         Verb::Config { verb } => verbs::config::run(&session, verb).await,

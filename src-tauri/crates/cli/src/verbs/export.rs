@@ -5,6 +5,7 @@ use livepc_engine::serve::Release;
 use livepc_protocol::{Answer, Problem, Request, Until};
 use serde_json::{Value, json};
 
+use crate::args::export as args;
 use crate::output::bytes;
 use crate::session::{Session, unexpected};
 use crate::verbs::download::follow_own;
@@ -12,13 +13,22 @@ use crate::verbs::download::follow_own;
 /// Bytes between two lines of progress.
 const OFTEN: u64 = 64 << 20;
 
-pub(crate) async fn export(
-    session: &Session<'_>,
-    id: String,
-    release: Option<u64>,
-    changes: bool,
-    wanted: Wanted,
-) -> Result<(), Problem> {
+pub(crate) async fn export(session: &Session<'_>, export: args::Export) -> Result<(), Problem> {
+    let args::Export {
+        id,
+        place,
+        format,
+        disk,
+        release,
+        changes,
+        force,
+    } = export;
+    let wanted = Wanted {
+        format: format.into(),
+        disk,
+        place,
+        force,
+    };
     let client = session.client().await?;
     let Answer::Shown { livepc, .. } = client.call(Request::Show { id }).await? else {
         return Err(unexpected());
