@@ -285,6 +285,7 @@ fn request(item: &str) -> Option<Request> {
             hypervisor: None,
             cd: None,
             overcommit: false,
+            desktop: None,
         }),
         "suspend" => Some(Request::Suspend { id }),
         "stop" => Some(Request::Stop {

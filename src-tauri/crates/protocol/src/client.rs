@@ -10,7 +10,9 @@ use tokio::io::BufReader;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::message::{Call, Message, PROTOCOL, read_message, write_message};
-use crate::{Answer, Code, Home, Launcher, Problem, ProcessLock, Request, Snapshot, Stream, connect};
+use crate::{
+    Answer, Code, Desktop, Home, Launcher, Problem, ProcessLock, Request, Snapshot, Stream, connect,
+};
 
 /// How long an agent that holds its lock may take until it listens.
 const AGENT_START: Duration = Duration::from_secs(20);
@@ -53,7 +55,7 @@ impl Client {
                 continue;
             }
             let (home, launcher) = (home.clone(), launcher.clone());
-            tokio::task::spawn_blocking(move || launcher.start(&home, &["agent"]))
+            tokio::task::spawn_blocking(move || launcher.start(&home, &["agent"], None))
                 .await
                 .map_err(|e| Problem::new(Code::Failed, e.to_string(), "Try again."))??;
         }
@@ -119,7 +121,10 @@ impl Client {
     }
 
     /// Asks, and waits for the answer. Dropping the future withdraws the request.
-    pub async fn call(&self, request: Request) -> Result<Answer, Problem> {
+    pub async fn call(&self, mut request: Request) -> Result<Answer, Problem> {
+        if let Request::Start { desktop, .. } = &mut request {
+            desktop.get_or_insert_with(Desktop::of_this_process);
+        }
         let call = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         {

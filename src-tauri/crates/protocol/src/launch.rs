@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use crate::{Code, Home, Problem};
+use crate::{Code, Desktop, Home, Problem};
 
 /// Knows where the `livepc` program is.
 #[derive(Clone, Debug)]
@@ -46,7 +46,9 @@ impl Launcher {
 
     /// Starts `livepc ROLE ARGS…` detached, and waits until its first line of output says [`READY`](Self::READY), or, as
     /// the JSON of a [`Problem`], why it is not.
-    pub fn start(&self, home: &Home, args: &[&str]) -> Result<(), Problem> {
+    ///
+    /// `desktop` is where its windows are shown, if not where this process has them.
+    pub fn start(&self, home: &Home, args: &[&str], desktop: Option<&Desktop>) -> Result<(), Problem> {
         let doing = "The background process of LivePC cannot be started";
         let program = self.copy_into(home).map_err(|e| Problem::io(doing, &e))?;
         let mut command = Command::new(program);
@@ -55,6 +57,9 @@ impl Launcher {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
+        if let Some(desktop) = desktop {
+            desktop.enter(&mut command);
+        }
         detached(&mut command);
         let mut child = command.spawn().map_err(|e| Problem::io(doing, &e))?;
         let line = first_line(&mut child);

@@ -24,6 +24,7 @@
 //! ```
 
 mod client;
+mod desktop;
 mod home;
 mod hypervisor;
 mod launch;
@@ -35,6 +36,7 @@ mod socket;
 mod state;
 
 pub use client::Client;
+pub use desktop::Desktop;
 pub use home::Home;
 pub use hypervisor::{HypervisorKind, HypervisorStatus};
 pub use launch::{Launcher, detach};

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::Desktop;
 use crate::hypervisor::{HypervisorKind, HypervisorStatus};
 use crate::state::{LivePc, MachineState, ReleaseInfo, RunnerState, Snapshot, Trust, UpdatePolicy};
 
@@ -117,6 +118,10 @@ pub enum Request {
         /// True to start also with less free memory than the machine has.
         #[serde(default)]
         overcommit: bool,
+        /// Where its window is shown; a client that does not say so is taken to be on its own desktop.
+        #[serde(default)]
+        #[ts(skip)]
+        desktop: Option<Desktop>,
     },
     /// Stops the machine; answers when it has ended. Answer: `LivePc`.
     Stop {

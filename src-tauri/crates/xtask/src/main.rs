@@ -7,6 +7,7 @@ mod bench;
 mod bindings;
 mod demo;
 mod deny;
+mod fuzz;
 mod node;
 mod packages;
 mod process;
@@ -47,7 +48,7 @@ enum Task {
     },
     /// Run every check and test, installing the system packages they need.
     Test {
-        /// Also run what takes long: the engine crates' tests under Wine.
+        /// Also run what takes long: the engine crates' tests under Wine, and fuzzing.
         #[arg(long)]
         long: bool,
         /// Run these stages only, in their usual order.

@@ -33,6 +33,8 @@ pub(crate) enum Stage {
     E2e,
     /// Type-check for Windows; with --long also run the engine crates' tests under Wine.
     Windows,
+    /// With --long: feed the parsers and what is made of manifests with chance, a minute each.
+    Fuzz,
     /// Licences, sources and bans of the dependencies; advisories where their database is in reach.
     Deny,
 }
@@ -62,6 +64,7 @@ impl Stage {
             Self::Unit => test::unit(workspace),
             Self::E2e => test::end_to_end(workspace),
             Self::Windows => test::windows(workspace, long),
+            Self::Fuzz => test::fuzz(workspace, long),
             Self::Deny => test::deny(workspace),
         }
     }

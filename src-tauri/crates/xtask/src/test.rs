@@ -13,7 +13,7 @@ use crate::packages::{Consent, Purpose};
 use crate::process::run;
 use crate::targets::TestTargets;
 use crate::workspace::Workspace;
-use crate::{bindings, deny, node, packages, tools, windows, wine};
+use crate::{bindings, deny, fuzz, node, packages, tools, windows, wine};
 
 /// What the desktop suite drives the app with, which the WebDriver of the system's webview alone cannot start.
 const TAURI_DRIVER: (&str, &str) = ("tauri-driver", "2.1.0");
@@ -152,6 +152,11 @@ pub(crate) fn end_to_end(workspace: &Workspace) -> Result<()> {
 pub(crate) fn windows(workspace: &Workspace, long: bool) -> Result<()> {
     windows::check(workspace)?;
     if long { wine::test(workspace) } else { Ok(()) }
+}
+
+/// Fuzzes, if `long` says so.
+pub(crate) fn fuzz(workspace: &Workspace, long: bool) -> Result<()> {
+    if long { fuzz::run(workspace) } else { Ok(()) }
 }
 
 /// Checks the dependencies' licences, sources and advisories.

@@ -25,6 +25,7 @@ pub(crate) async fn start(session: &Session<'_>, start: Start) -> Result<(), Pro
         hypervisor: hypervisor.map(Into::into),
         cd: absolute(cd)?,
         overcommit,
+        desktop: None,
     };
     let Answer::LivePc { livepc } = session.ask(request).await? else {
         return Err(unexpected());

@@ -76,6 +76,7 @@ impl Answers for Core {
                 hypervisor,
                 cd,
                 overcommit,
+                desktop,
             } => {
                 let subscription = subscription::find(&self.database, &id)?;
                 let start = Start {
@@ -85,6 +86,7 @@ impl Answers for Core {
                     hypervisor,
                     cd,
                     overcommit,
+                    desktop,
                 };
                 let (core, id) = (self.clone(), subscription.id.clone());
                 Self::to_its_end(async move { core.start_machine(&subscription, start).await }).await?;

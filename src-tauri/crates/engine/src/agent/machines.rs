@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use livepc_protocol::{
-    Answer, Client, Code, Display, HypervisorKind, MachineState, Problem, ProcessLock, Request, RunnerState,
-    Until,
+    Answer, Client, Code, Desktop, Display, HypervisorKind, MachineState, Problem, ProcessLock, Request,
+    RunnerState, Until,
 };
 
 use super::core::{Core, Turns};
@@ -78,6 +78,7 @@ pub(super) struct Start {
     pub(super) hypervisor: Option<HypervisorKind>,
     pub(super) cd: Option<String>,
     pub(super) overcommit: bool,
+    pub(super) desktop: Option<Desktop>,
 }
 
 impl Core {
@@ -183,7 +184,7 @@ impl Core {
         }
         Self::blocking(move || {
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            launcher.start(&home, &args)
+            launcher.start(&home, &args, start.desktop.as_ref())
         })
         .await?
     }
