@@ -238,7 +238,7 @@ fn without_the_origin_the_library_stays() {
 
 #[test]
 fn a_machine_outlives_an_app_that_is_killed() {
-    let mut scene = Scene::new();
+    let scene = Scene::new();
     let feed = format!("{}feed.xml", scene.origin.url());
     // Its agent serves the app too, though it knows no desktop: the app's machines are shown where the app is.
     scene.home.done(&["subscribe", &feed, "--yes"]);
@@ -257,8 +257,9 @@ fn a_machine_outlives_an_app_that_is_killed() {
     let label = console.ask("label", "LABEL");
     assert!(label.starts_with("LABEL"), "the guest runs on: {label}");
 
-    scene.display = Display::new();
-    let app = App::open(&scene.display, &scene.home);
+    // The machine's window stays where it is, whichever desktop the app is on.
+    let elsewhere = Display::new();
+    let app = App::open(&elsewhere, &scene.home);
     app.click(&named("nav-machines"));
     app.wait_for(&button("running"));
     scene.home.done(&["stop", ID]);
