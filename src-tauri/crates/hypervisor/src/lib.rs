@@ -24,6 +24,7 @@ mod error;
 mod hypervisor;
 mod messages;
 mod os;
+mod programs;
 pub mod qemu;
 mod running;
 mod spec;

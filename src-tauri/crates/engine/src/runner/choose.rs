@@ -145,7 +145,7 @@ mod tests {
 
     fn missing() -> HypervisorError {
         HypervisorError::NotFound {
-            program: "vmrun".into(),
+            program: "VMware".into(),
             hint: "install it",
         }
     }
@@ -195,7 +195,7 @@ mod tests {
             "most people have none"
         );
         let told = passed_over(&[(Vmware, missing())], &[Vmware]);
-        assert_eq!(told.as_deref(), Some("Vmrun was not found."));
+        assert_eq!(told.as_deref(), Some("VMware was not found."));
         let told = passed_over(&[(Vmware, unable())], &[]);
         assert!(told.is_some_and(|told| told.contains("not complete")));
     }

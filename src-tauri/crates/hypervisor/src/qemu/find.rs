@@ -1,6 +1,6 @@
 //! Where QEMU is, and whether it works.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use livepc_format::machine::Architecture;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
-use crate::{HypervisorError, Result, os};
+use crate::{HypervisorError, Result, os, programs};
 
 /// How long a program has to tell its version.
 const VERSION_TIME: Duration = Duration::from_secs(10);
@@ -52,15 +52,8 @@ impl Search {
 
     /// The files called `name` that may be it, in the order of preference.
     fn candidates(&self, name: &str) -> Vec<PathBuf> {
-        let path = self.path.as_deref().unwrap_or(OsStr::new(""));
-        let name = format!("{name}{}", std::env::consts::EXE_SUFFIX);
-        std::env::split_paths(path)
-            .chain(self.extra.iter().cloned())
-            // An empty or relative entry means the current folder, in which anybody may have put anything.
-            .filter(|dir| dir.is_absolute())
-            .map(|dir| dir.join(&name))
-            .filter(|file| file.is_file())
-            .collect()
+        let folders = programs::folders(self.path.as_deref(), &self.extra);
+        programs::called(&folders, name).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::vmrun::{self, Failure};
+use crate::programs::{self, called, file_name};
 use crate::{HypervisorError, Result, os};
 
 /// How long a program has to tell its version.
@@ -94,10 +95,7 @@ impl VmwareSearch {
     }
 
     fn folders(&self) -> Vec<PathBuf> {
-        let path = self.path.as_deref().unwrap_or(OsStr::new(""));
-        let all = std::env::split_paths(path).chain(self.extra.iter().cloned());
-        // An empty or relative entry means the current folder, in which anybody may have put anything.
-        all.filter(|dir| dir.is_absolute()).collect()
+        programs::folders(self.path.as_deref(), &self.extra)
     }
 }
 
@@ -136,28 +134,16 @@ fn inside_of(dir: &Path) -> Vec<PathBuf> {
     parts.iter().map(|part| dir.join(part)).collect()
 }
 
-fn executable(name: &str) -> String {
-    format!("{name}{}", std::env::consts::EXE_SUFFIX)
-}
-
-fn first(folders: &[PathBuf], name: &str) -> Option<PathBuf> {
-    let name = executable(name);
-    folders
-        .iter()
-        .map(|dir| dir.join(&name))
-        .find(|file| file.is_file())
-}
-
 /// The VMware that `search` finds.
 pub(super) async fn find(search: &VmwareSearch) -> Result<Found> {
-    let (vmrun, vmplayer) = programs(search)?;
+    let (vmrun, vmplayer) = find_programs(search)?;
     let Some(program) = vmrun.as_ref().or(vmplayer.as_ref()) else {
         return Err(HypervisorError::NotFound {
-            program: "vmrun".into(),
+            program: "VMware".into(),
             hint: HINT,
         });
     };
-    let workstation = program.with_file_name(executable("vmware"));
+    let workstation = program.with_file_name(file_name("vmware"));
     let product = if cfg!(target_os = "macos") || program.components().any(|part| is_fusion(part.as_os_str()))
     {
         Product::Fusion
@@ -180,8 +166,13 @@ fn is_fusion(part: &OsStr) -> bool {
 }
 
 /// `vmrun` and `vmplayer`, rather of one installation.
-fn programs(search: &VmwareSearch) -> Result<(Option<PathBuf>, Option<PathBuf>)> {
-    let both = |folders: &[PathBuf]| (first(folders, "vmrun"), first(folders, "vmplayer"));
+fn find_programs(search: &VmwareSearch) -> Result<(Option<PathBuf>, Option<PathBuf>)> {
+    let both = |folders: &[PathBuf]| {
+        (
+            called(folders, "vmrun").next(),
+            called(folders, "vmplayer").next(),
+        )
+    };
     let Some(chosen) = &search.program else {
         return Ok(both(&search.folders()));
     };
@@ -195,7 +186,7 @@ fn programs(search: &VmwareSearch) -> Result<(Option<PathBuf>, Option<PathBuf>)>
         return Ok(if is_player {
             (None, Some(chosen))
         } else {
-            let vmplayer = chosen.with_file_name(executable("vmplayer"));
+            let vmplayer = chosen.with_file_name(file_name("vmplayer"));
             (Some(chosen), vmplayer.is_file().then_some(vmplayer))
         });
     }
@@ -301,25 +292,25 @@ mod tests {
     #[test]
     fn a_folder_or_a_program_that_was_chosen_is_the_only_one() {
         let (other, chosen) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        std::fs::write(other.path().join(executable("vmrun")), "").unwrap();
+        std::fs::write(other.path().join(file_name("vmrun")), "").unwrap();
         let search = |program: PathBuf| VmwareSearch {
             program: Some(program),
             ..search_in(other.path())
         };
-        let missing = programs(&search(chosen.path().into())).unwrap_err();
+        let missing = find_programs(&search(chosen.path().into())).unwrap_err();
         assert!(matches!(missing, HypervisorError::NotFound { .. }), "{missing}");
         let library = chosen.path().join("Contents/Library");
         std::fs::create_dir_all(&library).unwrap();
-        let vmrun = library.join(executable("vmrun"));
+        let vmrun = library.join(file_name("vmrun"));
         std::fs::write(&vmrun, "").unwrap();
         assert_eq!(
-            programs(&search(chosen.path().into())).unwrap(),
+            find_programs(&search(chosen.path().into())).unwrap(),
             (Some(vmrun), None)
         );
-        let vmplayer = chosen.path().join(executable("vmplayer"));
+        let vmplayer = chosen.path().join(file_name("vmplayer"));
         std::fs::write(&vmplayer, "").unwrap();
         assert_eq!(
-            programs(&search(vmplayer.clone())).unwrap(),
+            find_programs(&search(vmplayer.clone())).unwrap(),
             (None, Some(vmplayer))
         );
     }
@@ -330,7 +321,7 @@ mod tests {
         let error = find(&search_in(dir.path())).await.unwrap_err().to_string();
         assert!(error.contains("start the machine with QEMU"), "{error}");
         assert!(
-            programs(&search_in(Path::new("."))).unwrap() == (None, None),
+            find_programs(&search_in(Path::new("."))).unwrap() == (None, None),
             "relative folders are not searched"
         );
     }
