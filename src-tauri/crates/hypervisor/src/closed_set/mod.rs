@@ -87,6 +87,12 @@ fn spec(manifest: &Manifest, kind: HypervisorKind, display: Display) -> MachineS
 
 /// True of a path that the spec above names: it leads nowhere else.
 fn is_path(text: &str) -> bool {
+    // Windows joins paths with its own sign.
+    let text = if cfg!(windows) {
+        text.replace('\\', "/")
+    } else {
+        text.to_owned()
+    };
     let inside = ["/machine/", "/bases/", "/run/", "/firmware/"]
         .iter()
         .any(|folder| text.starts_with(folder));
