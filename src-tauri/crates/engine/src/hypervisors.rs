@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use livepc_format::machine::{Architecture, HypervisorKind};
-use livepc_hypervisor::{Hypervisor, HypervisorError, Qemu, Search, Vmware, VmwareSearch};
+use livepc_hypervisor::{Hypervisor, HypervisorError, ImageTool, Qemu, Search, Vmware, VmwareSearch};
 use livepc_protocol::{Answer, Code, HypervisorStatus, Problem, Request};
 
 use crate::backend::AgentLink;
@@ -78,6 +78,14 @@ impl HypervisorSettings {
                 Arc::new(vmware)
             }
         })
+    }
+
+    /// The `qemu-img` of the user's QEMU.
+    ///
+    /// # Errors
+    /// When it is not here.
+    pub(crate) fn image_tool(&self) -> Result<ImageTool, HypervisorError> {
+        ImageTool::find(&Search::of_system(self.qemu.clone()))
     }
 
     /// What is here, for people. Tries accelerators, which takes up to ten seconds.

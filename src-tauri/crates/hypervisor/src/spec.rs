@@ -153,6 +153,26 @@ impl MachineSpec<'_> {
     }
 }
 
+#[cfg(test)]
+impl<'a> MachineSpec<'a> {
+    /// A machine that needs nothing of the computer, for tests of what drivers make of it.
+    pub(crate) fn for_tests(machine: &'a Machine, disks: Vec<DiskSpec>) -> Self {
+        Self {
+            name: "Net lab",
+            machine,
+            disks,
+            display: Display::None,
+            serial: None,
+            cd: None,
+            resume: false,
+            folder: Path::new("/machine"),
+            uefi_variables: Path::new("/machine/uefi.fd"),
+            run_dir: Path::new("/run/machine"),
+            log: Path::new("/machine/hypervisor.log"),
+        }
+    }
+}
+
 impl DiskSpec {
     /// Checks what is the same for all hypervisors.
     fn check(&self) -> Result<()> {
@@ -210,21 +230,11 @@ mod tests {
 
     fn title(name: &str) -> String {
         let machine = Machine::default();
-        let nowhere = Path::new("/");
-        let spec = MachineSpec {
+        MachineSpec {
             name,
-            machine: &machine,
-            disks: Vec::new(),
-            display: Display::None,
-            serial: None,
-            cd: None,
-            resume: false,
-            folder: nowhere,
-            uefi_variables: nowhere,
-            run_dir: nowhere,
-            log: nowhere,
-        };
-        spec.title()
+            ..MachineSpec::for_tests(&machine, Vec::new())
+        }
+        .title()
     }
 
     #[test]

@@ -7,13 +7,12 @@ use livepc_disk::block::BlockDevice;
 use livepc_disk::mount::{DESCRIPTOR, Mount, MountOptions, MountedDisk};
 use livepc_disk::nbd::{Exports, Listen, Server, Visibility};
 use livepc_hypervisor::{Base, HypervisorError, ImageFormat, ImageTool, Layers, Overlay};
-use livepc_protocol::{Answer, Code, Home, Launcher, Problem, Request};
+use livepc_protocol::{Code, Home, Launcher, Problem};
 use tempfile::TempDir;
 
-use super::image_tool;
 use super::parts::{Part, Source};
 use crate::backend::AgentLink;
-use crate::config;
+use crate::hypervisors::{HypervisorSettings, of_hypervisor};
 use crate::runner::bases::{base, unguessable};
 use crate::runner::flat;
 use crate::serve::{Release, of_mount};
@@ -43,19 +42,13 @@ impl Converter {
     /// [`Code::Hypervisor`] if there is no `qemu-img`.
     pub(super) async fn find(home: &Home, launcher: &Launcher, id: &str) -> Result<Self, Problem> {
         let link = AgentLink::new(home.clone(), launcher.clone(), format!("export of {id}"));
-        let request = Request::ConfigGet {
-            name: config::QEMU.to_owned(),
-        };
-        let chosen = match link.call(request).await? {
-            Answer::Setting { value, .. } if !value.is_empty() => Some(value.into()),
-            _ => None,
-        };
+        let tool = HypervisorSettings::ask(&link).await?.image_tool();
         let private = tempfile::Builder::new()
             .prefix("x")
             .tempdir_in(home.machine_sockets(id)?)
             .map_err(|e| Problem::io("A folder for the export's sockets cannot be made", &e))?;
         Ok(Self {
-            tool: image_tool(chosen)?,
+            tool: tool.map_err(|e| of_hypervisor(&e))?,
             private,
             copies: flat::all(home, id),
         })

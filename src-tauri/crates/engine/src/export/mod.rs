@@ -13,7 +13,7 @@ mod vmx;
 
 use std::path::{Path, PathBuf};
 
-use livepc_hypervisor::{ImageFormat, ImageTool};
+use livepc_hypervisor::ImageFormat;
 use livepc_protocol::{Code, Home, Launcher, Problem};
 
 use self::convert::Converter;
@@ -213,10 +213,4 @@ fn not_made(role: &str) -> Problem {
         format!("The disk “{role}” is not made yet: it is at the first start."),
         "Start the machine once, then export it.",
     )
-}
-
-/// `qemu-img` as the user has it.
-fn image_tool(chosen: Option<PathBuf>) -> Result<ImageTool, Problem> {
-    let search = livepc_hypervisor::Search::of_system(chosen);
-    ImageTool::find(&search).map_err(|e| Problem::of_text(Code::Hypervisor, &e.to_string()))
 }

@@ -5,7 +5,7 @@ use livepc_format::machine::{Architecture, Controller, HypervisorKind, Machine};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Base, DiskSpec, Display, Overlay};
+use crate::{Base, DiskSpec, Overlay};
 
 fn host() -> Host<'static> {
     Host {
@@ -43,19 +43,7 @@ fn user_disk(controller: Controller) -> DiskSpec {
 }
 
 fn spec(machine: &Machine, disks: Vec<DiskSpec>) -> MachineSpec<'_> {
-    MachineSpec {
-        name: "Net lab",
-        machine,
-        disks,
-        display: Display::None,
-        serial: None,
-        cd: None,
-        resume: false,
-        folder: Path::new("/machine"),
-        uefi_variables: Path::new("/machine/uefi.fd"),
-        run_dir: Path::new("/run/machine"),
-        log: Path::new("/machine/qemu.log"),
-    }
+    MachineSpec::for_tests(machine, disks)
 }
 
 /// One option a line, with its value.

@@ -27,19 +27,7 @@ fn user_disk(controller: Controller, path: &str) -> DiskSpec {
 }
 
 fn spec(machine: &Machine, disks: Vec<DiskSpec>) -> MachineSpec<'_> {
-    MachineSpec {
-        name: "Net lab",
-        machine,
-        disks,
-        display: Display::None,
-        serial: None,
-        cd: None,
-        resume: false,
-        folder: Path::new("/machine"),
-        uefi_variables: Path::new("/machine/uefi.fd"),
-        run_dir: Path::new("/run/machine"),
-        log: Path::new("/machine/vmware.log"),
-    }
+    MachineSpec::for_tests(machine, disks)
 }
 
 #[test]
