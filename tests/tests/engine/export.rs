@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use livepc_tests::forge::disk;
 use livepc_tests::guest::{self, Console};
-use livepc_tests::home::TestHome;
+use livepc_tests::home::{TestHome, kill};
 use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
 use tempfile::TempDir;
@@ -355,4 +355,86 @@ fn changes_in_vmwares_format_are_exported() {
         std::fs::write(&raw, &expected).expect("a file");
         same("raw", &raw, format, &out);
     }
+}
+
+#[test]
+fn an_export_holds_its_machine_and_outlives_the_agent() {
+    let work = tempfile::tempdir().expect("a folder");
+    let source = disk(work.path(), "1.raw", 24, 1);
+    let publisher = Publisher::new(&source, "Sample");
+    publisher.publish(&[]);
+    let server = Origin::start(publisher.site()).expect("the origin starts");
+    let home = TestHome::new();
+    home.done(&["subscribe", &format!("{}feed.xml", server.url()), "--yes"]);
+    let machine = home.home().machine(ID);
+    std::fs::create_dir_all(&machine).expect("the machine's folder");
+    let overlay = machine.join("system.qcow2");
+    let size = source.metadata().expect("its size").len().to_string();
+    succeeds(
+        "qemu-img",
+        &[
+            "create",
+            "-q",
+            "-f",
+            "qcow2",
+            overlay.to_str().expect("UTF-8"),
+            &size,
+        ],
+        &[],
+    );
+    succeeds(
+        "qemu-io",
+        &["-f", "qcow2", "-c", "write -P 7 64k 4k"],
+        &[&overlay],
+    );
+    let record = "{\"release\":1,\"hypervisor\":\"qemu\"}";
+    std::fs::write(machine.join("overlay.json"), record).expect("the record");
+
+    let out = tempfile::tempdir().expect("a folder");
+    let place = out.path().join("out.raw");
+    let export = ["export", ID, place.to_str().expect("UTF-8"), "--changes"];
+    server.set_bytes_per_second(Some(512 << 10));
+    // Begins to fetch what it exports.
+    let begin = || {
+        server.log().clear();
+        let export = home.spawn(&export);
+        let until = Instant::now() + SOON;
+        while server.log().sent("/packs/") == 0 {
+            assert!(Instant::now() < until, "it fetches nothing");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        export
+    };
+    let mut interrupted = begin();
+    for change in [
+        &["start", ID][..],
+        &["reset", ID, "--yes"],
+        &["unsubscribe", ID, "--delete-data"],
+    ] {
+        home.run(change).refused(1, "busy");
+    }
+    succeeds("kill", &["-INT", &interrupted.id().to_string()], &[]);
+    assert_eq!(interrupted.wait().expect("it ends").code(), Some(130));
+    home.run(&["grow", ID, "--size", "1G"]).refused(3, "not-found");
+
+    let mut orphan = begin();
+    kill(home.processes("agent")[0]);
+    assert!(
+        !orphan.wait().expect("it ends").success(),
+        "it says that the agent is gone"
+    );
+    server.set_bytes_per_second(None);
+    home.done(&export);
+    let mut expected = std::fs::read(&source).expect("the source");
+    expected[64 << 10..68 << 10].fill(7);
+    assert!(
+        std::fs::read(&place).expect("the export") == expected,
+        "the disk as the machine left it"
+    );
+    assert_eq!(
+        out.path().read_dir().expect("the folder").count(),
+        1,
+        "nothing unfinished"
+    );
+    home.done(&["reset", ID, "--yes"]);
 }

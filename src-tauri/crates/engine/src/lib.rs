@@ -26,7 +26,7 @@ pub mod catalog_entry;
 pub mod config;
 mod database;
 pub mod doctor;
-pub mod export;
+mod export;
 mod folder_bytes;
 mod freshness;
 mod hypervisors;

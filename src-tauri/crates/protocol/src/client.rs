@@ -17,7 +17,7 @@ use crate::{
 /// How long an agent that holds its lock may take until it listens.
 const AGENT_START: Duration = Duration::from_secs(20);
 
-/// A connection to the agent or to a runner. Clones share it.
+/// A connection to the agent or to a runner. Clones share it, and it ends with the last of them.
 #[derive(Clone, Debug)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -29,6 +29,8 @@ struct Shared {
     waiting: Mutex<Waiting>,
     next: AtomicU64,
     snapshots: watch::Receiver<Option<Snapshot>>,
+    /// Ends the connection when it is dropped.
+    _open: oneshot::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -89,11 +91,13 @@ impl Client {
         }
         let (calls, mut outgoing) = mpsc::unbounded_channel::<Call>();
         let (newest, snapshots) = watch::channel(None);
+        let (open, mut ended) = oneshot::channel();
         let shared = Arc::new(Shared {
             calls,
             waiting: Mutex::default(),
             next: AtomicU64::new(1),
             snapshots,
+            _open: open,
         });
         tokio::spawn(async move {
             while let Some(call) = outgoing.recv().await {
@@ -104,7 +108,12 @@ impl Client {
         });
         let weak = Arc::downgrade(&shared);
         tokio::spawn(async move {
-            while let Ok(Some(message)) = read_message::<Message>(&mut read).await {
+            loop {
+                let message = tokio::select! {
+                    _ = &mut ended => break,
+                    message = read_message::<Message>(&mut read) => message,
+                };
+                let Ok(Some(message)) = message else { break };
                 let Some(shared) = weak.upgrade() else { break };
                 match message {
                     Message::Answer { call, answer } => shared.answer(call, Ok(answer)),
@@ -146,7 +155,7 @@ impl Client {
         answer
     }
 
-    /// Asks for snapshots; the receiver always holds the newest. It ends with the connection.
+    /// Asks for snapshots; the receiver always holds the newest, as long as there is the connection.
     pub async fn watch(&self) -> Result<watch::Receiver<Option<Snapshot>>, Problem> {
         self.call(Request::Watch).await?;
         Ok(self.shared.snapshots.clone())

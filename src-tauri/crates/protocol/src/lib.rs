@@ -25,6 +25,7 @@
 
 mod client;
 mod desktop;
+mod export;
 mod home;
 mod hypervisor;
 mod launch;
@@ -37,6 +38,7 @@ mod state;
 
 pub use client::Client;
 pub use desktop::Desktop;
+pub use export::{Export, ExportFormat};
 pub use home::Home;
 pub use hypervisor::{HypervisorKind, HypervisorStatus};
 pub use launch::{Launcher, detach};
@@ -49,6 +51,6 @@ pub use request::{
 };
 pub use socket::{Listener, Stream, connect};
 pub use state::{
-    Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, ReleaseInfo, RunnerState, Snapshot, Stale,
-    StaleReason, StoreUse, Trust, UpdatePolicy,
+    Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, OwnDisk, ReleaseInfo, RunnerState, Snapshot,
+    Stale, StaleReason, StoreUse, Trust, UpdatePolicy,
 };

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::Desktop;
+use crate::export::Export;
 use crate::hypervisor::{HypervisorKind, HypervisorStatus};
 use crate::state::{LivePc, MachineState, ReleaseInfo, RunnerState, Snapshot, Trust, UpdatePolicy};
 
@@ -184,6 +185,16 @@ pub enum Request {
         disk: String,
         /// Its bytes from then on.
         size: u64,
+    },
+    /// Writes disks as files for other programs; a release that is read is fetched completely before. Answer: `Job`, once it
+    /// is known that it can be done.
+    Export {
+        /// The LivePC.
+        id: String,
+        /// The release; the newest accepted one if not given. Changes belong to one release, and are exported with that.
+        release: Option<u64>,
+        /// What is written, and where to.
+        export: Export,
     },
     /// Tells a stalled machine to go on now. Answer: `Done`.
     Retry {

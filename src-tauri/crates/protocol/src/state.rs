@@ -154,8 +154,22 @@ pub struct LivePc {
     pub suspended: Option<Timestamp>,
     /// Bytes of what a suspended machine had in memory.
     pub suspended_bytes: u64,
+    /// The disks that are the subscriber's own, as far as the release is known.
+    pub own_disks: Vec<OwnDisk>,
     /// An earlier release to go back to, since the one in use has failed to start again and again.
     pub rollback_to: Option<u64>,
+}
+
+/// A disk of a machine that is the subscriber's own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct OwnDisk {
+    /// Its role.
+    pub role: String,
+    /// Its bytes; of one that is not made yet, those that it will have.
+    pub size: u64,
+    /// Whether it is made: the first start does that.
+    pub made: bool,
 }
 
 /// What is known of a LivePC's releases is older than it should be: its publisher is away, or somebody in between holds
@@ -206,6 +220,8 @@ pub enum JobKind {
     Download,
     /// Checks what is here.
     Verify,
+    /// Writes disks as files for other programs.
+    Export,
 }
 
 /// What a job is doing.
@@ -221,6 +237,8 @@ pub enum JobPhase {
     Complete,
     /// Reads and checks chunks that are here.
     Checking,
+    /// Writes an export.
+    Writing,
 }
 
 /// How a job stands.
@@ -268,17 +286,21 @@ pub struct Job {
     pub release: u64,
     /// How far a release is fetched.
     pub until: Option<crate::Until>,
+    /// What an export writes, and where to.
+    #[serde(default)]
+    pub export: Option<crate::Export>,
     /// What it is doing.
     pub phase: JobPhase,
     /// How it stands.
     pub status: JobStatus,
-    /// Stored bytes of the goal that are here, those from before included: a resume never starts at nothing.
+    /// Stored bytes of the goal that are here, those from before included: a resume never starts at nothing. Of an export
+    /// that is written, bytes of its disks.
     pub bytes_done: u64,
-    /// Stored bytes of the goal.
+    /// Bytes of the goal.
     pub bytes_total: u64,
     /// Of `bytes_done`, what was here before the job began.
     pub bytes_reused: u64,
-    /// Stored bytes a second, over the last few seconds.
+    /// Bytes a second, over the last few seconds.
     pub bytes_per_second: u64,
     /// When it was asked for.
     #[ts(type = "string")]

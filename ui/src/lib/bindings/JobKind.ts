@@ -3,4 +3,4 @@
 /**
  * What a job does.
  */
-export type JobKind = "download" | "verify";
+export type JobKind = "download" | "verify" | "export";

@@ -3,4 +3,4 @@
 /**
  * What a job is doing.
  */
-export type JobPhase = "metadata" | "boot-ready" | "complete" | "checking";
+export type JobPhase = "metadata" | "boot-ready" | "complete" | "checking" | "writing";

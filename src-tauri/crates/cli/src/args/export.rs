@@ -42,7 +42,7 @@ pub(crate) enum ExportFormat {
     Vmx,
 }
 
-impl From<ExportFormat> for livepc_engine::export::Format {
+impl From<ExportFormat> for livepc_protocol::ExportFormat {
     fn from(format: ExportFormat) -> Self {
         match format {
             ExportFormat::Raw => Self::Raw,

@@ -61,6 +61,7 @@ fn show(session: &Session<'_>, found: &Job) {
         JobPhase::BootReady => "boot-ready",
         JobPhase::Complete => "complete",
         JobPhase::Checking => "checking",
+        JobPhase::Writing => "writing",
     };
     if found.bytes_total > 0 {
         let more = json!({

@@ -1,17 +1,12 @@
 //! `export`: a release's disks, or a machine's, as files for other programs.
 
-use livepc_engine::export::{Export, StillMachine, Wanted};
-use livepc_engine::serve::Release;
-use livepc_protocol::{Answer, Problem, Request, Until};
-use serde_json::{Value, json};
+use livepc_protocol::{Answer, Export, Problem, Request};
+use serde_json::json;
 
 use crate::args::export as args;
 use crate::output::bytes;
 use crate::session::{Session, unexpected};
 use crate::verbs::download::follow_own;
-
-/// Bytes between two lines of progress.
-const OFTEN: u64 = 64 << 20;
 
 pub(crate) async fn export(session: &Session<'_>, export: args::Export) -> Result<(), Problem> {
     let args::Export {
@@ -23,56 +18,30 @@ pub(crate) async fn export(session: &Session<'_>, export: args::Export) -> Resul
         changes,
         force,
     } = export;
-    let wanted = Wanted {
+    let place = std::path::absolute(place).map_err(|e| Problem::io("The place's path cannot be used", &e))?;
+    let export = Export {
         format: format.into(),
         disk,
+        changes,
         place,
         force,
     };
+    let file = export.file();
     let client = session.client().await?;
-    let Answer::Shown { livepc, .. } = client.call(Request::Show { id }).await? else {
+    let request = Request::Export { id, release, export };
+    let Answer::Job { job } = client.call(request).await? else {
         return Err(unexpected());
     };
-    let id = &livepc.id;
-    let (home, launcher) = (&session.home, session.launcher()?);
-    let (still, release) = if changes {
-        let still = StillMachine::hold_changed(home, id).await?;
-        let release = still.release()?;
-        (Some(still), Some(release))
-    } else {
-        (None, release)
-    };
-    let release = Release::open(home, &launcher, id, release).await?;
-    // What cannot be exported is found out before anything is fetched for it.
-    let export = Export::plan(home, &launcher, &release, still, wanted).await?;
-    if export.reads_release() && !release.opened.complete {
-        let request = Request::Download {
-            id: id.clone(),
-            until: Until::Complete,
-            release: Some(release.opened.release),
-        };
-        let Answer::Job { job } = client.call(request).await? else {
-            return Err(unexpected());
-        };
-        follow_own(session, &client, job.job).await?;
-    }
-    let mut told = 0;
-    let mut progress = |done: u64, total: u64| {
-        if done == total || done - told.min(done) > OFTEN {
-            told = done;
-            session.output.progress("export", done, total, Value::Null);
-        }
-    };
-    let exported = export.write(&release, &mut progress).await?;
+    let job = follow_own(session, &client, job.job).await?;
     let object = json!({
-        "id": release.opened.id,
-        "release": release.opened.release,
-        "file": exported.file,
-        "bytes": exported.bytes,
+        "id": job.id,
+        "release": job.release,
+        "file": file,
+        "bytes": job.bytes_total,
         "changes": changes,
     });
     session.output.result(&object, || {
-        format!("Wrote {} ({}).", exported.file.display(), bytes(exported.bytes))
+        format!("Wrote {} ({}).", file.display(), bytes(job.bytes_total))
     });
     Ok(())
 }

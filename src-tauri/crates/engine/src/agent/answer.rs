@@ -108,11 +108,17 @@ impl Answers for Core {
                 let core = self.clone();
                 Self::to_its_end(async move { core.answer_lifecycle(request).await }).await
             }
+            Request::Export { id, release, export } => {
+                let subscription = subscription::find(&self.database, &id)?;
+                let job = self.queue_export(&subscription, release, export).await?;
+                self.publish_snapshot().await;
+                Ok(Answer::Job { job })
+            }
             Request::Retry { id } => {
                 let id = subscription::find(&self.database, &id)?.id;
                 self.retry_machine(&id).await.map(|()| Answer::Done)
             }
-            Request::JobControl { job, action } => self.control_job(job, action).map(|()| Answer::Done),
+            Request::JobControl { job, action } => self.control_job(job, action).await.map(|()| Answer::Done),
             Request::PauseAll { paused } => {
                 self.paused.store(paused, Ordering::SeqCst);
                 self.fetcher.pause(paused);

@@ -1,7 +1,7 @@
 //! Fetching a release: metadata, then what a start reads, then the rest; what another LivePC brought is copied.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use livepc_format::limits::PAGE;
 use livepc_protocol::{Code, JobPhase, Problem, Until};
@@ -12,6 +12,7 @@ use super::core::Core;
 use super::jobs::Active;
 use super::progress::Local;
 use super::release::{OfPack, Opened};
+use super::speed::Speed;
 use crate::problems::of_transfer;
 use crate::subscription;
 
@@ -167,24 +168,13 @@ impl Core {
         everything: bool,
     ) -> std::convert::Infallible {
         let mut tick = tokio::time::interval(Duration::from_millis(250));
-        let mut past: std::collections::VecDeque<(Instant, u64)> = std::collections::VecDeque::new();
+        let mut speed = Speed::default();
         loop {
             tick.tick().await;
             let local = self.local_of(opened);
             active.update(|job| {
                 show(job, local, everything);
-                let now = Instant::now();
-                past.push_back((now, job.bytes_done));
-                while past
-                    .front()
-                    .is_some_and(|(then, _)| now.duration_since(*then) > Duration::from_secs(3))
-                {
-                    past.pop_front();
-                }
-                job.bytes_per_second = past.front().map_or(0, |(then, bytes)| {
-                    let ms = now.duration_since(*then).as_millis().max(1);
-                    u64::try_from(u128::from(job.bytes_done.saturating_sub(*bytes)) * 1000 / ms).unwrap_or(0)
-                });
+                job.bytes_per_second = speed.now(job.bytes_done);
             });
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use livepc_protocol::{Code, Job, JobAction, JobKind, JobPhase, JobStatus, Problem, Until};
+use livepc_protocol::{Code, Export, Job, JobAction, JobKind, JobPhase, JobStatus, Problem, Until};
 use rusqlite::params;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -97,32 +97,38 @@ impl Core {
                 && job.release == sequence
                 && job.until.is_some_and(|other| other >= until)
         };
-        let found = lock(&self.jobs.active)
+        if let Some(job) = self.go_on_with(same) {
+            return Ok(job);
+        }
+        self.queue(subscription, JobKind::Download, sequence, Some(until), None)
+    }
+
+    /// The job that does what somebody asks for, if there is one; it goes on if it has paused.
+    pub(super) fn go_on_with(self: &Arc<Self>, same: impl Fn(&Job) -> bool) -> Option<Job> {
+        let active = lock(&self.jobs.active)
             .values()
             .find(|active| same(&active.show()))
-            .cloned();
-        if let Some(active) = found {
-            if matches!(active.show().status, JobStatus::Paused | JobStatus::Waiting) {
-                lock(&active.stop).cancel();
-                self.spawn_job(&active);
-            }
-            return Ok(active.show());
+            .cloned()?;
+        if matches!(active.show().status, JobStatus::Paused | JobStatus::Waiting) {
+            lock(&active.stop).cancel();
+            self.spawn_job(&active);
         }
-        self.queue(subscription, JobKind::Download, sequence, Some(until))
+        Some(active.show())
     }
 
     /// Queues a check of what is here of a subscription's releases.
     pub(super) fn queue_verify(self: &Arc<Self>, subscription: &Subscription) -> Result<Job, Problem> {
         let newest = subscription.newest().map_or(0, |release| release.sequence);
-        self.queue(subscription, JobKind::Verify, newest, None)
+        self.queue(subscription, JobKind::Verify, newest, None, None)
     }
 
-    fn queue(
+    pub(super) fn queue(
         self: &Arc<Self>,
         subscription: &Subscription,
         kind: JobKind,
         release: u64,
         until: Option<Until>,
+        export: Option<Export>,
     ) -> Result<Job, Problem> {
         let mut job = Job {
             job: 0,
@@ -131,6 +137,7 @@ impl Core {
             kind,
             release,
             until,
+            export,
             phase: if kind == JobKind::Verify {
                 JobPhase::Checking
             } else {
@@ -260,6 +267,7 @@ impl Core {
                 match kind {
                     JobKind::Download => self.download(active).await,
                     JobKind::Verify => self.verify(active).await,
+                    JobKind::Export => self.export(active).await,
                 }
             } => done,
         }
@@ -319,7 +327,33 @@ impl Core {
     }
 
     /// Pauses, resumes, cancels or retries a job.
-    pub(super) fn control_job(self: &Arc<Self>, number: u64, action: JobAction) -> Result<(), Problem> {
+    pub(super) async fn control_job(self: &Arc<Self>, number: u64, action: JobAction) -> Result<(), Problem> {
+        let has_ended = !lock(&self.jobs.active).contains_key(&number);
+        if action == JobAction::Retry && has_ended {
+            self.do_again(number).await
+        } else {
+            self.control_active(number, action)
+        }
+    }
+
+    /// Does anew what a job was to do that has ended.
+    async fn do_again(self: &Arc<Self>, number: u64) -> Result<(), Problem> {
+        let job = self.ended_jobs()?.into_iter().find(|job| job.job == number);
+        let job = job.ok_or_else(|| no_job(number))?;
+        let subscription = subscription::find(&self.database, &job.id)?;
+        let again = match (job.export, job.until) {
+            (Some(export), _) => {
+                let release = (!export.changes).then_some(job.release);
+                self.queue_export(&subscription, release, export).await
+            }
+            (None, Some(until)) => self.queue_download(&subscription, job.release, until),
+            (None, None) => self.queue_verify(&subscription),
+        };
+        again.map(drop)
+    }
+
+    /// Pauses, resumes, cancels or retries a job that has not ended.
+    pub(super) fn control_active(self: &Arc<Self>, number: u64, action: JobAction) -> Result<(), Problem> {
         let active = lock(&self.jobs.active).get(&number).cloned();
         match (active, action) {
             (Some(active), JobAction::Pause) => {
@@ -346,17 +380,6 @@ impl Core {
                 }
                 Ok(())
             }
-            (None, JobAction::Retry) => {
-                let job = self.ended_jobs()?.into_iter().find(|job| job.job == number);
-                let Some(job) = job else {
-                    return Err(no_job(number));
-                };
-                let subscription = subscription::find(&self.database, &job.id)?;
-                match job.until {
-                    Some(until) => self.queue_download(&subscription, job.release, until).map(drop),
-                    None => self.queue_verify(&subscription).map(drop),
-                }
-            }
             (None, _) => Err(no_job(number)),
         }
     }
@@ -365,7 +388,7 @@ impl Core {
     pub(super) fn cancel_jobs_of(self: &Arc<Self>, id: &str) {
         for job in self.jobs.active().iter().filter(|job| job.id == id) {
             // A job that has just ended needs no cancelling.
-            let _ = self.control_job(job.job, JobAction::Cancel);
+            let _ = self.control_active(job.job, JobAction::Cancel);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The runners, seen from the agent: it starts them, hears of their state, and finds again those that outlived it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,6 +30,8 @@ const AGAIN: Duration = Duration::from_millis(20);
 #[derive(Default)]
 pub(super) struct Machines {
     runners: Mutex<HashMap<String, Runner>>,
+    /// Those whose disks are exported.
+    exported: Mutex<HashSet<String>>,
     /// One start, stop or end of a subscription at a time, by id.
     pub(super) turns: Turns,
 }
@@ -67,6 +69,16 @@ impl Machines {
 
     pub(super) fn forget(&self, id: &str) {
         lock(&self.runners).remove(id);
+    }
+
+    /// Notes whether a machine's disks are exported, which keeps it from being started.
+    pub(super) fn set_exported(&self, id: &str, exported: bool) {
+        let mut all = lock(&self.exported);
+        if exported {
+            all.insert(id.to_owned());
+        } else {
+            all.remove(id);
+        }
     }
 }
 
@@ -215,6 +227,9 @@ impl Core {
 
     /// Whether a runner has the machine, and is connected. A runner that does not listen yet or is about to end is waited
     /// for: neither makes an event that its agent could have missed.
+    ///
+    /// # Errors
+    /// [`Code::Busy`] if the machine's disks are exported.
     pub(super) async fn is_live(self: &Arc<Self>, id: &str) -> Result<bool, Problem> {
         let until = tokio::time::Instant::now() + CHANGING;
         loop {
@@ -225,6 +240,13 @@ impl Core {
             }
             if !ProcessLock::is_held(&self.home.runner_lock(id)) {
                 return Ok(false);
+            }
+            if lock(&self.machines.exported).contains(id) {
+                return Err(Problem::new(
+                    Code::Busy,
+                    "The machine's disks are being exported.",
+                    "Wait until that is done, or cancel it.",
+                ));
             }
             if tokio::time::Instant::now() > until {
                 return Err(still_busy());

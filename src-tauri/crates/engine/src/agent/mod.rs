@@ -6,6 +6,7 @@
 mod answer;
 mod core;
 mod download;
+mod export;
 mod jobs;
 mod lifecycle;
 mod machines;
@@ -14,6 +15,7 @@ mod progress;
 mod release;
 mod schedule;
 mod snapshot;
+mod speed;
 mod tidy;
 mod verify;
 

@@ -55,7 +55,7 @@ impl Core {
                 "a release was taken back: its download ends"
             );
             // One that has just ended needs no cancelling.
-            let _ = self.control_job(job.job, JobAction::Cancel);
+            let _ = self.control_active(job.job, JobAction::Cancel);
         }
     }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use livepc_protocol::{LivePc, MachineState, Problem, ReleaseInfo, Snapshot, StoreUse, Trust, Until};
+use livepc_protocol::{
+    LivePc, MachineState, OwnDisk, Problem, ReleaseInfo, Snapshot, StoreUse, Trust, Until,
+};
 
 use super::core::Core;
 use super::progress::Local;
@@ -14,6 +16,7 @@ use crate::hypervisors::for_clients;
 use crate::locked::lock;
 use crate::machine_folder::{OverlayRecord, Suspension};
 use crate::subscription::{self, Subscription};
+use crate::user_disk::UserDisk;
 
 /// Ended jobs that a snapshot shows.
 const ENDED_JOBS: usize = 20;
@@ -91,10 +94,31 @@ impl Core {
             changes_bytes: records.changes_bytes,
             suspended: records.suspension.as_ref().map(|suspension| suspension.at),
             suspended_bytes: records.suspended_bytes,
+            own_disks: next
+                .map(|next| self.own_disks(subscription, next))
+                .unwrap_or_default(),
             rollback_to: next.and_then(|next| self.rollback_offer(subscription, next)),
             machine_bytes: folder_bytes(&self.home.machine(&subscription.id))
                 + folder_bytes(&crate::runner::flat::all(&self.home, &subscription.id)),
         }
+    }
+
+    /// The disks of a release that are the subscriber's own, as long as the release is known here.
+    fn own_disks(&self, subscription: &Subscription, release: u64) -> Vec<OwnDisk> {
+        let opened = lock(&self.releases).get(&subscription.key(release)).cloned();
+        let Some(opened) = opened else {
+            return Vec::new();
+        };
+        let folder = self.home.machine(&subscription.id);
+        let disks = opened.manifest.disks.iter().filter_map(|disk| {
+            let made = UserDisk::of(&folder, disk).ok()?.size().ok()?;
+            Some(OwnDisk {
+                role: disk.role.clone(),
+                size: made.unwrap_or(disk.size),
+                made: made.is_some(),
+            })
+        });
+        disks.collect()
     }
 
     fn machine_state(

@@ -11,91 +11,58 @@ mod place;
 mod still;
 mod vmx;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use livepc_hypervisor::ImageFormat;
-use livepc_protocol::{Code, Home, Launcher, Problem};
+use livepc_protocol::{Code, Export, ExportFormat, Home, Launcher, Problem};
 
 use self::convert::Converter;
 use self::parts::{Part, Parts};
 use self::place::UnfinishedFile;
-pub use self::still::StillMachine;
+pub(crate) use self::still::StillMachine;
 use crate::problems::not_found;
 use crate::serve::Release;
 
 /// Told of the bytes done and of all bytes.
-pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
-
-/// What an export is written as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One disk's bytes; zeros become holes.
-    Raw,
-    /// One disk in QEMU's format.
-    Qcow2,
-    /// A folder with all disks and a configuration, which VMware opens.
-    Vmx,
-}
-
-/// What somebody wants to have exported.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// As what.
-    pub format: Format,
-    /// The role of the only disk; the system disk if not given. A folder always has all.
-    pub disk: Option<String>,
-    /// Where to: a file, or a folder.
-    pub place: PathBuf,
-    /// Whether an export that is there already is replaced.
-    pub force: bool,
-}
-
-/// What was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exported {
-    /// The file to open.
-    pub file: PathBuf,
-    /// Bytes of the disks in it, as their machine sees them.
-    pub bytes: u64,
-}
+pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
 /// An export that can be made: nothing but data may still be missing.
 #[derive(Debug)]
-pub struct Export {
-    wanted: Wanted,
+pub(crate) struct Plan {
+    wanted: Export,
     parts: Parts,
     converter: Option<Converter>,
     /// Nothing of the machine changes meanwhile.
-    _still: Option<StillMachine>,
+    still: Option<StillMachine>,
 }
 
-impl Export {
+impl Plan {
     /// Finds out what the export of a release takes, or of the machine `still`, with its changes. Nothing is written yet.
     ///
     /// # Errors
     /// [`Code::Usage`] if the place is taken or the disk is not one that can be exported, [`Code::NotFound`] if there are
     /// no changes, [`Code::Busy`] if an own disk is in use, and [`Code::Hypervisor`] if `qemu-img` is needed and missing.
-    pub async fn plan(
+    pub(crate) async fn make(
         home: &Home,
         launcher: &Launcher,
         release: &Release,
         still: Option<StillMachine>,
-        wanted: Wanted,
+        wanted: Export,
     ) -> Result<Self, Problem> {
-        if wanted.format == Format::Vmx {
+        if wanted.format == ExportFormat::Vmx {
             place::check_folder(&wanted.place, wanted.force, vmx::is_own_name)?;
         } else {
             place::check_file(&wanted.place, wanted.force)?;
         }
         let role = match (&wanted.disk, wanted.format) {
-            (Some(_), Format::Vmx) => {
+            (Some(_), ExportFormat::Vmx) => {
                 return Err(Problem::new(
                     Code::Usage,
                     "A folder for VMware has all disks of the machine.",
                     "Leave --disk out, or choose another format.",
                 ));
             }
-            (None, Format::Vmx) => None,
+            (None, ExportFormat::Vmx) => None,
             (role, _) => Some(role.as_deref().unwrap_or("system")),
         };
         let (parts, still) = match (role, still) {
@@ -109,10 +76,10 @@ impl Export {
             }
             (role, None) => (Parts::of_release(release, role)?, None),
         };
-        if wanted.format == Format::Vmx {
+        if wanted.format == ExportFormat::Vmx {
             vmx::check(release)?;
         }
-        let converter = if wanted.format == Format::Qcow2 || parts.have_changes() {
+        let converter = if wanted.format == ExportFormat::Qcow2 || parts.have_changes() {
             Some(Converter::find(home, launcher, &release.opened.id).await?)
         } else {
             None
@@ -121,13 +88,23 @@ impl Export {
             wanted,
             parts,
             converter,
-            _still: still,
+            still,
         })
+    }
+
+    /// Whether a machine is exported, and cannot be started meanwhile.
+    pub(crate) fn holds_machine(&self) -> bool {
+        self.still.is_some()
+    }
+
+    /// Bytes of the disks in it, as their machine sees them.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.parts.bytes()
     }
 
     /// Whether data of the release is read, which has to be here then.
     #[must_use]
-    pub fn reads_release(&self) -> bool {
+    pub(crate) fn reads_release(&self) -> bool {
         self.parts.read_release()
     }
 
@@ -135,24 +112,22 @@ impl Export {
     ///
     /// # Errors
     /// [`Code::DiskFull`], and what keeps the disks from being read or written.
-    pub async fn write(&self, release: &Release, progress: Progress<'_>) -> Result<Exported, Problem> {
-        let clusters = self.wanted.format == Format::Qcow2;
+    pub(crate) async fn write(&self, release: &Release, progress: Progress<'_>) -> Result<(), Problem> {
+        let clusters = self.wanted.format == ExportFormat::Qcow2;
         let needed = self.parts.bytes_at_most(release, clusters).await?;
         let folder = place::folder_of(&self.wanted.place);
         place::check_space(folder, needed)?;
-        let bytes = self.parts.bytes();
-        let file = match self.wanted.format {
-            Format::Vmx => vmx::write(self, release, progress).await?,
-            Format::Raw | Format::Qcow2 => self.write_file(release, progress).await?,
-        };
-        Ok(Exported { file, bytes })
+        match self.wanted.format {
+            ExportFormat::Vmx => vmx::write(self, release, progress).await,
+            ExportFormat::Raw | ExportFormat::Qcow2 => self.write_file(release, progress).await,
+        }
     }
 
-    async fn write_file(&self, release: &Release, progress: Progress<'_>) -> Result<PathBuf, Problem> {
+    async fn write_file(&self, release: &Release, progress: Progress<'_>) -> Result<(), Problem> {
         let unfinished = UnfinishedFile::new(&self.wanted.place)?;
         let format = match self.wanted.format {
-            Format::Qcow2 => ImageFormat::Qcow2,
-            Format::Raw | Format::Vmx => ImageFormat::Raw,
+            ExportFormat::Qcow2 => ImageFormat::Qcow2,
+            ExportFormat::Raw | ExportFormat::Vmx => ImageFormat::Raw,
         };
         for part in self.parts.iter() {
             let size = part.size();
@@ -160,8 +135,7 @@ impl Export {
             self.write_part(release, part, unfinished.path(), format, &mut told)
                 .await?;
         }
-        unfinished.keep(self.wanted.force)?;
-        Ok(self.wanted.place.clone())
+        unfinished.keep(self.wanted.force)
     }
 
     /// Writes a disk to the file `to`, which may be there and is empty then. `progress` is told of the bytes done.
@@ -182,29 +156,33 @@ impl Export {
     }
 }
 
-/// Writes the published disk `role` to `file` as raw content; zeros become holes. `progress` is told of the bytes done
-/// and of all bytes. The file appears whole or not at all; one that is there is replaced only if `force` says so.
+/// Writes the published disk `role` to `file` as raw content; zeros become holes. The file appears whole or not at all; one that is there is replaced only if `force` says so.
 ///
 /// # Errors
 /// [`Code::Usage`] if the file is there, [`Code::DiskFull`], and what keeps the disk from being read.
-pub async fn raw(
+pub(crate) async fn raw(
     release: &Release,
     role: &str,
     file: &Path,
     force: bool,
-    mut progress: impl FnMut(u64, u64),
-) -> Result<u64, Problem> {
+    progress: Progress<'_>,
+) -> Result<(), Problem> {
     place::check_file(file, force)?;
     // It says so if there is no such disk.
     release.disk(role, None)?;
-    let parts = Parts::of_release(release, Some(role))?;
-    place::check_space(place::folder_of(file), parts.bytes_at_most(release, false).await?)?;
-    let (unfinished, size) = (UnfinishedFile::new(file)?, parts.bytes());
-    for part in parts.iter() {
-        copy::write(release, part, unfinished.path(), &mut |done| progress(done, size)).await?;
-    }
-    unfinished.keep(force)?;
-    Ok(size)
+    let plan = Plan {
+        parts: Parts::of_release(release, Some(role))?,
+        converter: None,
+        still: None,
+        wanted: Export {
+            format: ExportFormat::Raw,
+            disk: Some(role.to_owned()),
+            changes: false,
+            place: file.to_owned(),
+            force,
+        },
+    };
+    plan.write(release, progress).await
 }
 
 /// An own disk that no start has made yet.

@@ -10,7 +10,7 @@ use crate::runner::reap;
 
 /// A machine that neither runs nor is suspended, and cannot be started while this lives.
 #[derive(Debug)]
-pub struct StillMachine {
+pub(crate) struct StillMachine {
     id: String,
     folder: PathBuf,
     _lock: ProcessLock,
@@ -21,7 +21,7 @@ impl StillMachine {
     ///
     /// # Errors
     /// [`Code::Busy`] if it runs, is suspended or is held already.
-    pub async fn hold(home: &Home, id: &str) -> Result<Option<Self>, Problem> {
+    pub(crate) async fn hold(home: &Home, id: &str) -> Result<Option<Self>, Problem> {
         let folder = home.machine(id);
         // Taking the lock would make the folder, which would then belong to nobody.
         if !folder.is_dir() {
@@ -56,7 +56,7 @@ impl StillMachine {
     ///
     /// # Errors
     /// As [`hold`](Self::hold), and [`Code::NotFound`] if there are no changes.
-    pub async fn hold_changed(home: &Home, id: &str) -> Result<Self, Problem> {
+    pub(crate) async fn hold_changed(home: &Home, id: &str) -> Result<Self, Problem> {
         let still = Self::hold(home, id).await?.ok_or_else(|| no_changes(id))?;
         still.release()?;
         Ok(still)
@@ -66,7 +66,7 @@ impl StillMachine {
     ///
     /// # Errors
     /// [`Code::NotFound`] if there are none.
-    pub fn release(&self) -> Result<u64, Problem> {
+    pub(crate) fn release(&self) -> Result<u64, Problem> {
         let record = MachineFolder::new(self.folder.clone()).overlay_record();
         record
             .map(|record| record.release)

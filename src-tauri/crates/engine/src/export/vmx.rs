@@ -2,20 +2,17 @@
 
 use std::io::Write;
 use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use livepc_disk::vmdk::{SECTOR, flat_descriptor};
 use livepc_format::limits::DISKS;
 use livepc_hypervisor::{ImageFormat, vmware};
-use livepc_protocol::{Code, Problem};
+use livepc_protocol::{Code, Export, Problem};
 
 use super::parts::{Part, Source};
 use super::place::{UnfinishedFolder, cannot_write};
-use super::{Export, Progress};
+use super::{Plan, Progress};
 use crate::serve::Release;
-
-/// The configuration.
-const VMX: &str = "machine.vmx";
 
 /// The descriptor of disk `number`.
 fn descriptor_name(number: usize) -> String {
@@ -29,7 +26,8 @@ fn flat_name(number: usize) -> String {
 
 /// Whether a file of this name is one that an export makes.
 pub(super) fn is_own_name(name: &str) -> bool {
-    name == VMX || (0..DISKS).any(|number| name == descriptor_name(number) || name == flat_name(number))
+    name == Export::VMX
+        || (0..DISKS).any(|number| name == descriptor_name(number) || name == flat_name(number))
 }
 
 /// Refuses a machine that VMware does not have.
@@ -48,16 +46,12 @@ fn configuration(release: &Release) -> Result<String, Problem> {
         .map_err(|e| Problem::of_text(Code::Failed, &e.to_string()))
 }
 
-/// Writes the folder; gives the configuration's file.
-pub(super) async fn write(
-    export: &Export,
-    release: &Release,
-    progress: Progress<'_>,
-) -> Result<PathBuf, Problem> {
+/// Writes the folder.
+pub(super) async fn write(export: &Plan, release: &Release, progress: Progress<'_>) -> Result<(), Problem> {
     let place = &export.wanted.place;
     let unfinished = UnfinishedFolder::new(place)?;
     let folder = unfinished.path();
-    let vmx = folder.join(VMX);
+    let vmx = folder.join(Export::VMX);
     put(&vmx, &configuration(release)?).map_err(|e| cannot_write(place, &e))?;
     let total = export.parts.bytes();
     let mut before = 0;
@@ -77,8 +71,7 @@ pub(super) async fn write(
         before += part.size();
     }
     progress(total, total);
-    unfinished.keep(export.wanted.force, is_own_name)?;
-    Ok(place.join(VMX))
+    unfinished.keep(export.wanted.force, is_own_name)
 }
 
 /// What VMware knows the disk's content by.

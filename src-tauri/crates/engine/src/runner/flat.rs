@@ -65,7 +65,7 @@ pub(super) async fn copy(
         }
         let doing = |e: std::io::Error| Problem::io("The copy of the disk cannot be written", &e);
         std::fs::create_dir_all(&disk_folder).map_err(doing)?;
-        crate::export::raw(release, &disk.role, &disk_folder.join(FLAT), true, |_, _| ()).await?;
+        crate::export::raw(release, &disk.role, &disk_folder.join(FLAT), true, &mut |_, _| ()).await?;
         // A manifest's disks have whole sectors, and at least one.
         let sectors = NonZeroU64::new(disk.size / SECTOR).unwrap_or(NonZeroU64::MIN);
         let text = flat_descriptor(FLAT, sectors, index.digest.as_bytes());
