@@ -384,7 +384,7 @@ fn an_export_holds_its_machine_and_outlives_the_agent() {
     );
     succeeds(
         "qemu-io",
-        &["-f", "qcow2", "-c", "write -P 7 64k 4k"],
+        &["-f", "qcow2", "-c", "write -P 7 64k 64k"],
         &[&overlay],
     );
     let record = "{\"release\":1,\"hypervisor\":\"qemu\"}";
@@ -426,7 +426,7 @@ fn an_export_holds_its_machine_and_outlives_the_agent() {
     server.set_bytes_per_second(None);
     home.done(&export);
     let mut expected = std::fs::read(&source).expect("the source");
-    expected[64 << 10..68 << 10].fill(7);
+    expected[64 << 10..128 << 10].fill(7);
     assert!(
         std::fs::read(&place).expect("the export") == expected,
         "the disk as the machine left it"
