@@ -1,4 +1,4 @@
-//! Embeds the built UI, and allows the app's window its two commands.
+//! Embeds the built UI, and allows the app's window its commands.
 
 fn main() {
     let ui = std::path::Path::new("../ui/dist/index.html");
@@ -7,7 +7,13 @@ fn main() {
         "the UI is not built: run `npm --prefix ui ci && npm --prefix ui run build`"
     );
     println!("cargo:rerun-if-changed=../ui/dist");
-    let manifest = tauri_build::AppManifest::new().commands(&["call", "take_message"]);
+    let manifest = tauri_build::AppManifest::new().commands(&[
+        "call",
+        "choose_cd",
+        "choose_place",
+        "suggest_place",
+        "take_message",
+    ]);
     let attributes = tauri_build::Attributes::new().app_manifest(manifest);
     if let Err(error) = tauri_build::try_build(attributes) {
         panic!("the app's description cannot be used: {error:#}");

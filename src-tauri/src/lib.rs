@@ -2,10 +2,11 @@
 //!
 //! The shell is a client of the agent like the command line. It has no logic of its own: the window's requests are passed
 //! on ([`command`]), the agent's snapshots are sent to the window and shown in the tray ([`agent`], [`tray`]), and a
-//! `livepc://` link only opens a confirmation ([`link`], [`message`]). Closing the window or ending the app stops no machine.
+//! `livepc://` link only opens a confirmation ([`link`], [`message`]). Files are chosen in the system's dialogs ([`files`]). Closing the window or ending the app stops no machine.
 
 mod agent;
 mod command;
+mod files;
 mod link;
 mod message;
 mod tray;
@@ -36,7 +37,14 @@ pub fn run() -> ExitCode {
     }
     let built = builder
         .plugin(tauri_plugin_deep_link::init())
-        .invoke_handler(tauri::generate_handler![command::call, message::take_message])
+        .plugin(tauri_plugin_dialog::init())
+        .invoke_handler(tauri::generate_handler![
+            command::call,
+            files::choose_cd,
+            files::choose_place,
+            files::suggest_place,
+            message::take_message
+        ])
         .setup(|app| {
             let handle = app.handle().clone();
             app.manage(message::Waiting::default());

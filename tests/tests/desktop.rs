@@ -34,7 +34,13 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// A scene whose publisher has said `more` about the LivePC.
+    fn with(more: impl FnOnce(&Publisher)) -> Self {
         let publisher = Publisher::new(&guest::disk(1), TITLE);
+        more(&publisher);
         publisher.describe("A small Debian system.", "The LivePC project");
         publisher.publish(&["--label", "1.0", "--record-boot", "--boot-until", "LIVEPC READY"]);
         let origin = Origin::start(publisher.site()).expect("a server");
@@ -77,7 +83,7 @@ impl Scene {
     #[track_caller]
     fn close_and_open_again(&self) {
         self.display.close(WINDOW).expect("the window is there");
-        wait_for_window(&self.display, false);
+        wait_for_window(&self.display, WINDOW, false);
         assert_eq!(self.home.listed()["state"], "running", "machines go on");
         let mut again = Command::new(built("LIVEPC_DESKTOP_BIN", "livepc-desktop"));
         self.display.enter(&mut again);
@@ -86,7 +92,7 @@ impl Scene {
             ended.expect("it starts").success(),
             "a second app leaves all to the first"
         );
-        wait_for_window(&self.display, true);
+        wait_for_window(&self.display, WINDOW, true);
     }
 
     /// Waits until the only subscription is in this state.
@@ -106,10 +112,13 @@ impl Scene {
 }
 
 #[track_caller]
-fn wait_for_window(display: &Display, shown: bool) {
+fn wait_for_window(display: &Display, title: &str, shown: bool) {
     let until = Instant::now() + MACHINE;
-    while display.shows(WINDOW) != shown {
-        assert!(Instant::now() < until, "the window does not change to {shown}");
+    while display.shows(title) != shown {
+        assert!(
+            Instant::now() < until,
+            "the window “{title}” does not change to {shown}"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -237,6 +246,68 @@ fn without_the_origin_the_library_stays() {
 }
 
 #[test]
+fn a_person_makes_a_disk_larger_and_exports_it() {
+    let scene = Scene::with(|publisher| publisher.own_disk("user", "64 MiB", ""));
+    let feed = format!("{}feed.xml", scene.origin.url());
+    scene.home.done(&["subscribe", &feed, "--yes"]);
+    let app = App::open(&scene.display, &scene.home);
+    app.click(&named("nav-machines"));
+    let row = format!("{}[data-id=\"{ID}\"]", named("machine-row"));
+    let choose = |item: &str| {
+        app.click(&format!("{row} [aria-haspopup=menu]"));
+        app.click(&format!("{row} [data-item=\"{item}\"]"));
+    };
+    choose("Make a disk larger…");
+    app.fill(&named("grow-size"), "0.1");
+    app.click(&named("confirm-grow"));
+    app.wait_for_none(&named("confirm-grow"));
+    let own = scene.home.home().machine(ID).join("user.raw");
+    let size = own.metadata().expect("the first start would have made it").len();
+    assert_eq!(size, 100_000_256, "whole sectors of what was asked for");
+    std::fs::write(&own, vec![7; 1 << 20]).expect("a file of ours on it");
+
+    choose("Start with a CD…");
+    app.click(&named("cd-image-choose"));
+    wait_for_window(&scene.display, "Choose a CD", true);
+    scene.display.close("Choose a CD").expect("the system's dialog");
+    wait_for_window(&scene.display, "Choose a CD", false);
+    app.click("dialog header button");
+    app.wait_for_none(&named("confirm-cd"));
+
+    let out = tempfile::tempdir().expect("a folder");
+    for (source, format, name) in [("own-user", "raw", "own.raw"), ("published", "qcow2", "1.qcow2")] {
+        choose("Export…");
+        app.click(&format!("input[name=what][value={source}]"));
+        app.click(&format!("input[name=format][value={format}]"));
+        picture(&app, &format!("light-export-{source}"));
+        let place = out.path().join(name);
+        app.fill(&named("export-place"), place.to_str().expect("UTF-8"));
+        app.click(&named("confirm-export"));
+        app.wait_for_none(&named("confirm-export"));
+        let until = Instant::now() + MACHINE;
+        // A file appears when it is whole.
+        while !place.exists() {
+            assert!(Instant::now() < until, "no {name}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    app.click(&named("nav-activity"));
+    app.wait_for(&format!("{}[data-status=done]", named("job-row")));
+    picture(&app, "light-export-done");
+    let exported = std::fs::read(out.path().join("own.raw")).expect("the export");
+    assert!(
+        exported == std::fs::read(&own).expect("the disk"),
+        "the disk is what it was"
+    );
+    let source = guest::disk(1);
+    let compared = Command::new("qemu-img")
+        .args(["compare", "-f", "raw", "-F", "qcow2"])
+        .args([&source, &out.path().join("1.qcow2")])
+        .status();
+    assert!(compared.expect("qemu-img runs").success(), "what was published");
+}
+
+#[test]
 fn a_machine_outlives_an_app_that_is_killed() {
     let scene = Scene::new();
     let feed = format!("{}feed.xml", scene.origin.url());
@@ -273,7 +344,7 @@ fn without_a_tray_the_closed_window_ends_the_app() {
     let mut app = Command::new(built("LIVEPC_DESKTOP_BIN", "livepc-desktop"));
     display.enter(&mut app);
     let mut app = app.env("LIVEPC_HOME", home.path()).spawn().expect("it starts");
-    wait_for_window(&display, true);
+    wait_for_window(&display, WINDOW, true);
     display.close(WINDOW).expect("the window is there");
     let until = Instant::now() + MACHINE;
     let ended = loop {

@@ -94,6 +94,18 @@ export const VIEWS = [
   ['step-reset', 'kept', step('Net Lab', 'Reset changes…'), DIALOG],
   ['step-unkeep', 'kept', step('Net Lab', 'Keep changes'), DIALOG],
   ['step-keep', 'kept', step('Signal Bench', 'Keep changes'), DIALOG],
+  ['step-cd', 'kept', step('Net Lab', 'Start with a CD…'), DIALOG],
+  [
+    'step-grow',
+    'kept',
+    async (page) => {
+      await step('Net Lab', 'Make a disk larger…')(page);
+      await page.getByTestId('grow-size').fill('7');
+    },
+    DIALOG,
+  ],
+  ['step-export', 'kept', step('Net Lab', 'Export…'), DIALOG],
+  ['step-export-running', 'lively', step('Net Lab', 'Export…'), DIALOG],
   ['step-updates', 'kept', step('Signal Bench', 'Updates…'), DIALOG],
   ['step-rollback', 'kept', step('Net Lab', 'Roll back…'), DIALOG],
   ['page-suspended', 'kept', pageMenu('debian-desktop', 'Debian Desktop'), MENU],

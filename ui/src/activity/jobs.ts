@@ -31,6 +31,7 @@ export function numbersOf(job: Job): string[] {
     const left = timeLeft(job.bytes_total - job.bytes_done, job.bytes_per_second);
     if (left) numbers.push(left);
   }
+  if (job.export) numbers.push(job.export.place);
   if (job.bytes_reused > 0) numbers.push(words.activity.reused(job.bytes_reused));
   return numbers;
 }

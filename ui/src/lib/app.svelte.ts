@@ -15,7 +15,7 @@ import { words } from './words';
 export const STOP_TIMEOUT = 120;
 
 /** What is done to a LivePC only after its dialog. */
-export type Step = 'force' | 'revert' | 'reset' | 'keep' | 'unkeep' | 'updates' | 'rollback' | 'unsubscribe';
+export type Step = 'force' | 'revert' | 'reset' | 'keep' | 'unkeep' | 'updates' | 'rollback' | 'unsubscribe' | 'cd' | 'grow' | 'export';
 
 /** A step that a person is asked about, and the LivePC that it is done to. */
 export interface Asking {
@@ -91,6 +91,9 @@ export class App {
       const old = before.jobs.find((j) => j.job === job.job);
       if (job.status === 'failed' && old?.status !== 'failed' && job.problem) {
         this.toasts.problem(job.problem, job.title);
+      }
+      if (job.status === 'done' && old && old.status !== 'done' && job.export) {
+        this.toasts.tell(words.export.written(job.title, job.export.place));
       }
     }
     for (const livepc of snapshot.livepcs) {
@@ -204,9 +207,9 @@ function requestOf(action: 'start' | 'stop' | 'retry', id: string): Request {
   }
 }
 
-/** To start a machine; in one hypervisor and no other, if one is given. */
-export function startOf(id: string, hypervisor: HypervisorKind | null = null): Request {
-  return { verb: 'start', id, display: 'window', serial: null, fill: true, hypervisor, cd: null, overcommit: false };
+/** To start a machine; in one hypervisor and no other, if one is given; with a CD in its drive, if an image is given. */
+export function startOf(id: string, hypervisor: HypervisorKind | null = null, cd: string | null = null): Request {
+  return { verb: 'start', id, display: 'window', serial: null, fill: true, hypervisor, cd, overcommit: false };
 }
 
 /** True while a runner has the machine. */

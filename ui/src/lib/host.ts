@@ -12,6 +12,12 @@ export interface Host {
   call(request: Request): Promise<Answer>;
   /** Tells of each new snapshot; gives a function that ends it. */
   onSnapshot(fn: (snapshot: Snapshot) => void): () => void;
+  /** Lets a person choose the image of a CD in the system's dialog; null if there was no choice. */
+  chooseCd(title: string): Promise<string | null>;
+  /** Lets a person choose where something goes, beginning with `place`; the dialog has asked whether what is there is replaced. */
+  choosePlace(title: string, place: string): Promise<string | null>;
+  /** Where a file of this name goes if nobody says otherwise. */
+  suggestPlace(name: string): Promise<string | null>;
   /** Tells of what comes from outside of the window, and came before this was called. */
   onMessage(fn: (message: Message) => void): () => void;
 }

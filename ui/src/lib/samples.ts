@@ -40,6 +40,7 @@ export function sample(over: Partial<LivePc> = {}): LivePc {
     changes_bytes: 0,
     suspended: null,
     suspended_bytes: 0,
+    own_disks: [],
     rollback_to: null,
     ...over,
   };
@@ -54,6 +55,7 @@ export function sampleJob(over: Partial<Job> = {}): Job {
     kind: 'download',
     release: 7,
     until: 'complete',
+    export: null,
     phase: 'complete',
     status: 'running',
     bytes_done: 0.8e9,

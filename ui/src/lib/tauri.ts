@@ -15,6 +15,18 @@ export class TauriHost implements Host {
     }
   }
 
+  chooseCd(title: string): Promise<string | null> {
+    return invoke('choose_cd', { title });
+  }
+
+  choosePlace(title: string, place: string): Promise<string | null> {
+    return invoke('choose_place', { title, place });
+  }
+
+  suggestPlace(name: string): Promise<string | null> {
+    return invoke('suggest_place', { name });
+  }
+
   onSnapshot(fn: (snapshot: Snapshot) => void): () => void {
     return subscribe<Snapshot>('snapshot', fn);
   }

@@ -19,6 +19,7 @@ export function menuOf(livepc: LivePc, app: App, page: boolean): MenuItem[][] {
   if (can('start-in', livepc) && usable.length > 1) {
     machine.push(...usable.map((kind) => ({ label: words.menu.startIn(kind), run: () => void app.run(startOf(id, kind), title) })));
   }
+  if (can('cd', livepc)) machine.push({ label: words.menu.cd, run: ask('cd') });
   // The state button offers it while the machine runs; a guest that did not hear it can be asked once more.
   if (livepc.state === 'stalled' || livepc.state === 'starting' || livepc.state === 'stopping') {
     machine.push({
@@ -31,6 +32,7 @@ export function menuOf(livepc: LivePc, app: App, page: boolean): MenuItem[][] {
   if (can('revert', livepc)) machine.push({ label: words.menu.revert, run: ask('revert') });
   const disk: MenuItem[] = [{ label: words.menu.keep, checked: livepc.keep_changes, run: () => toggleKeep(livepc, app) }];
   if (can('reset', livepc)) disk.push({ label: words.menu.reset, run: ask('reset') });
+  if (can('grow', livepc)) disk.push({ label: words.menu.grow, run: ask('grow') });
   const releases: MenuItem[] = [{ label: words.menu.updates, run: ask('updates') }];
   if (livepc.pinned !== null) {
     releases.push({
@@ -57,6 +59,7 @@ export function menuOf(livepc: LivePc, app: App, page: boolean): MenuItem[][] {
         if (done) app.toasts.tell(words.menu.verifying(title));
       }),
   });
+  if (can('export', livepc)) data.push({ label: words.menu.export, run: ask('export') });
   const about: MenuItem[] = [
     {
       label: words.menu.copyId,

@@ -13,7 +13,7 @@ export interface Loss {
 }
 
 /** A step that needs nothing but a yes. */
-export type PlainStep = Exclude<Step, 'updates' | 'rollback' | 'unsubscribe'>;
+export type PlainStep = Exclude<Step, 'updates' | 'rollback' | 'unsubscribe' | 'cd' | 'grow' | 'export'>;
 
 /** What the dialog of a plain step says and does. */
 export interface Plan {
@@ -31,6 +31,13 @@ export function can(step: Step | 'suspend' | 'start-in', livepc: LivePc): boolea
   switch (step) {
     case 'start-in':
       return (livepc.state === 'preparing' || buttonOf(livepc).action === 'start') && livepc.state !== 'suspended' && boundTo(livepc) === null;
+    // A machine that goes on from a suspension keeps the drive that it had.
+    case 'cd':
+      return (livepc.state === 'preparing' || buttonOf(livepc).action === 'start') && livepc.state !== 'suspended';
+    case 'grow':
+      return ['ready', 'stopped', 'failed'].includes(livepc.state) && livepc.own_disks.length > 0;
+    case 'export':
+      return livepc.release_available !== null;
     case 'suspend':
       return livepc.state === 'running';
     case 'force':

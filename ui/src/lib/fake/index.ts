@@ -1,4 +1,6 @@
 import type { Answer } from '../bindings/Answer';
+import type { Export } from '../bindings/Export';
+import type { Job } from '../bindings/Job';
 import type { LivePc } from '../bindings/LivePc';
 import type { HypervisorKind } from '../bindings/HypervisorKind';
 import type { MachineState } from '../bindings/MachineState';
@@ -60,6 +62,18 @@ export class FakeHost implements Host {
     const scene = SCENES.find((s) => s === wanted) ?? 'lively';
     const lively = !url.searchParams.has('still');
     return new FakeHost({ scene, lively, delay: lively ? ANSWER_MS : 0 });
+  }
+
+  async chooseCd(): Promise<string | null> {
+    return '/home/ada/Downloads/tools.iso';
+  }
+
+  async choosePlace(_title: string, place: string): Promise<string | null> {
+    return place || '/home/ada/Documents/export';
+  }
+
+  async suggestPlace(name: string): Promise<string | null> {
+    return `/home/ada/Documents/${name}`;
   }
 
   onSnapshot(fn: (s: Snapshot) => void): () => void {
@@ -151,6 +165,13 @@ export class FakeHost implements Host {
         const idle = IDLE.includes(this.#find(request.id).state);
         return this.#set(request.id, { keep_changes: request.keep, ...(idle && !request.keep ? { changes_bytes: 0, hypervisor: null } : {}) });
       }
+      case 'grow-disk': {
+        this.#expect(request.id, IDLE, 'Its disk is in use.');
+        const { own_disks } = this.#find(request.id);
+        return this.#set(request.id, { own_disks: own_disks.map((d) => (d.role === request.disk ? { ...d, size: request.size } : d)) });
+      }
+      case 'export':
+        return { answer: 'job', job: this.#export(this.#find(request.id), request.export) };
       case 'set-policy':
         return this.#set(request.id, { policy: request.policy });
       case 'pin':
@@ -257,6 +278,16 @@ export class FakeHost implements Host {
   #download(livepc: LivePc): void {
     const job = sampleJob({ job: this.#nextJob++, id: livepc.id, title: livepc.title, phase: livepc.boot_ready ? 'complete' : 'boot-ready', bytes_done: livepc.bytes_local, bytes_reused: livepc.bytes_local, bytes_total: livepc.bytes_total, started: before(0) });
     this.#change({ jobs: [job, ...this.#world.snapshot.jobs] });
+  }
+
+  #export(livepc: LivePc, wanted: Export): Job {
+    if (!wanted.place.startsWith('/')) {
+      const usage: Problem = { code: 'usage', message: `${wanted.place} is not an absolute path.`, hint: 'Give the whole path of the file or folder.' };
+      throw usage;
+    }
+    const job = sampleJob({ job: this.#nextJob++, id: livepc.id, title: livepc.title, kind: 'export', phase: 'writing', export: wanted, bytes_done: 0, bytes_total: 8e9, bytes_per_second: 900e6, started: before(0) });
+    this.#change({ jobs: [job, ...this.#world.snapshot.jobs] });
+    return job;
   }
 
   #control(number: number, action: 'pause' | 'resume' | 'cancel' | 'retry'): Answer {

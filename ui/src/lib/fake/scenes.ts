@@ -147,7 +147,7 @@ export function world(scene: Scene): World {
       snapshot.livepcs = order([
         { ...debian, state: 'suspended', hypervisor: 'qemu', suspended: before(150), suspended_bytes: 1.1e9, changes_bytes: 96 * MB, last_used: before(400) },
         { ...gis, ...using('gis-studio', 31, 31), update_bytes: null, state: 'failed', rollback_to: 30, problem: NO_BOOT },
-        { ...net, state: 'stopped', keep_changes: true, changes_bytes: 420 * MB },
+        { ...net, state: 'stopped', keep_changes: true, changes_bytes: 420 * MB, own_disks: [{ role: 'user', size: 8e9, made: true }, { role: 'scratch', size: 2e9, made: false }] },
         livepc(all, 'signal-bench', { ...using('signal-bench', 5, 6), pinned: 5, update_bytes: 240 * MB, policy: 'notify', last_used: before(9 * 1440) }),
       ]);
       snapshot.jobs = [done];

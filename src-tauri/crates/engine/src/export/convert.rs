@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use livepc_disk::block::BlockDevice;
 use livepc_disk::mount::{DESCRIPTOR, Mount, MountOptions, MountedDisk};
-use livepc_disk::nbd::{Exports, Listen, Server, Visibility};
+use livepc_disk::nbd::{Listen, Server};
 use livepc_hypervisor::{Base, HypervisorError, ImageFormat, ImageTool, Layers, Overlay};
 use livepc_protocol::{Code, Home, Launcher, Problem};
 use tempfile::TempDir;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::parts::{Part, Source};
 use crate::backend::AgentLink;
 use crate::hypervisors::{HypervisorSettings, of_hypervisor};
-use crate::runner::bases::{base, unguessable};
+use crate::runner::bases::serve_hidden;
 use crate::runner::flat;
 use crate::serve::{Release, of_mount};
 
@@ -95,17 +95,9 @@ impl Converter {
     }
 
     async fn serve(&self, release: &Release, part: &Part) -> Result<(Readable, Base), Problem> {
-        let failed = |why: String| Problem::new(Code::Failed, why, "Try again.");
-        let name = unguessable()?;
         let device: Arc<dyn BlockDevice> = release.disk(&part.disk.role, None)?;
-        let mut exports = Exports::new();
-        exports
-            .add(name.clone(), device, Visibility::Hidden)
-            .map_err(|e| failed(format!("{e}.")))?;
-        let server = Server::start(&self.listen(), exports)
-            .await
-            .map_err(|e| failed(format!("The disk cannot be served: {e}.")))?;
-        let base = base(server.address(), &name);
+        let (server, mut bases) = serve_hidden(&self.listen(), vec![device]).await?;
+        let base = bases.remove(0);
         Ok((Readable::Nbd(server), base))
     }
 

@@ -7,7 +7,7 @@ use livepc_disk::block::BlockDevice;
 use livepc_disk::mount::{self, AllowOther, DESCRIPTOR, Mount, MountOptions, MountedDisk};
 use livepc_disk::nbd::{Address, Exports, Listen, Server, Visibility};
 use livepc_format::machine::HypervisorKind;
-use livepc_format::manifest::Content;
+use livepc_format::manifest::{Content, Disk};
 use livepc_hypervisor::Base;
 use livepc_protocol::{Code, Home, Problem};
 
@@ -65,34 +65,56 @@ pub(crate) fn mount_folder(home: &Home, id: &str) -> PathBuf {
     home.bases(id).join("mounted")
 }
 
-/// Serves the disks over NBD, under names that cannot be guessed.
+/// Serves the published disks of a release.
 async fn serve(home: &Home, id: &str, release: &Release) -> Result<(Bases, Vec<Option<Base>>), Problem> {
-    let mut exports = Exports::new();
-    let mut names = Vec::new();
+    let mut devices: Vec<Arc<dyn BlockDevice>> = Vec::new();
     for disk in &release.manifest.disks {
-        if matches!(disk.content, Content::User { .. }) {
-            names.push(None);
-            continue;
+        if matches!(disk.content, Content::Published { .. }) {
+            let device = release.disk(&disk.role, None)?;
+            let len = FIRST.min(u32::try_from(disk.size).unwrap_or(FIRST));
+            first_sectors(release, &*device, len).await?;
+            devices.push(device);
         }
-        let device = release.disk(&disk.role, None)?;
-        let len = FIRST.min(u32::try_from(disk.size).unwrap_or(FIRST));
-        first_sectors(release, &*device, len).await?;
-        let name = unguessable()?;
-        exports
-            .add(name.clone(), device as Arc<dyn BlockDevice>, Visibility::Hidden)
-            .map_err(|e| Problem::new(Code::Failed, format!("{e}."), ""))?;
-        names.push(Some(name));
     }
-    let server = Server::start(&listen(home, id)?, exports).await.map_err(|e| {
+    let (server, bases) = serve_hidden(&listen(home, id)?, devices).await?;
+    let mut bases = bases.into_iter();
+    let base_of = |disk: &Disk| match disk.content {
+        Content::Published { .. } => bases.next(),
+        Content::User { .. } => None,
+    };
+    let bases = release.manifest.disks.iter().map(base_of).collect();
+    Ok((Bases::Served(server), bases))
+}
+
+/// Serves disks over NBD, under names that cannot be guessed; gives the base of each.
+///
+/// # Errors
+/// What keeps the server from listening.
+pub(crate) async fn serve_hidden(
+    listen: &Listen,
+    devices: Vec<Arc<dyn BlockDevice>>,
+) -> Result<(Server, Vec<Base>), Problem> {
+    let failed = |why: String| {
         Problem::new(
             Code::Failed,
-            format!("The disks cannot be served: {e}."),
+            format!("The disks cannot be served: {why}."),
             "Try again.",
         )
-    })?;
-    let base_of = |name: Option<String>| name.map(|name| base(server.address(), &name));
-    let bases = names.into_iter().map(base_of).collect();
-    Ok((Bases::Served(server), bases))
+    };
+    let mut exports = Exports::new();
+    let mut names = Vec::new();
+    for device in devices {
+        let name = unguessable()?;
+        exports
+            .add(name.clone(), device, Visibility::Hidden)
+            .map_err(|e| failed(e.to_string()))?;
+        names.push(name);
+    }
+    let server = Server::start(listen, exports)
+        .await
+        .map_err(|e| failed(e.to_string()))?;
+    let bases = names.iter().map(|name| base(server.address(), name)).collect();
+    Ok((server, bases))
 }
 
 /// Reads the beginning of a disk; why it does not come is told by who should bring it.
@@ -114,7 +136,7 @@ fn listen(_: &Home, _: &str) -> Result<Listen, Problem> {
 }
 
 /// 128 random bits as text.
-pub(crate) fn unguessable() -> Result<String, Problem> {
+fn unguessable() -> Result<String, Problem> {
     let mut bits = [0; 16];
     getrandom::fill(&mut bits).map_err(|e| Problem::new(Code::Failed, format!("{e}."), "Try again."))?;
     Ok(format!("{:032x}", u128::from_le_bytes(bits)))
@@ -140,7 +162,7 @@ pub(crate) fn base(address: &Address, export: &str) -> Base {
 async fn files(home: &Home, id: &str, release: &Release) -> Result<(Bases, Vec<Option<Base>>), Problem> {
     let flat = flat::folder(home, id, release.opened.release);
     let descriptors = |folder: &Path| {
-        let base_of = |disk: &livepc_format::manifest::Disk| match disk.content {
+        let base_of = |disk: &Disk| match disk.content {
             Content::User { .. } => None,
             Content::Published { .. } => Some(Base::Vmdk(folder.join(&disk.role).join(DESCRIPTOR))),
         };
