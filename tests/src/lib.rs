@@ -20,6 +20,8 @@ pub mod display;
 pub mod forge;
 pub mod guest;
 pub mod home;
+#[cfg(target_os = "linux")]
+pub mod line;
 #[cfg(unix)]
 pub mod namespace;
 #[cfg(unix)]

@@ -1,7 +1,12 @@
 //! A host of its own: a network namespace behind a line of a given rate. Making one takes root.
 
 use std::process::Command;
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+
+#[cfg(target_os = "linux")]
+use crate::line::{Line, Speed};
 
 static COUNT: AtomicU8 = AtomicU8::new(0);
 
@@ -41,6 +46,33 @@ impl Namespace {
             "tc qdisc add dev {far} root tbf rate {mbit}mbit burst 64kb latency 50ms"
         ));
         namespace
+    }
+
+    /// Makes a namespace at the far end of a line; gives the line too.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn at_end_of_line(speed: Speed) -> (Self, Arc<Line>) {
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("lpc{}-{n}", std::process::id());
+        let (near, far) = (format!("lpln{n}"), format!("lplf{n}"));
+        let subnet = format!("10.214.{n}");
+        let namespace = Self {
+            name: name.clone(),
+            address: format!("{subnet}.2"),
+        };
+        run(&format!("ip netns add {name}"));
+        let line = Line::between(&near, &far, speed).expect("two TUN devices (this takes root)");
+        run(&format!("ip link set {far} netns {name}"));
+        run(&format!("ip addr add {subnet}.1/30 dev {near}"));
+        run(&format!("ip link set {near} up"));
+        for line in [
+            format!("ip addr add {subnet}.2/30 dev {far}"),
+            format!("ip link set {far} up"),
+            "ip link set lo up".to_owned(),
+        ] {
+            run(&format!("nsenter {} {line}", namespace.entrance()));
+        }
+        (namespace, Arc::new(line))
     }
 
     /// Its address.

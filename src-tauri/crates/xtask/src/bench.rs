@@ -1,17 +1,61 @@
-//! `cargo xtask bench`: the benchmark suites, by name.
+//! `cargo xtask bench`: LivePC beside what else could do the job, in one run, on the same input.
 
-/// A benchmark: its name, and what it measures.
-type Suite = (&'static str, &'static str);
+use std::process::Command;
 
-/// Every suite there is.
-const SUITES: &[Suite] = &[];
+use anyhow::Result;
+use clap::ValueEnum;
 
-/// Lists the suites.
-pub(crate) fn run() {
-    if SUITES.is_empty() {
-        println!("There is no benchmark suite yet.");
+use crate::packages::{self, Consent, Purpose};
+use crate::process;
+use crate::workspace::Workspace;
+
+/// A benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// Starts a Debian system over lines of 20, 100 and 1000 Mbit/s: seconds to its login prompt, bytes and requests, beside
+    /// a local file, QEMU's http driver, nbdkit, and a download of everything.
+    Stream,
+}
+
+impl Suite {
+    fn name(self) -> String {
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
     }
-    for (name, measures) in SUITES {
-        println!("{name:12} {measures}");
-    }
+}
+
+/// Prepares what the suite needs, compiles as for a release, and runs it with `args`. It takes root.
+///
+/// # Errors
+/// When packages are missing and not to be installed, or a step fails.
+pub(crate) fn run(workspace: &Workspace, consent: Consent, suite: Suite, args: &[String]) -> Result<()> {
+    let needs = [Purpose::Machines, Purpose::Tests, Purpose::Bench];
+    packages::ensure(workspace, &needs, consent)?;
+    let system = workspace.cache.join("bench/system.raw");
+    process::run(
+        Command::new("bash")
+            .current_dir(&workspace.root)
+            .arg("tests/guest/system.sh")
+            .arg(&system),
+    )?;
+    process::run(workspace.cargo().args([
+        "build",
+        "--release",
+        "--bin",
+        "livepc",
+        "--bin",
+        "livepc-bench",
+        "--package",
+        "livepc-cli",
+        "--package",
+        "livepc-tests",
+    ]))?;
+    let program = |name: &str| workspace.target.join("release").join(name);
+    process::run(
+        Command::new(program("livepc-bench"))
+            .arg(suite.name())
+            .arg(&system)
+            .args(args)
+            .env("LIVEPC_BIN", program("livepc")),
+    )
 }

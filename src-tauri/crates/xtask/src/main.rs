@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::bench::Suite;
 use crate::packages::Consent;
 use crate::stages::Stage;
 use crate::workspace::Workspace;
@@ -70,8 +71,17 @@ enum Task {
         #[arg(long)]
         yes: bool,
     },
-    /// Measure: run the benchmark suites.
-    Bench,
+    /// Measure LivePC beside what else could do the job, as ratios.
+    Bench {
+        /// What is measured.
+        suite: Suite,
+        /// Install missing system packages without asking.
+        #[arg(long)]
+        yes: bool,
+        /// What the suite itself takes, as in: -- --mbit 100 --runs 3
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
     /// Write the TypeScript types of the protocol into the UI.
     Bindings {
         /// Only tell whether the ones there are up to date.
@@ -101,10 +111,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         }
         Task::Test { long, only, yes, .. } => stages::run(&workspace, Consent::new(yes), long, &only),
         Task::CheckWindows { long, yes } => windows::run(&workspace, Consent::new(yes), long),
-        Task::Bench => {
-            bench::run();
-            Ok(())
-        }
+        Task::Bench { suite, yes, args } => bench::run(&workspace, Consent::new(yes), suite, &args),
         Task::Bindings { check: true } => bindings::check(&workspace),
         Task::Bindings { check: false } => bindings::write(&workspace),
     }

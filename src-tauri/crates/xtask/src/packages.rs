@@ -23,6 +23,8 @@ pub(crate) enum Purpose {
     Guest,
     /// The end-to-end tests, with a browser, a display and NBD clients.
     Tests,
+    /// The benchmarks: making the system that they start, and the peers.
+    Bench,
     /// Type-checking for Windows.
     Windows,
     /// Running Windows programs.
@@ -33,7 +35,12 @@ impl Purpose {
     /// The Debian names of the packages.
     fn packages(self, workspace: &Workspace) -> Result<Vec<String>> {
         let names: &[&str] = match self {
-            Self::Guest => return guest_packages(workspace),
+            Self::Guest => return listed_by(workspace, "tests/guest/build.sh"),
+            Self::Bench => {
+                let mut names = listed_by(workspace, "tests/guest/system.sh")?;
+                names.extend(["curl", "zstd"].map(str::to_owned));
+                return Ok(names);
+            }
             Self::Build => &[
                 "build-essential",
                 "file",
@@ -138,11 +145,11 @@ pub(crate) fn ensure(workspace: &Workspace, purposes: &[Purpose], consent: Conse
     Ok(())
 }
 
-/// What the guest's own script says it needs.
-fn guest_packages(workspace: &Workspace) -> Result<Vec<String>> {
-    let script = workspace.root.join("tests/guest/build.sh");
+/// What a guest's own script says it needs.
+fn listed_by(workspace: &Workspace, script: &str) -> Result<Vec<String>> {
+    let script = workspace.root.join(script);
     let listed = process::output(Command::new("bash").arg(script).arg("--requires"))
-        .context("the sample guest's script does not tell which packages it needs")?;
+        .context("a guest's script does not tell which packages it needs")?;
     Ok(listed.split_whitespace().map(str::to_owned).collect())
 }
 

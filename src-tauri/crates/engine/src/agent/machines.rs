@@ -110,9 +110,12 @@ impl Core {
         let sequence = self.next_release(subscription, &records)?;
         let resume = records.suspension.is_some();
         let keep = kept_changes(subscription, &records).is_some();
-        self.open_release(subscription, Some(sequence)).await?;
+        let opened = self.open_release(subscription, Some(sequence)).await?;
+        // What a start reads is on its way before it is asked for; without a record of it that would be all there is.
         if start.fill {
             self.queue_download(subscription, sequence, Until::Complete)?;
+        } else if opened.boot_map.is_some() && !self.local_of(&opened).boot_ready {
+            self.queue_download(subscription, sequence, Until::BootReady)?;
         }
         let state = |state, problem| RunnerState {
             id: id.clone(),
