@@ -155,6 +155,7 @@ pub struct LivePc {
     /// Bytes of what a suspended machine had in memory.
     pub suspended_bytes: u64,
     /// The disks that are the subscriber's own, as far as the release is known.
+    #[serde(default)]
     pub own_disks: Vec<OwnDisk>,
     /// An earlier release to go back to, since the one in use has failed to start again and again.
     pub rollback_to: Option<u64>,
