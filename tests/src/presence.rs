@@ -15,6 +15,8 @@ use crate::forge::Site;
 /// A partition of the newest release's first disk, and where its pages lie.
 #[derive(Debug)]
 pub struct Partition {
+    /// The region: its place in the disk's list.
+    pub region: u32,
     shards: Vec<(u64, Shard)>,
 }
 
@@ -46,7 +48,7 @@ impl Partition {
                 (u64::from(shard.number) * SHARD_PAGES, read)
             })
             .collect();
-        Self { shards }
+        Self { region, shards }
     }
 
     /// Where a page lies; nowhere if it is zero.

@@ -9,6 +9,7 @@ mod lifecycle;
 mod machine;
 #[cfg(target_os = "linux")]
 mod mount;
+mod own_start;
 mod publisher;
 mod subscribe;
 mod trust;

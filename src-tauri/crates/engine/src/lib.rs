@@ -34,6 +34,7 @@ mod library;
 mod locked;
 pub mod logs;
 mod machine_folder;
+mod own_start;
 mod problems;
 mod published;
 pub mod record;

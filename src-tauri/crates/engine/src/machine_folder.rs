@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::folder_bytes::file_bytes;
 use crate::hypervisors::{for_clients, kind_of, of_hypervisor};
+use crate::own_start::OwnStart;
 use crate::words::word;
 
 /// The files that guests' writes to system disks go to have one of these endings.
@@ -21,8 +22,11 @@ const OVERLAYS: [&str; 2] = ["qcow2", "vmdk"];
 const OVERLAY_RECORD: &str = "overlay.json";
 /// The name of the record of a suspension.
 const SUSPENSION: &str = "suspended.json";
-/// Bytes of a record at the most.
+/// The name of the record of the last start.
+const OWN_START: &str = "start.json";
+/// Bytes of a record at the most, and of that of a start.
 const RECORD: u64 = 64 << 10;
+const START_RECORD: u64 = 4 << 20;
 
 /// The folder of a machine.
 #[derive(Clone, Debug)]
@@ -103,7 +107,7 @@ impl MachineFolder {
 
     fn record_of(&self, overlays: &[PathBuf]) -> Option<OverlayRecord> {
         (!overlays.is_empty())
-            .then(|| read(&self.0.join(OVERLAY_RECORD)))
+            .then(|| read(&self.0.join(OVERLAY_RECORD), RECORD))
             .flatten()
     }
 
@@ -126,7 +130,9 @@ impl MachineFolder {
     }
 
     fn suspension_of(&self, saved: u64) -> Option<Suspension> {
-        (saved > 0).then(|| read(&self.0.join(SUSPENSION))).flatten()
+        (saved > 0)
+            .then(|| read(&self.0.join(SUSPENSION), RECORD))
+            .flatten()
     }
 
     /// Bytes of what a suspended machine had in memory.
@@ -137,6 +143,16 @@ impl MachineFolder {
     /// Notes what a machine runs with that is about to be suspended. Nothing is suspended before its state is there too.
     pub(crate) fn note_suspension(&self, suspension: &Suspension) -> Result<(), Problem> {
         write(&self.0.join(SUSPENSION), suspension)
+    }
+
+    /// What its last cold start read, if that is known.
+    pub(crate) fn own_start(&self) -> Option<OwnStart> {
+        read(&self.0.join(OWN_START), START_RECORD).filter(OwnStart::is_sound)
+    }
+
+    /// Notes what a cold start has read.
+    pub(crate) fn note_own_start(&self, start: &OwnStart) -> Result<(), Problem> {
+        write(&self.0.join(OWN_START), start)
     }
 
     /// Gives up what a suspended machine had in memory.
@@ -238,9 +254,9 @@ fn bytes_of(overlays: &[PathBuf]) -> u64 {
     overlays.iter().map(|path| file_bytes(path)).sum()
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+fn read<T: DeserializeOwned>(path: &Path, most: u64) -> Option<T> {
     // Our own file, but anybody may have put another there.
-    let fits = std::fs::metadata(path).is_ok_and(|found| found.len() <= RECORD);
+    let fits = std::fs::metadata(path).is_ok_and(|found| found.len() <= most);
     let text = fits.then(|| std::fs::read(path).ok()).flatten()?;
     serde_json::from_slice(&text).ok()
 }
@@ -297,6 +313,27 @@ mod tests {
         folder.revert().unwrap();
         assert_eq!(folder.suspension(), None);
         folder.revert().expect("to give up nothing is no error");
+    }
+
+    #[test]
+    fn a_start_is_noted_and_nonsense_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = MachineFolder::new(dir.path().into());
+        assert_eq!(folder.own_start(), None);
+        let start = OwnStart {
+            stretches: vec![(0, 1, 7).into(), (0, 1, 3).into()],
+        };
+        folder.note_own_start(&start).unwrap();
+        assert_eq!(folder.own_start(), Some(start));
+        for bad in [
+            "",
+            "[]",
+            "{\"stretches\":[[0,9999999,1]]}",
+            "{\"stretches\":[[0,0,-1]]}",
+        ] {
+            std::fs::write(dir.path().join(OWN_START), bad).unwrap();
+            assert_eq!(folder.own_start(), None, "{bad}");
+        }
     }
 
     #[test]

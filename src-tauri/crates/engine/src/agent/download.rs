@@ -54,6 +54,11 @@ impl Core {
                 self.set_phase(active, JobPhase::BootReady);
                 self.fetch_all(&opened, &boot, Priority::BootMap).await?;
             }
+            let own = self.own_start_chunks(&opened).await?;
+            if !own.is_empty() {
+                self.set_phase(active, JobPhase::BootReady);
+                self.fetch_all(&opened, &own, Priority::BootMap).await?;
+            }
             if let Some(plan) = &plan {
                 self.set_phase(active, JobPhase::Complete);
                 self.fetch_all(&opened, &plan.packs, Priority::Fill).await?;

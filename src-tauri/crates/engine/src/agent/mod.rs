@@ -10,6 +10,7 @@ mod export;
 mod jobs;
 mod lifecycle;
 mod machines;
+mod own_start;
 mod poll;
 mod progress;
 mod release;

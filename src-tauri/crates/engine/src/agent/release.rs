@@ -370,14 +370,14 @@ impl Opened {
 
 /// Chunks that were chosen once each, by pack, in the order of their choice.
 #[derive(Default)]
-struct Chosen {
+pub(super) struct Chosen {
     order: Vec<PackId>,
     chunks: HashMap<PackId, BTreeMap<u32, Chunk>>,
     seen: HashSet<(PackId, u32)>,
 }
 
 impl Chosen {
-    fn add(&mut self, pack: PackId, chunks: &[Chunk]) {
+    pub(super) fn add(&mut self, pack: PackId, chunks: &[Chunk]) {
         for chunk in chunks {
             if self.seen.insert((pack, chunk.first_page)) {
                 let of_pack = self.chunks.entry(pack).or_insert_with(|| {
@@ -389,7 +389,7 @@ impl Chosen {
         }
     }
 
-    fn finish(mut self) -> Vec<OfPack> {
+    pub(super) fn finish(mut self) -> Vec<OfPack> {
         let chunks = &mut self.chunks;
         self.order
             .iter()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use livepc_disk::block::BlockDevice;
 use livepc_disk::mount::{self, AllowOther, DESCRIPTOR, Mount, MountOptions, MountedDisk};
 use livepc_disk::nbd::{Address, Exports, Listen, Server, Visibility};
+use livepc_disk::release::Trace;
 use livepc_format::machine::HypervisorKind;
 use livepc_format::manifest::{Content, Disk};
 use livepc_hypervisor::Base;
@@ -31,7 +32,7 @@ pub(super) enum Bases {
 
 impl Bases {
     /// Makes the published disks of a release readable for a hypervisor. The second value has the base of each disk of the
-    /// manifest, `None` for the user's own.
+    /// manifest, `None` for the user's own. `trace` is told of each read, but of those from copies.
     ///
     /// # Errors
     /// What keeps them from being read, or served.
@@ -40,10 +41,11 @@ impl Bases {
         home: &Home,
         id: &str,
         release: &Release,
+        trace: Option<Arc<dyn Trace>>,
     ) -> Result<(Self, Vec<Option<Base>>), Problem> {
         match kind {
-            HypervisorKind::Qemu => serve(home, id, release).await,
-            HypervisorKind::Vmware => files(home, id, release).await,
+            HypervisorKind::Qemu => serve(home, id, release, trace).await,
+            HypervisorKind::Vmware => files(home, id, release, trace).await,
         }
     }
 
@@ -66,11 +68,16 @@ pub(crate) fn mount_folder(home: &Home, id: &str) -> PathBuf {
 }
 
 /// Serves the published disks of a release.
-async fn serve(home: &Home, id: &str, release: &Release) -> Result<(Bases, Vec<Option<Base>>), Problem> {
+async fn serve(
+    home: &Home,
+    id: &str,
+    release: &Release,
+    trace: Option<Arc<dyn Trace>>,
+) -> Result<(Bases, Vec<Option<Base>>), Problem> {
     let mut devices: Vec<Arc<dyn BlockDevice>> = Vec::new();
     for disk in &release.manifest.disks {
         if matches!(disk.content, Content::Published { .. }) {
-            let device = release.disk(&disk.role, None)?;
+            let device = release.disk(&disk.role, trace.clone())?;
             let len = FIRST.min(u32::try_from(disk.size).unwrap_or(FIRST));
             first_sectors(release, &*device, len).await?;
             devices.push(device);
@@ -159,7 +166,12 @@ pub(crate) fn base(address: &Address, export: &str) -> Base {
 }
 
 /// Shows the disks as files: mounted where a hypervisor can read what is mounted, else copied.
-async fn files(home: &Home, id: &str, release: &Release) -> Result<(Bases, Vec<Option<Base>>), Problem> {
+async fn files(
+    home: &Home,
+    id: &str,
+    release: &Release,
+    trace: Option<Arc<dyn Trace>>,
+) -> Result<(Bases, Vec<Option<Base>>), Problem> {
     let flat = flat::folder(home, id, release.opened.release);
     let descriptors = |folder: &Path| {
         let base_of = |disk: &Disk| match disk.content {
@@ -168,7 +180,7 @@ async fn files(home: &Home, id: &str, release: &Release) -> Result<(Bases, Vec<O
         };
         release.manifest.disks.iter().map(base_of).collect()
     };
-    match mounted(home, id, release).await {
+    match mounted(home, id, release, trace).await {
         Ok(mount) => {
             // A copy that another start made takes much space, and is not needed.
             flat::remove(home, id)?;
@@ -183,14 +195,19 @@ async fn files(home: &Home, id: &str, release: &Release) -> Result<(Bases, Vec<O
     }
 }
 
-async fn mounted(home: &Home, id: &str, release: &Release) -> Result<Mount, Problem> {
+async fn mounted(
+    home: &Home,
+    id: &str,
+    release: &Release,
+    trace: Option<Arc<dyn Trace>>,
+) -> Result<Mount, Problem> {
     can_mount()?;
     let mut disks = Vec::new();
     for disk in &release.manifest.disks {
         if let Content::Published { index, .. } = &disk.content {
             disks.push(MountedDisk {
                 folder: Some(disk.role.clone()),
-                device: release.disk(&disk.role, None)?,
+                device: release.disk(&disk.role, trace.clone())?,
                 identity: *index.digest.as_bytes(),
             });
         }

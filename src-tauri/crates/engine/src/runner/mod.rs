@@ -9,10 +9,13 @@ mod choose;
 mod disks;
 pub(crate) mod flat;
 mod machine;
+mod own_start;
 mod room;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use livepc_disk::release::Trace;
 use livepc_format::machine::HypervisorKind;
 use livepc_hypervisor::{DiskSpec, Installation, MachineSpec, Serial};
 use livepc_protocol::{
@@ -22,10 +25,12 @@ use livepc_protocol::{
 use self::bases::{Bases, mount_folder};
 use self::choose::{Wish, choose};
 use self::machine::Machine;
+use self::own_start::StartRecorder;
 use crate::agent::Clock;
 use crate::backend::{AgentLink, ReadBy};
 use crate::hypervisors::{HypervisorSettings, for_clients, of_clients, of_hypervisor};
 use crate::machine_folder::{MachineFolder, Suspension};
+use crate::own_start::OwnStart;
 use crate::serve::Release;
 use crate::server::{Guests, serve};
 
@@ -103,7 +108,12 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
     let kind = chosen.hypervisor.kind();
     reap(home, id).await?;
     room::check(&folder, manifest.machine.memory, options.overcommit)?;
-    let (bases, base_of) = Bases::open(kind, home, id, &release).await?;
+    let recorder = Arc::new(StartRecorder::new());
+    let trace: Option<Arc<dyn Trace>> = match options.resume {
+        true => None,
+        false => Some(recorder.clone()),
+    };
+    let (bases, base_of) = Bases::open(kind, home, id, &release, trace).await?;
     let keep = options.keep || options.resume;
     let disks = disks::prepare(&*chosen.hypervisor, &folder, manifest, keep, plan(kind), base_of);
     let spec = files.spec(&options, &release, kind, disks.await?);
@@ -121,9 +131,26 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
     let guests = Guests::default();
     tokio::spawn(serve(listener, machine.clone(), guests));
     ready();
-    machine.watch(&release).await;
+    tokio::select! {
+        () = machine.watch(&release) => note_start(&own, &recorder.take()),
+        never = async {
+            note_start(&own, &recorder.wait().await);
+            std::future::pending::<std::convert::Infallible>().await
+        } => match never {},
+    }
     bases.close().await;
     Ok(())
+}
+
+/// Notes what a start has read. One that was stopped early has read too little to take the place of another.
+fn note_start(folder: &MachineFolder, start: &OwnStart) {
+    let before = folder.own_start().unwrap_or_default();
+    if start.stretches.len() <= before.stretches.len() / 2 {
+        return;
+    }
+    if let Err(problem) = folder.note_own_start(start) {
+        tracing::warn!("what the start has read is not noted: {problem}");
+    }
 }
 
 /// What is known of a machine once it runs.
