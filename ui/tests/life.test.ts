@@ -44,6 +44,12 @@ describe('the menu', () => {
     expect(labels({ release_in_use: 1, release_available: 1 })).not.toContain('Roll back…');
   });
 
+  it('has what is damaged fetched again when what is here is verified', () => {
+    const host = new FakeHost();
+    menuOf(sample(), new App(host), false).flat().find((i) => i.label === 'Verify what is here')?.run();
+    expect(host.asked).toContainEqual({ verb: 'verify', id: 'net-lab', repair: true });
+  });
+
   it('leads back to the newest release from a chosen one only', async () => {
     expect(labels({})).not.toContain('Use the newest release');
     const host = new FakeHost({ scene: 'kept' });

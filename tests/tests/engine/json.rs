@@ -166,7 +166,8 @@ fn json_is_what_is_documented() {
     );
     document.check("livepc status net-lab", &home.done(&["status", "net-lab"]));
     document.check("livepc stop net-lab", &home.done(&["stop", "net-lab", "--force"]));
-    document.check("livepc verify net-lab", &home.done(&["verify", "net-lab"]));
+    let verified = home.done(&["verify", "net-lab", "--repair"]);
+    document.check("livepc verify net-lab --repair", &verified);
     let raw = work.path().join("out.raw").display().to_string();
     document.name(work.path().display().to_string(), "/tmp");
     document.check(

@@ -10,6 +10,7 @@ mod machine;
 #[cfg(target_os = "linux")]
 mod mount;
 mod publisher;
+mod store;
 mod subscribe;
 mod trust;
 mod updates;

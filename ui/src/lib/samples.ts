@@ -56,6 +56,8 @@ export function sampleJob(over: Partial<Job> = {}): Job {
     release: 7,
     until: 'complete',
     export: null,
+    repair: false,
+    damage: null,
     phase: 'complete',
     status: 'running',
     bytes_done: 0.8e9,

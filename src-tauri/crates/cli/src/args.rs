@@ -157,11 +157,15 @@ pub(crate) enum Verb {
         check: bool,
     },
     /// Check all that is here against what was published
-    #[command(after_help = "Example:
-  livepc verify net-lab")]
+    #[command(after_help = "Examples:
+  livepc verify net-lab
+  livepc verify --repair")]
     Verify {
         /// The LivePC; all if not given
         id: Option<String>,
+        /// Fetch again what is damaged
+        #[arg(long)]
+        repair: bool,
     },
     /// Start a machine; returns when its guest executes
     Start(Start),

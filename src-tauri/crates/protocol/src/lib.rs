@@ -51,6 +51,6 @@ pub use request::{
 };
 pub use socket::{Listener, Stream, connect};
 pub use state::{
-    Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, OwnDisk, ReleaseInfo, RunnerState, Snapshot,
-    Stale, StaleReason, StoreUse, Trust, UpdatePolicy,
+    Damage, Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, OwnDisk, ReleaseInfo, RunnerState,
+    Snapshot, Stale, StaleReason, StoreUse, Trust, UpdatePolicy,
 };

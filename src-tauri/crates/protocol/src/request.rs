@@ -217,6 +217,9 @@ pub enum Request {
     Verify {
         /// The LivePC; all if not given.
         id: Option<String>,
+        /// True to fetch again what is damaged; else it is only removed, and the job fails.
+        #[serde(default)]
+        repair: bool,
     },
     /// The value of a setting. Answer: `Setting`.
     ConfigGet {

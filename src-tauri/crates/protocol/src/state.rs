@@ -289,6 +289,12 @@ pub struct Job {
     /// What an export writes, and where to.
     #[serde(default)]
     pub export: Option<crate::Export>,
+    /// Whether a check fetches again what it finds damaged.
+    #[serde(default)]
+    pub repair: bool,
+    /// What a check has found damaged so far.
+    #[serde(default)]
+    pub damage: Option<Damage>,
     /// What it is doing.
     pub phase: JobPhase,
     /// How it stands.
@@ -310,6 +316,20 @@ pub struct Job {
     pub ended: Option<Timestamp>,
     /// Why it failed or waits.
     pub problem: Option<Problem>,
+}
+
+/// What a check has found damaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Damage {
+    /// Chunks that were not what was published, and were removed.
+    pub chunks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Those of them that are here again, whole.
+    pub repaired_chunks: u64,
+    /// Their bytes.
+    pub repaired_bytes: u64,
 }
 
 /// What the store takes.

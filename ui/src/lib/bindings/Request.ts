@@ -200,7 +200,11 @@ paused: boolean, } | { "verb": "verify",
 /**
  * The LivePC; all if not given.
  */
-id: string | null, } | { "verb": "config-get", 
+id: string | null, 
+/**
+ * True to fetch again what is damaged; else it is only removed, and the job fails.
+ */
+repair: boolean, } | { "verb": "config-get", 
 /**
  * Its name.
  */

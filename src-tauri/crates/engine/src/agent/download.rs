@@ -70,7 +70,7 @@ impl Core {
     }
 
     /// Fetches those of the chunks that are not here.
-    async fn fetch_all(
+    pub(super) async fn fetch_all(
         self: &Arc<Self>,
         opened: &Arc<Opened>,
         packs: &[OfPack],
@@ -107,7 +107,7 @@ impl Core {
     }
 
     /// Copies chunks that are here under other packs; gives the stored bytes that need not be fetched.
-    async fn reuse(self: &Arc<Self>, packs: &[OfPack]) -> Result<u64, Problem> {
+    pub(super) async fn reuse(self: &Arc<Self>, packs: &[OfPack]) -> Result<u64, Problem> {
         let mut reused = 0;
         for (pack, chunks) in packs {
             let missing: Vec<_> = chunks

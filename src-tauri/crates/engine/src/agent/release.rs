@@ -180,7 +180,8 @@ impl Core {
         }
     }
 
-    async fn fetch_object(
+    /// Fetches an object of the index into the store.
+    pub(super) async fn fetch_object(
         &self,
         origin: &Origin,
         path: &str,

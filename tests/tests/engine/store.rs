@@ -1,0 +1,181 @@
+//! What is in the store: damage is found and fetched again.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use livepc_format::Digest;
+use livepc_tests::forge::disk;
+use livepc_tests::home::TestHome;
+use livepc_tests::origin::Origin;
+use livepc_tests::publisher::Publisher;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Where the pages begin in a local pack file.
+const PAGES_AT: u64 = 274_432;
+/// Pages of a chunk.
+const CHUNK: u64 = 64;
+const PAGE: u64 = 4096;
+
+/// A publisher, its server and its subscriber, who has release 1.
+struct Scene {
+    _work: TempDir,
+    _publisher: Publisher,
+    server: Origin,
+    home: TestHome,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let work = tempfile::tempdir().expect("a folder");
+        let publisher = Publisher::new(&disk(work.path(), "1.raw", 3, 1), "Lab");
+        publisher.publish(&[]);
+        let server = Origin::start(publisher.site()).expect("the origin starts");
+        let home = TestHome::new();
+        home.done(&["subscribe", &format!("{}feed.xml", server.url()), "--yes"]);
+        home.done(&["download", "lab"]);
+        Self {
+            _work: work,
+            _publisher: publisher,
+            server,
+            home,
+        }
+    }
+
+    /// The largest of its pack files.
+    fn pack(&self) -> PathBuf {
+        let packs = files(&self.home.home().store().join("packs"));
+        let largest = packs
+            .into_iter()
+            .max_by_key(|file| file.metadata().map_or(0, |data| data.len()));
+        largest.expect("a pack")
+    }
+
+    /// Damages the first page of the first two chunks of the largest pack.
+    fn damage_two_chunks(&self) {
+        for chunk in 0..2 {
+            overwrite(&self.pack(), PAGES_AT + chunk * CHUNK * PAGE);
+        }
+    }
+
+    /// What the only job of a check has found damaged and fetched again, in chunks.
+    #[track_caller]
+    fn repaired(&self) -> (Value, Value) {
+        let verified = self.home.done(&["verify", "lab", "--repair"]);
+        let damage = &verified["verified"][0]["damage"];
+        assert_eq!(
+            (&damage["bytes"], &damage["chunks"]),
+            (&damage["repaired_bytes"], &damage["repaired_chunks"]),
+            "all of it is here again: {verified}"
+        );
+        assert_eq!(self.home.listed()["complete"], true);
+        (damage["chunks"].clone(), damage["bytes"].clone())
+    }
+}
+
+/// Writes other bytes over the first of a page.
+fn overwrite(file: &Path, at: u64) {
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .open(file)
+        .expect("the file");
+    let mut bytes = [0; 16];
+    file.seek(SeekFrom::Start(at))
+        .and_then(|_| file.read_exact(&mut bytes))
+        .expect("its bytes");
+    bytes.iter_mut().for_each(|byte| *byte ^= 0x55);
+    file.seek(SeekFrom::Start(at))
+        .and_then(|_| file.write_all(&bytes))
+        .expect("it is damaged");
+}
+
+/// The files in the folders of a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let list = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    list(folder).iter().flat_map(|inner| list(inner)).collect()
+}
+
+#[test]
+fn what_is_damaged_is_fetched_again_and_nothing_else() {
+    let scene = Scene::new();
+    scene.damage_two_chunks();
+    scene.server.log().clear();
+    assert_eq!(scene.repaired(), (json!(2), json!(2 * CHUNK * PAGE)));
+    let sent = scene.server.log().sent("packs/");
+    assert!(
+        (1..3 * CHUNK * PAGE).contains(&sent),
+        "two chunks were fetched, not all: {sent} bytes"
+    );
+    assert_eq!(scene.repaired(), (json!(0), json!(0)), "nothing is left to do");
+
+    // Without the word of somebody nothing is fetched; what is damaged must not stay all the same.
+    scene.damage_two_chunks();
+    scene.server.log().clear();
+    scene.home.run(&["verify", "lab"]).refused(1, "failed");
+    assert_eq!(scene.server.log().sent("packs/"), 0);
+    assert_eq!(
+        scene.home.listed()["complete"],
+        false,
+        "who starts it is not deceived"
+    );
+    assert_eq!(
+        scene.repaired(),
+        (json!(2), json!(2 * CHUNK * PAGE)),
+        "what an earlier check has removed is fetched too"
+    );
+    assert_eq!(scene.repaired(), (json!(0), json!(0)));
+    scene.damage_two_chunks();
+    scene.home.run(&["verify", "lab"]).refused(1, "failed");
+    scene.home.done(&["download", "lab"]);
+    assert_eq!(
+        scene.repaired(),
+        (json!(0), json!(0)),
+        "a download has fetched it"
+    );
+}
+
+/// Where the file system has lost the beginning of a file, nobody knows what was in the rest.
+#[test]
+fn a_pack_and_an_index_that_are_lost_as_a_whole_are_fetched_again() {
+    let scene = Scene::new();
+    overwrite(&scene.pack(), 0);
+    let objects = files(&scene.home.home().store().join("objects"));
+    assert!(
+        objects.len() > 3,
+        "a manifest, a list of packs, an index: {objects:?}"
+    );
+    for object in &objects {
+        overwrite(object, object.metadata().expect("its size").len() / 2);
+    }
+    let (chunks, _) = scene.repaired();
+    assert!(chunks.as_u64() > Some(3), "{chunks} chunks of a whole pack");
+    for object in &objects {
+        let name = object
+            .file_name()
+            .and_then(|name| name.to_str())
+            .expect("a digest");
+        let bytes = std::fs::read(object).expect("an object");
+        assert_eq!(Digest::of(&bytes).to_string(), name, "the index is whole again");
+    }
+    assert_eq!(scene.repaired(), (json!(0), json!(0)));
+}
+
+/// Once damage is removed only the job knows of it: it must not forget.
+#[test]
+fn a_repair_without_a_network_goes_on_after_the_agent_was_killed() {
+    let scene = Scene::new();
+    scene.damage_two_chunks();
+    scene.server.stop();
+    scene
+        .home
+        .run(&["verify", "lab", "--repair"])
+        .refused(5, "network");
+    scene.home.kill_all();
+    scene.server.start_again().expect("the port is free");
+    assert_eq!(scene.repaired(), (json!(2), json!(2 * CHUNK * PAGE)));
+}
