@@ -1,12 +1,14 @@
-//! What is in the store: damage is found and fetched again.
+//! What is in the store: damage is found and fetched again; what nobody needs goes, and what that frees is told before.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 
 use livepc_format::Digest;
 use livepc_tests::forge::disk;
-use livepc_tests::home::TestHome;
+use livepc_tests::home::{TestHome, kill};
 use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
 use serde_json::{Value, json};
@@ -178,4 +180,94 @@ fn a_repair_without_a_network_goes_on_after_the_agent_was_killed() {
     scene.home.kill_all();
     scene.server.start_again().expect("the port is free");
     assert_eq!(scene.repaired(), (json!(2), json!(2 * CHUNK * PAGE)));
+}
+
+/// A LivePC that is published and subscribed to, and all of it here.
+fn subscribed(work: &Path, home: &TestHome, name: &str, seed: u8) -> (Publisher, Origin) {
+    let publisher = Publisher::new(&disk(work, &format!("{name}.raw"), 2, seed), name);
+    publisher.publish(&[]);
+    let server = Origin::start(publisher.site()).expect("the origin starts");
+    home.done(&["subscribe", &format!("{}feed.xml", server.url()), "--yes"]);
+    home.done(&["download", name]);
+    (publisher, server)
+}
+
+/// Bytes that packs and index take on the disk.
+fn on_disk(home: &TestHome) -> u64 {
+    let store = home.home().store();
+    let files = ["packs", "objects"].map(|folder| files(&store.join(folder)));
+    let blocks = files
+        .iter()
+        .flatten()
+        .map(|file| file.metadata().map_or(0, |data| data.blocks()));
+    blocks.sum::<u64>() * 512
+}
+
+/// A disk that is served until this is dropped.
+struct Serving(Child);
+
+impl Serving {
+    /// Returns when the disk can be read.
+    fn start(home: &TestHome, id: &str, more: &[&str]) -> Self {
+        let socket = home.path().join(format!("{id}.sock"));
+        let mut args = vec!["serve", id, "--nbd", socket.to_str().expect("UTF-8")];
+        args.extend(more);
+        let mut serve = home.spawn(&args);
+        let output = serve.stdout.take().expect("its output is a pipe");
+        let serving = Self(serve);
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        assert!(line.starts_with("ready "), "{line}");
+        serving
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        kill(self.0.id());
+        // It may have ended before.
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_prune_says_what_goes_before_it_goes() {
+    let work = tempfile::tempdir().expect("a folder");
+    let home = TestHome::new();
+    let (_stays, _) = subscribed(work.path(), &home, "stays", 1);
+    let (_goes, _) = subscribed(work.path(), &home, "goes", 2);
+    // The agent tidies the store when it starts: it must not end meanwhile.
+    let _held = Serving::start(&home, "stays", &[]);
+    let read = Serving::start(&home, "goes", &[]);
+    home.done(&["unsubscribe", "goes", "--delete-data"]);
+    let nothing = json!({"releases": [], "leftover_bytes": 0, "bytes": 0, "dry_run": true});
+    assert_eq!(home.done(&["prune", "--dry-run"]), nothing, "somebody reads it");
+    drop(read);
+    let name = format!("{}.pages.damaged", Digest::of(b"any"));
+    let left = files(&home.home().store().join("packs"))[0].with_file_name(name);
+    std::fs::write(&left, [1; 5000])
+        .and_then(|()| File::open(&left)?.sync_all())
+        .expect("what a crash left");
+
+    let before = on_disk(&home);
+    let mut told = home.done(&["prune", "--dry-run"]);
+    assert_eq!(on_disk(&home), before, "a dry run removes nothing");
+    assert_eq!(
+        told["leftover_bytes"],
+        left.metadata().expect("its size").blocks() * 512,
+        "{told}"
+    );
+    let releases = told["releases"].as_array().expect("a list");
+    assert_eq!(releases.len(), 1, "{told}");
+    assert_eq!(
+        (&releases[0]["id"], &releases[0]["release"]),
+        (&Value::Null, &json!(1)),
+        "{told}"
+    );
+    assert!(releases[0]["bytes"].as_u64() > Some(2 << 20), "{told}");
+    told["dry_run"] = json!(false);
+    assert_eq!(home.done(&["prune"]), told, "it is as was told");
+    assert_eq!(Some(before - on_disk(&home)), told["bytes"].as_u64());
+    assert_eq!(home.done(&["prune", "--dry-run"]), nothing);
+    assert_eq!(home.listed()["complete"], true, "the other has lost nothing");
 }

@@ -167,6 +167,19 @@ pub(crate) enum Verb {
         #[arg(long)]
         repair: bool,
     },
+    /// Remove from the disk what no subscription needs, and say what that is
+    #[command(
+        after_help = "Releases that later ones have replaced go by themselves. One that was still read then, and what a
+crash has left behind, go when the background process starts next, or at once with this.
+
+Example:
+  livepc prune --dry-run"
+    )]
+    Prune {
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Start a machine; returns when its guest executes
     Start(Start),
     /// Shut a machine down; returns when it has ended

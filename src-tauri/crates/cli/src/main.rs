@@ -129,6 +129,7 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
         }
         Verb::Update { id, check } => verbs::download::update(&session, id, check).await,
         Verb::Verify { id, repair } => verbs::download::verify(&session, id, repair).await,
+        Verb::Prune { dry_run } => verbs::store::prune(&session, dry_run).await,
         Verb::Start(start) => verbs::machine::start(&session, start).await,
         Verb::Stop { id, force, timeout } => verbs::machine::stop(&session, id, force, timeout).await,
         Verb::Suspend { id } => verbs::lifecycle::suspend(&session, id).await,

@@ -204,7 +204,11 @@ id: string | null,
 /**
  * True to fetch again what is damaged; else it is only removed, and the job fails.
  */
-repair: boolean, } | { "verb": "config-get", 
+repair: boolean, } | { "verb": "prune", 
+/**
+ * True to change nothing, and only say what would go.
+ */
+dry_run: boolean, } | { "verb": "config-get", 
 /**
  * Its name.
  */

@@ -130,6 +130,11 @@ impl Answers for Core {
                 self.publish_snapshot().await;
                 queued
             }
+            Request::Prune { dry_run } => {
+                let core = self.clone();
+                let pruned = Self::to_its_end(async move { core.prune(dry_run).await }).await?;
+                Ok(Answer::Pruned { pruned })
+            }
             Request::ConfigGet { name } => {
                 let value = config::get(&self.database, &name)?;
                 Ok(Answer::Setting { name, value })
