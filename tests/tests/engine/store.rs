@@ -271,3 +271,94 @@ fn a_prune_says_what_goes_before_it_goes() {
     assert_eq!(home.done(&["prune", "--dry-run"]), nothing);
     assert_eq!(home.listed()["complete"], true, "the other has lost nothing");
 }
+
+/// Publishes a disk of 8 MiB as the next release of a LivePC, all of it new; a start uses it.
+fn follow(work: &Path, home: &TestHome, publisher: &Publisher, name: &str, seed: u8) {
+    publisher.project(&disk(work, &format!("{name}-{seed}.raw"), 8, seed), name);
+    publisher.publish(&[]);
+    home.done(&["update", name]);
+    run_once(home, name);
+}
+
+fn run_once(home: &TestHome, name: &str) {
+    home.done(&["start", name, "--display", "none", "--no-fill"]);
+    home.done(&["stop", name, "--force"]);
+}
+
+/// The releases of a LivePC that are here whole, the newest first.
+fn here(home: &TestHome, name: &str) -> Vec<u64> {
+    let shown = home.done(&["show", name]);
+    let releases = shown["releases"].as_array().expect("a list");
+    let whole = releases.iter().filter(|release| release["bytes_to_fetch"] == 0);
+    whole.filter_map(|release| release["sequence"].as_u64()).collect()
+}
+
+/// Two LivePCs with a release to go back to each, and two to come: of 8 and of 20 MiB.
+#[test]
+fn a_download_keeps_to_the_quota_and_only_what_is_spare_makes_room() {
+    let work = tempfile::tempdir().expect("a folder");
+    let home = TestHome::new();
+    let mut scene = Vec::new();
+    for (name, seed) in [("unused", 1), ("used", 3)] {
+        let publisher = Publisher::new(&disk(work.path(), &format!("{name}.raw"), 8, seed), name);
+        publisher.publish(&[]);
+        let server = Origin::start(publisher.site()).expect("the origin starts");
+        home.done(&["subscribe", &format!("{}feed.xml", server.url()), "--yes"]);
+        home.done(&["download", name]);
+        run_once(&home, name);
+        follow(work.path(), &home, &publisher, name, seed + 1);
+        scene.push((publisher, server));
+    }
+    for (name, mib) in [("small", 8), ("large", 20)] {
+        let publisher = Publisher::new(&disk(work.path(), &format!("{name}.raw"), mib, mib as u8), name);
+        publisher.publish(&[]);
+        let server = Origin::start(publisher.site()).expect("the origin starts");
+        home.done(&["subscribe", &format!("{}feed.xml", server.url()), "--yes"]);
+        scene.push((publisher, server));
+    }
+    assert_eq!(
+        (here(&home, "unused"), here(&home, "used")),
+        (vec![2, 1], vec![2, 1])
+    );
+    home.run(&["config", "set", "store.max-bytes", "much"])
+        .refused(2, "usage");
+    let quota = on_disk(&home) + (4 << 20);
+    home.done(&["config", "set", "store.max-bytes", &quota.to_string()]);
+
+    // Somebody reads what would go first, and the other is pinned: nothing is spare.
+    let read = Serving::start(&home, "unused", &["--release", "1"]);
+    home.done(&["pin", "used", "--release", "1"]);
+    let refused = home.run(&["download", "small"]);
+    refused.refused(6, "disk-full");
+    assert!(
+        refused.text.contains(&quota.to_string()) && refused.text.contains("; 0 could be freed"),
+        "it tells the quota, and what could be freed: {}",
+        refused.text
+    );
+    drop(read);
+    home.done(&["pin", "used", "--newest"]);
+    // Who is given a release has a minute to say that it is read; an agent that starts knows of nobody.
+    home.done(&["agent", "stop"]);
+
+    let refused = home.run(&["download", "large"]);
+    refused.refused(6, "disk-full");
+    assert_eq!(
+        (here(&home, "unused"), here(&home, "used")),
+        (vec![2, 1], vec![2, 1]),
+        "nothing goes in vain"
+    );
+    home.done(&["download", "small"]);
+    assert_eq!(
+        (here(&home, "unused"), here(&home, "used"), here(&home, "small")),
+        (vec![2], vec![2, 1], vec![1]),
+        "the one goes that nobody has used for the longest time"
+    );
+    assert!(
+        on_disk(&home) <= quota,
+        "{} bytes, and {quota} are allowed",
+        on_disk(&home)
+    );
+    home.done(&["config", "set", "store.max-bytes", "0"]);
+    home.done(&["download", "large"]);
+    assert_eq!(here(&home, "used"), [2, 1], "without a quota it stays");
+}

@@ -55,6 +55,8 @@ pub(crate) struct Core {
     pub(super) writes: Arc<AtomicU64>,
     /// What the store took on the disk, and after how many writes.
     pub(super) store_bytes: Mutex<Option<(u64, u64)>>,
+    /// Held by the download that is finding out whether there is room for it.
+    pub(super) room: tokio::sync::Mutex<()>,
     pub(super) changed: Notify,
     pub(super) snapshots: watch::Sender<Snapshot>,
     pub(super) publishing: tokio::sync::Mutex<()>,

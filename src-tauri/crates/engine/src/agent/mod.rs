@@ -15,6 +15,7 @@ mod progress;
 mod release;
 mod schedule;
 mod snapshot;
+mod space;
 mod speed;
 mod tidy;
 mod verify;
@@ -133,6 +134,7 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
         library_revision: AtomicU64::new(0),
         writes,
         store_bytes: Mutex::default(),
+        room: tokio::sync::Mutex::default(),
         changed: Notify::new(),
         snapshots,
         publishing: tokio::sync::Mutex::default(),

@@ -33,6 +33,15 @@ struct Needs {
     needed: BTreeSet<u64>,
 }
 
+/// Why a release stays.
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// Somebody or something needs it, or it is one to go back to.
+    Needed,
+    /// Somebody or something needs it, whatever has run.
+    InUse,
+}
+
 impl Needs {
     /// Whether a release stays.
     fn keep(&self, sequence: u64) -> bool {
@@ -70,11 +79,33 @@ impl Core {
     }
 
     /// The releases that are kept, and that nobody needs any more.
-    async fn replaced(&self, subscriptions: &[Subscription]) -> Result<Vec<ReleaseKey>, Problem> {
+    pub(super) async fn replaced(&self, subscriptions: &[Subscription]) -> Result<Vec<ReleaseKey>, Problem> {
         let mut kept = self.with_store(livepc_store::Store::kept).await?;
-        let stay = self.staying(subscriptions, &kept)?;
+        let stay = self.staying(subscriptions, &kept, Why::Needed)?;
         kept.retain(|key| !stay.contains(key.as_str()));
         Ok(kept)
+    }
+
+    /// The releases that only stay to be gone back to: those of the LivePC first that was not used for the longest time,
+    /// and of these the oldest.
+    pub(super) async fn spare(&self, subscriptions: &[Subscription]) -> Result<Vec<ReleaseKey>, Problem> {
+        let kept = self.with_store(livepc_store::Store::kept).await?;
+        let stay = self.staying(subscriptions, &kept, Why::Needed)?;
+        let in_use = self.staying(subscriptions, &kept, Why::InUse)?;
+        let mut spare = Vec::new();
+        for key in kept {
+            let found = subscriptions
+                .iter()
+                .find_map(|subscription| Some((subscription.last_used, sequence_of(&key, subscription)?)));
+            if let Some(place) = found
+                && stay.contains(key.as_str())
+                && !in_use.contains(key.as_str())
+            {
+                spare.push((place, key));
+            }
+        }
+        spare.sort();
+        Ok(spare.into_iter().map(|(_, key)| key).collect())
     }
 
     /// Forgets releases, and prunes the store after that, or `always`; gives what went.
@@ -107,7 +138,7 @@ impl Core {
     }
 
     /// Forgets a release, unless it is just being opened: then somebody needs it after all.
-    async fn forget_release(&self, key: ReleaseKey) -> Result<bool, Problem> {
+    pub(super) async fn forget_release(&self, key: ReleaseKey) -> Result<bool, Problem> {
         let name = key.as_str().to_owned();
         let Ok(_turn) = self.openings.of(&name).try_lock_owned() else {
             return Ok(false);
@@ -131,11 +162,12 @@ impl Core {
         })
     }
 
-    /// The keys of the releases that stay, of those that are kept now.
+    /// The keys of the releases that stay for a reason, of those that are kept now.
     fn staying(
         &self,
         subscriptions: &[Subscription],
         kept: &[ReleaseKey],
+        why: Why,
     ) -> Result<HashSet<String>, Problem> {
         let jobs = self.jobs_to_do()?;
         let handed_out: HashSet<String> = {
@@ -149,7 +181,11 @@ impl Core {
             let own = kept.iter().filter_map(|key| sequence_of(key, subscription));
             for sequence in own {
                 let key = subscription.key(sequence);
-                if needs.keep(sequence) || handed_out.contains(&key) {
+                let stays = match why {
+                    Why::Needed => needs.keep(sequence),
+                    Why::InUse => needs.needed.contains(&sequence),
+                };
+                if stays || handed_out.contains(&key) {
                     stay.insert(key);
                 }
             }
