@@ -362,3 +362,48 @@ fn a_download_keeps_to_the_quota_and_only_what_is_spare_makes_room() {
     home.done(&["download", "large"]);
     assert_eq!(here(&home, "used"), [2, 1], "without a quota it stays");
 }
+
+/// What `show` tells of the disk that a LivePC takes: alone, and with others.
+fn shares(home: &TestHome, name: &str) -> (u64, u64) {
+    let shown = home.done(&["show", name]);
+    let bytes = |field: &str| shown["livepc"][field].as_u64().expect("a number");
+    (bytes("store_bytes_private"), bytes("store_bytes_shared"))
+}
+
+/// Who unsubscribes to have more room must get what was told.
+#[test]
+fn unsubscribing_frees_what_was_told_as_private() {
+    let work = tempfile::tempdir().expect("a folder");
+    let home = TestHome::new();
+    // Two publishers who publish the same disk: its packs are the same.
+    let (_one, _) = subscribed(work.path(), &home, "one", 1);
+    let alone = shares(&home, "one");
+    assert_eq!(alone.0, on_disk(&home), "there is nothing else");
+    assert_eq!(alone.1, 0);
+    let (_same, _) = subscribed(work.path(), &home, "same", 1);
+    let (_other, _) = subscribed(work.path(), &home, "other", 2);
+    let all = ["one", "same", "other"].map(|name| shares(&home, name));
+    assert!(
+        all[0].1 > 2 << 20 && all[0].1 == all[1].1,
+        "their packs are shared: {all:?}"
+    );
+    assert!(
+        all[0].0 < 1 << 20,
+        "what is its own is only what was signed: {all:?}"
+    );
+    assert_eq!(all[2].1, 0, "{all:?}");
+    assert_eq!(
+        all.iter().map(|share| share.0).sum::<u64>() + all[0].1,
+        on_disk(&home),
+        "all of it is somebody's: {all:?}"
+    );
+
+    for (name, private) in [("other", all[2].0), ("same", all[1].0)] {
+        let before = on_disk(&home);
+        home.done(&["unsubscribe", name, "--delete-data"]);
+        assert_eq!(before - on_disk(&home), private, "{name}");
+    }
+    assert_eq!(shares(&home, "one"), alone, "now it is alone again");
+    home.done(&["unsubscribe", "one", "--delete-data"]);
+    assert_eq!(on_disk(&home), 0, "nothing is left");
+}

@@ -31,6 +31,8 @@ export function sample(over: Partial<LivePc> = {}): LivePc {
     yanked: null,
     checked: new Date(Date.now() - 12 * 60_000).toISOString(),
     last_used: new Date(Date.now() - 2 * 86_400_000).toISOString(),
+    store_bytes_private: 2.4e9,
+    store_bytes_shared: 0,
     machine_bytes: 312e6,
     hypervisor: null,
     passed_over: null,

@@ -312,6 +312,8 @@ export const words = {
     publisher: 'Publisher',
     categories: 'Categories',
     size: 'Size',
+    onDisk: 'On disk',
+    shared: (n: number) => `and ${bytes(n)} shared with others`,
     current: 'in use',
     stays: 'stays on it',
     newest: 'newest',

@@ -135,6 +135,12 @@ pub struct LivePc {
     /// When the machine was last started.
     #[ts(type = "string | null")]
     pub last_used: Option<Timestamp>,
+    /// Bytes on disk of the store that only this LivePC's releases need: what unsubscribing frees.
+    #[serde(default)]
+    pub store_bytes_private: u64,
+    /// Bytes on disk of the store that another LivePC's releases need too.
+    #[serde(default)]
+    pub store_bytes_shared: u64,
     /// Bytes of the machine's overlay and own disks.
     pub machine_bytes: u64,
     /// The hypervisor that runs it; of a machine that does not run, the one that its changes or its suspension belong to.

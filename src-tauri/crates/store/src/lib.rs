@@ -70,4 +70,5 @@ pub use prune::PruneReport;
 pub use reader::{ReadOutcome, Reader};
 pub use release_key::ReleaseKey;
 pub use store::{NewChunk, Store};
+pub use usage::{Share, Usage};
 pub use verify::VerifyReport;

@@ -133,7 +133,7 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
         asked_to_stop: CancellationToken::new(),
         library_revision: AtomicU64::new(0),
         writes,
-        store_bytes: Mutex::default(),
+        usage: Mutex::default(),
         room: tokio::sync::Mutex::default(),
         changed: Notify::new(),
         snapshots,

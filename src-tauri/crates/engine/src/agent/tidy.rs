@@ -258,7 +258,7 @@ fn told(subscriptions: &[Subscription], report: PruneReport) -> Pruned {
 }
 
 /// The id of the LivePC in a release's key.
-fn livepc_of(key: &str) -> Option<&str> {
+pub(super) fn livepc_of(key: &str) -> Option<&str> {
     key.rsplit_once('-').map(|(livepc, _)| livepc)
 }
 
