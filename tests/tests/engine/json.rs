@@ -199,6 +199,10 @@ fn json_is_what_is_documented() {
         &home.done(&["unsubscribe", "net-lab", "--delete-data"]),
     );
     document.check("livepc agent stop", &home.done(&["agent", "stop"]));
+    let drive = work.path().join("livepc").display().to_string();
+    let mut moved = home.done(&["store", "move", &drive]);
+    moved["bytes"] = json!(5_000_000);
+    document.check("livepc store move /tmp/livepc", &moved);
     publisher.expire_after("90 days");
     document.check(
         "livepc publish net-lab --to site --renew",

@@ -11,6 +11,7 @@ mod machine;
 mod mount;
 mod publisher;
 mod store;
+mod store_move;
 mod subscribe;
 mod trust;
 mod updates;

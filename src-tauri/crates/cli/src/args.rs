@@ -180,6 +180,11 @@ Example:
         #[arg(long)]
         dry_run: bool,
     },
+    /// Choose where what is fetched is kept
+    Store {
+        #[command(subcommand)]
+        verb: StoreVerb,
+    },
     /// Start a machine; returns when its guest executes
     Start(Start),
     /// Shut a machine down; returns when it has ended
@@ -478,6 +483,17 @@ pub(crate) enum ConfigVerb {
         name: String,
         /// Its value
         value: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreVerb {
+    /// Move the store to another folder or drive; no machine, download or app may be running
+    #[command(after_help = "Example:
+  livepc store move /mnt/large/livepc")]
+    Move {
+        /// The folder that becomes the store: an empty one, or one that is not there yet
+        dir: PathBuf,
     },
 }
 

@@ -35,11 +35,12 @@ mod problem;
 mod request;
 mod socket;
 mod state;
+mod store_place;
 
 pub use client::Client;
 pub use desktop::Desktop;
 pub use export::{Export, ExportFormat};
-pub use home::Home;
+pub use home::{Home, private_folder};
 pub use hypervisor::{HypervisorKind, HypervisorStatus};
 pub use launch::{Launcher, detach};
 pub use lock::ProcessLock;
@@ -54,3 +55,4 @@ pub use state::{
     Damage, Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, OwnDisk, ReleaseInfo, RunnerState,
     Snapshot, Stale, StaleReason, StoreUse, Trust, UpdatePolicy,
 };
+pub use store_place::StorePlace;

@@ -50,6 +50,7 @@ mod folder;
 mod layout;
 mod lease;
 mod medium;
+mod moving;
 mod objects;
 mod open_packs;
 mod os;
@@ -66,6 +67,7 @@ mod writers;
 
 pub use error::{Result, StoreError};
 pub use lease::Lease;
+pub use moving::remove_store;
 pub use prune::PruneReport;
 pub use reader::{ReadOutcome, Reader};
 pub use release_key::ReleaseKey;

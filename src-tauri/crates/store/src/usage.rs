@@ -146,7 +146,8 @@ pub(crate) fn visit(folder: &Path, file: &mut dyn FnMut(&DirEntry) -> Result<()>
     Ok(())
 }
 
-fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
+/// What is in a folder.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
     let read = || fs::read_dir(folder)?.collect::<Result<_, _>>();
     read().map_err(|error| StoreError::io("read", folder, error))
 }
