@@ -7,10 +7,10 @@ import type { MachineState } from '../src/lib/bindings/MachineState';
 import type { Request } from '../src/lib/bindings/Request';
 import { FakeHost } from '../src/lib/fake';
 import { releases } from '../src/lib/fake/content';
-import { since } from '../src/lib/format';
+import { bytes, since } from '../src/lib/format';
 import { sample } from '../src/lib/samples';
 import { menuOf } from '../src/machines/menu';
-import { lifeFacts, releaseName, staysOn } from '../src/machines/status';
+import { lifeFacts, releaseName, staysOn, storeFacts } from '../src/machines/status';
 import { earlier, planOf } from '../src/machines/steps';
 
 const plain = (text: string | null | undefined) => (text ?? '').replace(/[\u00a0\u202f]/g, ' ').replace(/\s+/g, ' ').trim();
@@ -44,6 +44,12 @@ describe('the menu', () => {
     expect(labels({ release_in_use: 1, release_available: 1 })).not.toContain('Roll back…');
   });
 
+  it('has what is damaged fetched again when what is here is verified', () => {
+    const host = new FakeHost();
+    menuOf(sample(), new App(host), false).flat().find((i) => i.label === 'Verify what is here')?.run();
+    expect(host.asked).toContainEqual({ verb: 'verify', id: 'net-lab', repair: true });
+  });
+
   it('leads back to the newest release from a chosen one only', async () => {
     expect(labels({})).not.toContain('Use the newest release');
     const host = new FakeHost({ scene: 'kept' });
@@ -74,6 +80,13 @@ describe('what is said', () => {
     const livepc = sample({ release_in_use: 6, label_in_use: 'six', release_available: 7, label_available: 'seven' });
     expect([releaseName(livepc, 6), releaseName(livepc, 7), releaseName(livepc, 5)]).toEqual(['six', 'seven', 'no. 5']);
     expect(releaseName(livepc, 5, releases('net-lab', 7))).toBe('5.0');
+  });
+
+  it('of the disk is what unsubscribing frees, and what others need too', () => {
+    expect(storeFacts(sample({ store_bytes_private: 0, store_bytes_shared: 0 }))).toEqual([]);
+    expect(storeFacts(sample({ store_bytes_private: 2e9, store_bytes_shared: 0 }))).toEqual([{ name: 'On disk', value: bytes(2e9) }]);
+    const [shared] = storeFacts(sample({ store_bytes_private: 0, store_bytes_shared: 3e9 }));
+    expect([shared?.value, shared?.note]).toEqual([bytes(0), `and ${bytes(3e9)} shared with others`]);
   });
 
   it('of staying is the chosen release, else the one that changes belong to', () => {

@@ -116,6 +116,10 @@ describe('lines', () => {
   });
 
   it('of a job tell its numbers', () => {
+    const damage = { chunks: 2, bytes: 5e5, repaired_chunks: 1, repaired_bytes: 2e5 };
+    const verify = sampleJob({ kind: 'verify', status: 'done', damage });
+    expect(plain(numbersOf(verify))).toEqual(['1.9 GB', '500 kB damaged, 200 kB of it fetched again']);
+    expect(numbersOf({ ...verify, damage: { ...damage, chunks: 0 } })).toHaveLength(1);
     expect(plain(numbersOf(sampleJob({ bytes_reused: 0.4e9 })))).toEqual(['800 MB of 1.9 GB', '11 MB/s', 'about 2 minutes left', '400 MB reused']);
     expect(phaseOf(sampleJob({ status: 'waiting' }))).toBe('Waiting for the network');
     expect(progress(sampleJob({ status: 'done', bytes_total: 0 }))).toBe(1);

@@ -208,12 +208,12 @@ fn an_immutable_file_is_not_overwritten_and_a_stranger_does_not_publish() {
 }
 
 /// A file system of its own, as small as is wanted. It takes root.
-struct SmallDisk {
+pub(crate) struct SmallDisk {
     folder: tempfile::TempDir,
 }
 
 impl SmallDisk {
-    fn new(mib: u64) -> Self {
+    pub(crate) fn new(mib: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let disk = Self { folder };
         disk.mount(&format!("size={mib}m"));
@@ -236,7 +236,7 @@ impl SmallDisk {
         );
     }
 
-    fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &std::path::Path {
         self.folder.path()
     }
 }

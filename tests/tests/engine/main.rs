@@ -11,6 +11,8 @@ mod machine;
 mod mount;
 mod own_start;
 mod publisher;
+mod store;
+mod store_move;
 mod subscribe;
 mod trust;
 mod updates;

@@ -32,6 +32,7 @@ export function numbersOf(job: Job): string[] {
     if (left) numbers.push(left);
   }
   if (job.export) numbers.push(job.export.place);
+  if (job.damage && job.damage.chunks > 0) numbers.push(words.activity.damage(job.damage));
   if (job.bytes_reused > 0) numbers.push(words.activity.reused(job.bytes_reused));
   return numbers;
 }

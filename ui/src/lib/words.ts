@@ -1,4 +1,5 @@
 import type { Code } from './bindings/Code';
+import type { Damage } from './bindings/Damage';
 import type { ExportFormat } from './bindings/ExportFormat';
 import type { HypervisorKind } from './bindings/HypervisorKind';
 import type { Job } from './bindings/Job';
@@ -178,7 +179,7 @@ export const words = {
     unsubscribe: 'Unsubscribe…',
     noUpdate: (title: string) => `${title} is up to date.`,
     update: (title: string, n: number) => `An update of ${title} is ready: ${bytes(n)} to fetch.`,
-    verifying: (title: string) => `Verifying ${title}.`,
+    verifying: (title: string) => `Verifying ${title}. What is damaged is fetched again.`,
     idCopied: 'ID copied.',
   },
   force: {
@@ -311,6 +312,8 @@ export const words = {
     publisher: 'Publisher',
     categories: 'Categories',
     size: 'Size',
+    onDisk: 'On disk',
+    shared: (n: number) => `and ${bytes(n)} shared with others`,
     current: 'in use',
     stays: 'stays on it',
     newest: 'newest',
@@ -361,6 +364,7 @@ export const words = {
     resume: 'Resume',
     cancel: 'Cancel',
     reused: (n: number) => `${bytes(n)} reused`,
+    damage: (d: Damage) => `${bytes(d.bytes)} damaged, ${bytes(d.repaired_bytes)} of it fetched again`,
     kind: { download: 'Download', verify: 'Verify', export: 'Export' },
     phase: {
       metadata: 'Reading what the release needs',

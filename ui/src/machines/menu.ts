@@ -55,7 +55,7 @@ export function menuOf(livepc: LivePc, app: App, page: boolean): MenuItem[][] {
   data.push({
     label: words.menu.verify,
     run: () =>
-      void app.run({ verb: 'verify', id }, title).then((done) => {
+      void app.run({ verb: 'verify', id, repair: true }, title).then((done) => {
         if (done) app.toasts.tell(words.menu.verifying(title));
       }),
   });

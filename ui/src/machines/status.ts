@@ -69,6 +69,13 @@ export function suspended(livepc: LivePc): string[] {
   return [words.machines.suspended(since(livepc.suspended)), ...(livepc.suspended_bytes > 0 ? [words.machines.memory(livepc.suspended_bytes)] : [])];
 }
 
+/** What its page tells of the disk that its releases take: what unsubscribing frees, and what others need too. */
+export function storeFacts(livepc: LivePc): { name: string; value: string; note?: string }[] {
+  const { store_bytes_private: own, store_bytes_shared: shared } = livepc;
+  if (own + shared === 0) return [];
+  return [{ name: words.detail.onDisk, value: bytes(own), ...(shared > 0 ? { note: words.detail.shared(shared) } : {}) }];
+}
+
 /** What its page tells of its changes, its memory and its updates. */
 export function lifeFacts(livepc: LivePc): { name: string; value: string; note?: string }[] {
   const stays = staysOn(livepc);

@@ -157,11 +157,33 @@ pub(crate) enum Verb {
         check: bool,
     },
     /// Check all that is here against what was published
-    #[command(after_help = "Example:
-  livepc verify net-lab")]
+    #[command(after_help = "Examples:
+  livepc verify net-lab
+  livepc verify --repair")]
     Verify {
         /// The LivePC; all if not given
         id: Option<String>,
+        /// Fetch again what is damaged
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Remove from the disk what no subscription needs, and say what that is
+    #[command(
+        after_help = "Releases that later ones have replaced go by themselves. One that was still read then, and what a
+crash has left behind, go when the background process starts next, or at once with this.
+
+Example:
+  livepc prune --dry-run"
+    )]
+    Prune {
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Choose where what is fetched is kept
+    Store {
+        #[command(subcommand)]
+        verb: StoreVerb,
     },
     /// Start a machine; returns when its guest executes
     Start(Start),
@@ -461,6 +483,17 @@ pub(crate) enum ConfigVerb {
         name: String,
         /// Its value
         value: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreVerb {
+    /// Move the store to another folder or drive; no machine, download or app may be running
+    #[command(after_help = "Example:
+  livepc store move /mnt/large/livepc")]
+    Move {
+        /// The folder that becomes the store: an empty one, or one that is not there yet
+        dir: PathBuf,
     },
 }
 

@@ -16,7 +16,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use livepc_protocol::{Code, Problem};
 
-use crate::args::{Args, Verb};
+use crate::args::{Args, StoreVerb, Verb};
 use crate::output::Output;
 use crate::session::Session;
 
@@ -128,7 +128,11 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
             verbs::download::download(&session, id, until, release).await
         }
         Verb::Update { id, check } => verbs::download::update(&session, id, check).await,
-        Verb::Verify { id } => verbs::download::verify(&session, id).await,
+        Verb::Verify { id, repair } => verbs::download::verify(&session, id, repair).await,
+        Verb::Prune { dry_run } => verbs::store::prune(&session, dry_run).await,
+        Verb::Store {
+            verb: StoreVerb::Move { dir },
+        } => verbs::store::move_to(&session, &dir).await,
         Verb::Start(start) => verbs::machine::start(&session, start).await,
         Verb::Stop { id, force, timeout } => verbs::machine::stop(&session, id, force, timeout).await,
         Verb::Suspend { id } => verbs::lifecycle::suspend(&session, id).await,

@@ -7,6 +7,9 @@ use crate::problems::not_found;
 
 /// Bytes a second that downloads may take; 0 is no limit. A running guest's reads count, but never wait for it.
 pub(crate) const MAX_RATE: &str = "download.max-bytes-per-second";
+/// Bytes that the store may take on the disk; 0 is no limit. Downloads keep to it; what a running machine reads is fetched
+/// whatever it says.
+pub(crate) const MAX_STORE: &str = "store.max-bytes";
 /// Which hypervisor is tried first: `auto`, `qemu` or `vmware`.
 pub const HYPERVISOR: &str = "hypervisor";
 /// The `qemu-system-*` program; empty to look for it.
@@ -16,8 +19,9 @@ pub const VMWARE: &str = "vmware.program";
 /// Whether VMware may run what is not complete: `true` or `false`.
 pub const VMWARE_STREAMS: &str = "vmware.streaming";
 
-const NAMES: [(&str, &str); 5] = [
+const NAMES: [(&str, &str); 6] = [
     (MAX_RATE, "0"),
+    (MAX_STORE, "0"),
     (HYPERVISOR, "auto"),
     (QEMU, ""),
     (VMWARE, ""),
@@ -45,6 +49,12 @@ pub(crate) fn get(database: &Database, name: &str) -> Result<String, Problem> {
     Ok(database.setting(name)?.unwrap_or_else(|| (*default).to_owned()))
 }
 
+/// The bytes that the store may take, if that is limited.
+pub(crate) fn max_store_bytes(database: &Database) -> Result<Option<u64>, Problem> {
+    let bytes = get(database, MAX_STORE)?.parse().unwrap_or(0);
+    Ok((bytes > 0).then_some(bytes))
+}
+
 /// Changes a setting; gives its value.
 pub(crate) fn set(database: &Database, name: &str, value: &str) -> Result<String, Problem> {
     let value = value.trim();
@@ -54,6 +64,13 @@ pub(crate) fn set(database: &Database, name: &str, value: &str) -> Result<String
                 Code::Usage,
                 format!("“{name}” is a number of bytes a second, 0 for no limit."),
                 format!("For example: livepc config set {name} 2000000."),
+            ));
+        }
+        MAX_STORE if value.parse::<u64>().is_err() => {
+            return Err(Problem::new(
+                Code::Usage,
+                format!("“{name}” is a number of bytes, 0 for no limit."),
+                format!("For example: livepc config set {name} 50000000000."),
             ));
         }
         HYPERVISOR if !["auto", "qemu", "vmware"].contains(&value) => {
@@ -74,7 +91,7 @@ pub(crate) fn set(database: &Database, name: &str, value: &str) -> Result<String
                 "Give the full path of vmrun or vmplayer, or the folder of VMware, or nothing to look for it.",
             ));
         }
-        MAX_RATE | HYPERVISOR | QEMU | VMWARE | VMWARE_STREAMS => {}
+        MAX_RATE | MAX_STORE | HYPERVISOR | QEMU | VMWARE | VMWARE_STREAMS => {}
         _ => return Err(unknown(name)),
     }
     database.set(name, value)?;

@@ -41,6 +41,11 @@ const MIGRATIONS: &[M<'_>] = &[
         "ALTER TABLE seen_release ADD COLUMN ran INTEGER NOT NULL DEFAULT 0;
      ALTER TABLE seen_release ADD COLUMN wanted INTEGER NOT NULL DEFAULT 0;",
     ),
+    M::up(
+        "CREATE TABLE damaged_chunk (
+         job INTEGER NOT NULL REFERENCES job(job) ON DELETE CASCADE, pack TEXT NOT NULL, first_page INTEGER NOT NULL,
+         pages INTEGER NOT NULL, repaired INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (job, pack, first_page));",
+    ),
 ];
 
 /// The state database.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::config;
 use crate::database::Database;
 use crate::hypervisors::HypervisorSettings;
+use crate::store_move::settled_place;
 
 /// How one thing stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -49,6 +50,7 @@ pub async fn examine(home: &Home) -> Vec<Finding> {
         Finding::good("version", env!("CARGO_PKG_VERSION")),
         Finding::good("home", home.root().display().to_string()),
         Finding::good("logs", home.logs().display().to_string()),
+        store(home),
         space(home),
     ];
     let running = ProcessLock::is_held(&home.agent_lock());
@@ -68,8 +70,23 @@ pub async fn examine(home: &Home) -> Vec<Finding> {
     findings
 }
 
+/// Where the store is, and whether it is there.
+fn store(home: &Home) -> Finding {
+    match settled_place(home) {
+        Ok(store) => Finding::good("store", store.display().to_string()),
+        Err(problem) => Finding {
+            subject: "store",
+            health: Health::Bad,
+            found: problem.message,
+            hint: problem.hint,
+        },
+    }
+}
+
 fn space(home: &Home) -> Finding {
-    match fs4::available_space(home.root()) {
+    let store = home.store();
+    let folder = if store.is_dir() { &store } else { home.root() };
+    match fs4::available_space(folder) {
         Ok(free) if free < 1_000_000_000 => Finding {
             subject: "free space",
             health: Health::Limited,
@@ -81,7 +98,7 @@ fn space(home: &Home) -> Finding {
             subject: "free space",
             health: Health::Bad,
             found: error.to_string(),
-            hint: "Look at the disk that the home is on.".into(),
+            hint: "Look at the disk that the store is on.".into(),
         },
     }
 }

@@ -41,6 +41,7 @@ pub mod record;
 pub mod runner;
 pub mod serve;
 mod server;
+pub mod store_move;
 mod subscription;
 mod trust;
 mod user_disk;

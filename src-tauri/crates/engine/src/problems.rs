@@ -109,6 +109,11 @@ pub(crate) fn of_store(error: &StoreError) -> Problem {
             message,
             "Install the newest LivePC, then try again.",
         ),
+        StoreError::BeingRead(_) => Problem::new(
+            Code::Busy,
+            message,
+            "Stop the machines, and end “livepc serve” and exports first.",
+        ),
         StoreError::InUse(_) => Problem::new(
             Code::Busy,
             message,

@@ -44,12 +44,6 @@ impl Home {
         &self.root
     }
 
-    /// The chunk store.
-    #[must_use]
-    pub fn store(&self) -> PathBuf {
-        self.root.join("store")
-    }
-
     /// The state database.
     #[must_use]
     pub fn database(&self) -> PathBuf {
@@ -150,7 +144,8 @@ fn socket_base() -> PathBuf {
     std::env::temp_dir().join("livepc")
 }
 
-fn private_folder(folder: &Path) -> Result<(), Problem> {
+/// Makes a folder that only the user can enter, if it is not there, and refuses one that is somebody else's.
+pub fn private_folder(folder: &Path) -> Result<(), Problem> {
     make_private(folder).map_err(|e| {
         Problem::io(
             &format!("Cannot make the private folder {}", folder.display()),

@@ -35,22 +35,24 @@ mod problem;
 mod request;
 mod socket;
 mod state;
+mod store_place;
 
 pub use client::Client;
 pub use desktop::Desktop;
 pub use export::{Export, ExportFormat};
-pub use home::Home;
+pub use home::{Home, private_folder};
 pub use hypervisor::{HypervisorKind, HypervisorStatus};
 pub use launch::{Launcher, detach};
 pub use lock::ProcessLock;
 pub use message::{Call, MAX_MESSAGE, Message, PROTOCOL, Read, Write, read_message, write_message};
 pub use problem::{Code, Problem};
 pub use request::{
-    Answer, Display, IndexObject, JobAction, LibraryEntry, OpenedRelease, Preview, Request, SourceStatus,
-    Until, UpdateReport,
+    Answer, Display, IndexObject, JobAction, LibraryEntry, OpenedRelease, Preview, Pruned, PrunedRelease,
+    Request, SourceStatus, Until, UpdateReport,
 };
 pub use socket::{Listener, Stream, connect};
 pub use state::{
-    Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, OwnDisk, ReleaseInfo, RunnerState, Snapshot,
-    Stale, StaleReason, StoreUse, Trust, UpdatePolicy,
+    Damage, Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, OwnDisk, ReleaseInfo, RunnerState,
+    Snapshot, Stale, StaleReason, StoreUse, Trust, UpdatePolicy,
 };
+pub use store_place::StorePlace;

@@ -217,6 +217,14 @@ pub enum Request {
     Verify {
         /// The LivePC; all if not given.
         id: Option<String>,
+        /// True to fetch again what is damaged; else it is only removed, and the job fails.
+        #[serde(default)]
+        repair: bool,
+    },
+    /// Removes from the store what no subscription needs. Answer: `Pruned`.
+    Prune {
+        /// True to change nothing, and only say what would go.
+        dry_run: bool,
     },
     /// The value of a setting. Answer: `Setting`.
     ConfigGet {
@@ -431,6 +439,34 @@ pub struct UpdateReport {
     pub problem: Option<crate::Problem>,
 }
 
+/// A release that left the store, or would.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct PrunedRelease {
+    /// The LivePC's id, if it is still subscribed.
+    pub id: Option<String>,
+    /// What the LivePC is called; if it is not subscribed any more, the name that it has in the store.
+    pub title: String,
+    /// The release's sequence.
+    pub release: u64,
+    /// Its label, if it is known.
+    pub label: Option<String>,
+    /// Bytes on disk that only it needed. What several releases needed that went counts for the first of them.
+    pub bytes: u64,
+}
+
+/// What left the store, or would.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Pruned {
+    /// The releases.
+    pub releases: Vec<PrunedRelease>,
+    /// Bytes on disk of what belonged to no release: what crashes left behind.
+    pub leftover_bytes: u64,
+    /// All bytes on disk that are free after it.
+    pub bytes: u64,
+}
+
 /// What the agent or a runner answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
@@ -484,6 +520,11 @@ pub enum Answer {
     Updates {
         /// By LivePC.
         updates: Vec<UpdateReport>,
+    },
+    /// What left the store, or would.
+    Pruned {
+        /// It.
+        pruned: Pruned,
     },
     /// A setting.
     Setting {

@@ -135,6 +135,12 @@ pub struct LivePc {
     /// When the machine was last started.
     #[ts(type = "string | null")]
     pub last_used: Option<Timestamp>,
+    /// Bytes on disk of the store that only this LivePC's releases need: what unsubscribing frees.
+    #[serde(default)]
+    pub store_bytes_private: u64,
+    /// Bytes on disk of the store that another LivePC's releases need too.
+    #[serde(default)]
+    pub store_bytes_shared: u64,
     /// Bytes of the machine's overlay and own disks.
     pub machine_bytes: u64,
     /// The hypervisor that runs it; of a machine that does not run, the one that its changes or its suspension belong to.
@@ -290,6 +296,12 @@ pub struct Job {
     /// What an export writes, and where to.
     #[serde(default)]
     pub export: Option<crate::Export>,
+    /// Whether a check fetches again what it finds damaged.
+    #[serde(default)]
+    pub repair: bool,
+    /// What a check has found damaged so far.
+    #[serde(default)]
+    pub damage: Option<Damage>,
     /// What it is doing.
     pub phase: JobPhase,
     /// How it stands.
@@ -311,6 +323,20 @@ pub struct Job {
     pub ended: Option<Timestamp>,
     /// Why it failed or waits.
     pub problem: Option<Problem>,
+}
+
+/// What a check has found damaged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Damage {
+    /// Chunks that were not what was published, and were removed.
+    pub chunks: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Those of them that are here again, whole.
+    pub repaired_chunks: u64,
+    /// Their bytes.
+    pub repaired_bytes: u64,
 }
 
 /// What the store takes.

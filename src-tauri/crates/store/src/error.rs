@@ -14,6 +14,9 @@ pub enum StoreError {
     /// Another process writes to the store.
     #[error("the chunk store {} is in use by another LivePC agent; use that one, or stop it first", .0.display())]
     InUse(PathBuf),
+    /// Somebody reads from the store, so it cannot be moved.
+    #[error("the chunk store {} is being read by a machine or another program; stop it first", .0.display())]
+    BeingRead(PathBuf),
     /// A later version of LivePC has made the store. Nothing in it was touched.
     #[error(
         "the chunk store {} has version {found}, and this LivePC knows up to {known}: update LivePC",

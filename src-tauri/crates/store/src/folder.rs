@@ -73,7 +73,7 @@ impl Folder {
         self.0.join("leases.lock")
     }
 
-    fn version(&self) -> PathBuf {
+    pub(crate) fn version(&self) -> PathBuf {
         self.0.join("store.json")
     }
 

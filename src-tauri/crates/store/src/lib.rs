@@ -50,6 +50,7 @@ mod folder;
 mod layout;
 mod lease;
 mod medium;
+mod moving;
 mod objects;
 mod open_packs;
 mod os;
@@ -66,8 +67,10 @@ mod writers;
 
 pub use error::{Result, StoreError};
 pub use lease::Lease;
+pub use moving::remove_store;
 pub use prune::PruneReport;
 pub use reader::{ReadOutcome, Reader};
 pub use release_key::ReleaseKey;
 pub use store::{NewChunk, Store};
+pub use usage::{Share, Usage};
 pub use verify::VerifyReport;

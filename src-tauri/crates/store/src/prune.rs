@@ -1,6 +1,6 @@
 //! Removing what nobody needs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::store::Store;
 use crate::usage::{allocated, visit};
 
 /// What was removed, or would be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PruneReport {
     /// Local pack files.
     pub packs: u64,
@@ -24,6 +24,9 @@ pub struct PruneReport {
     pub objects: u64,
     /// The bytes that these, and what crashes have left behind, take on the disk.
     pub bytes: u64,
+    /// The releases that are no longer known, and those of the bytes that only they needed. What several of them needed
+    /// counts for the first of these.
+    pub releases: Vec<(ReleaseKey, u64)>,
 }
 
 /// What must stay.
@@ -31,6 +34,33 @@ pub struct PruneReport {
 struct Needed {
     packs: HashSet<Digest>,
     objects: HashSet<Digest>,
+}
+
+/// Who needed what goes: packs and objects are told apart by their places.
+#[derive(Default)]
+struct Gone {
+    releases: Vec<(ReleaseKey, u64)>,
+    packs: HashMap<Digest, usize>,
+    objects: HashMap<Digest, usize>,
+}
+
+impl Gone {
+    fn add(&mut self, key: ReleaseKey, packs: Vec<Digest>, objects: Vec<Digest>) {
+        let place = self.releases.len();
+        self.releases.push((key, 0));
+        for digest in packs {
+            self.packs.entry(digest).or_insert(place);
+        }
+        for digest in objects {
+            self.objects.entry(digest).or_insert(place);
+        }
+    }
+
+    fn count(&mut self, place: Option<usize>, bytes: u64) {
+        if let Some((_, sum)) = place.and_then(|place| self.releases.get_mut(place)) {
+            *sum += bytes;
+        }
+    }
 }
 
 impl Store {
@@ -43,6 +73,18 @@ impl Store {
     /// [`StoreError::ReferencesLost`] if it is not known what the releases need, and what the system says; what was
     /// removed by then was not needed.
     pub fn prune(&self, dry_run: bool) -> Result<PruneReport> {
+        self.prune_without(&[], dry_run)
+    }
+
+    /// What [`Store::prune`] would remove if these releases too were not kept any more.
+    ///
+    /// # Errors
+    /// As [`Store::prune`].
+    pub fn would_prune(&self, forgotten: &[ReleaseKey]) -> Result<PruneReport> {
+        self.prune_without(forgotten, true)
+    }
+
+    fn prune_without(&self, forgotten: &[ReleaseKey], dry_run: bool) -> Result<PruneReport> {
         if self.database.references_lost()? {
             return Err(StoreError::ReferencesLost);
         }
@@ -59,14 +101,19 @@ impl Store {
         }
         let (stay, gone): (Vec<_>, Vec<_>) = releases
             .into_iter()
-            .partition(|(key, kept)| *kept || in_use.contains(key));
+            .partition(|(key, kept)| (*kept && !forgotten.contains(key)) || in_use.contains(key));
         let mut needed = Needed::default();
         for (key, _) in &stay {
             let (packs, objects) = self.database.needs(key)?;
             needed.packs.extend(packs);
             needed.objects.extend(objects);
         }
-        let report = self.remove_others(&needed, dry_run)?;
+        let mut needed_by = Gone::default();
+        for (key, _) in &gone {
+            let (packs, objects) = self.database.needs(key)?;
+            needed_by.add(key.clone(), packs, objects);
+        }
+        let report = self.remove_others(&needed, needed_by, dry_run)?;
         if !dry_run {
             let gone: Vec<ReleaseKey> = gone.into_iter().map(|(key, _)| key).collect();
             self.database.remove_releases(&gone)?;
@@ -74,12 +121,16 @@ impl Store {
         Ok(report)
     }
 
-    fn remove_others(&self, needed: &Needed, dry_run: bool) -> Result<PruneReport> {
+    fn remove_others(&self, needed: &Needed, mut gone: Gone, dry_run: bool) -> Result<PruneReport> {
         let mut report = PruneReport::default();
         let mut removed = Vec::new();
-        let mut remove = |path: &Path| -> Result<()> {
-            report.bytes += allocated(path);
-            if dry_run { Ok(()) } else { remove(path) }
+        let mut remove = |path: &Path| -> Result<u64> {
+            let bytes = allocated(path);
+            report.bytes += bytes;
+            if !dry_run {
+                remove(path)?;
+            }
+            Ok(bytes)
         };
         if !dry_run {
             // Windows keeps the name of a file that is open.
@@ -91,8 +142,11 @@ impl Store {
             let Some(name) = name.to_str() else { return Ok(()) };
             if let Some(digest) = name.strip_suffix(PAGES).and_then(|name| name.parse().ok()) {
                 if !needed.packs.contains(&digest) {
-                    self.reader.close(PackId(digest));
-                    remove(&entry.path())?;
+                    if !dry_run {
+                        self.reader.close(PackId(digest));
+                    }
+                    let bytes = remove(&entry.path())?;
+                    gone.count(gone.packs.get(&digest).copied(), bytes);
                     removed.push(PackId(digest));
                     packs += 1;
                 }
@@ -106,7 +160,8 @@ impl Store {
             let Some(name) = name.to_str() else { return Ok(()) };
             if let Ok(digest) = name.parse() {
                 if !needed.objects.contains(&digest) {
-                    remove(&entry.path())?;
+                    let bytes = remove(&entry.path())?;
+                    gone.count(gone.objects.get(&digest).copied(), bytes);
                     objects += 1;
                 }
             } else if is_left_behind(name) {
@@ -115,6 +170,7 @@ impl Store {
             Ok(())
         })?;
         (report.packs, report.objects) = (packs, objects);
+        report.releases = gone.releases;
         if !dry_run {
             self.database.drop_packs(&removed)?;
         }

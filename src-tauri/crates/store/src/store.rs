@@ -60,7 +60,7 @@ pub struct Store {
     pub(crate) writers: Writers,
     /// Shared by those who write, exclusive for the one who removes.
     pub(crate) pruning: RwLock<()>,
-    _lock: File,
+    pub(crate) _lock: File,
 }
 
 impl Store {

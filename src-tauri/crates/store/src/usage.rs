@@ -1,12 +1,15 @@
 //! How much room a store takes.
 
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, DirEntry};
 use std::path::Path;
 
-use livepc_format::PackId;
+use livepc_format::{Digest, PackId};
 
 use crate::error::{Result, StoreError};
+use crate::folder::PAGES;
 use crate::os;
+use crate::release_key::ReleaseKey;
 use crate::store::Store;
 
 impl Store {
@@ -21,19 +24,107 @@ impl Store {
     /// # Errors
     /// What the system says.
     pub fn usage(&self) -> Result<u64> {
-        let mut bytes = 0;
-        for folder in [self.folder.packs(), self.folder.objects()] {
-            visit(&folder, &mut |entry| {
-                bytes += allocated(&entry.path());
-                Ok(())
-            })?;
-        }
-        for entry in entries(self.folder.path())? {
-            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
-                bytes += allocated(&entry.path());
+        self.usage_of(|_| None).map(|usage| usage.bytes)
+    }
+
+    /// The bytes that the whole store takes on the disk, and what of it which owner's releases need; `owner` tells whose a
+    /// release is.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn usage_of(&self, owner: impl Fn(&ReleaseKey) -> Option<String>) -> Result<Usage> {
+        let mut owners = Owners::default();
+        for (key, _) in self.database.releases()? {
+            if let Some(owner) = owner(&key) {
+                let (packs, objects) = self.database.needs(&key)?;
+                owners.add(owner, packs, objects);
             }
         }
-        Ok(bytes)
+        let mut usage = Usage::default();
+        let name = |entry: &DirEntry| entry.file_name().to_str().map(str::to_owned);
+        visit(&self.folder.packs(), &mut |entry| {
+            let bytes = allocated(&entry.path());
+            usage.bytes += bytes;
+            let digest = name(entry).and_then(|name| name.strip_suffix(PAGES)?.parse().ok());
+            owners.count(
+                digest.and_then(|digest| owners.packs.get(&digest)),
+                bytes,
+                &mut usage,
+            );
+            Ok(())
+        })?;
+        visit(&self.folder.objects(), &mut |entry| {
+            let bytes = allocated(&entry.path());
+            usage.bytes += bytes;
+            let digest = name(entry).and_then(|name| name.parse().ok());
+            owners.count(
+                digest.and_then(|digest| owners.objects.get(&digest)),
+                bytes,
+                &mut usage,
+            );
+            Ok(())
+        })?;
+        for entry in entries(self.folder.path())? {
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                usage.bytes += allocated(&entry.path());
+            }
+        }
+        Ok(usage)
+    }
+}
+
+/// What a store takes on the disk, in bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// All of it.
+    pub bytes: u64,
+    /// What each owner has a part in.
+    pub shares: HashMap<String, Share>,
+}
+
+/// What an owner's releases take of a store, in bytes on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Share {
+    /// What only they need.
+    pub private: u64,
+    /// What they need, and those of another owner too.
+    pub shared: u64,
+}
+
+/// Who needs what, by the places of the owners' names.
+#[derive(Default)]
+struct Owners {
+    names: Vec<String>,
+    packs: HashMap<Digest, BTreeSet<usize>>,
+    objects: HashMap<Digest, BTreeSet<usize>>,
+}
+
+impl Owners {
+    fn add(&mut self, owner: String, packs: Vec<Digest>, objects: Vec<Digest>) {
+        let known = self.names.iter().position(|name| *name == owner);
+        let place = known.unwrap_or(self.names.len());
+        if known.is_none() {
+            self.names.push(owner);
+        }
+        for digest in packs {
+            self.packs.entry(digest).or_default().insert(place);
+        }
+        for digest in objects {
+            self.objects.entry(digest).or_default().insert(place);
+        }
+    }
+
+    fn count(&self, places: Option<&BTreeSet<usize>>, bytes: u64, usage: &mut Usage) {
+        let places = places.into_iter().flatten();
+        let names: Vec<&String> = places.filter_map(|place| self.names.get(*place)).collect();
+        for name in &names {
+            let share = usage.shares.entry((*name).clone()).or_default();
+            if names.len() == 1 {
+                share.private += bytes;
+            } else {
+                share.shared += bytes;
+            }
+        }
     }
 }
 
@@ -55,7 +146,8 @@ pub(crate) fn visit(folder: &Path, file: &mut dyn FnMut(&DirEntry) -> Result<()>
     Ok(())
 }
 
-fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
+/// What is in a folder.
+pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
     let read = || fs::read_dir(folder)?.collect::<Result<_, _>>();
     read().map_err(|error| StoreError::io("read", folder, error))
 }

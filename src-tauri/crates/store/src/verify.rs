@@ -5,10 +5,12 @@ use std::sync::PoisonError;
 
 use livepc_format::Digest;
 use livepc_format::index::ChunkTable;
+use livepc_format::limits::OBJECT_BYTES;
 
 use crate::error::{Result, StoreError};
 use crate::layout::PAGE_LEN;
 use crate::pack_file::{Found, PackFile};
+use crate::release_key::ReleaseKey;
 use crate::store::Store;
 use crate::writers::Access;
 
@@ -21,6 +23,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// The pages of those that are not what was published, by chunk.
     pub damaged: Vec<Range<u32>>,
+    /// True if the pack's file was damaged as a whole and moved aside, so that nobody knows what was here.
+    pub lost: bool,
 }
 
 impl Store {
@@ -35,6 +39,21 @@ impl Store {
             .with(table.id(), |access| self.repair(access, table, repair))
     }
 
+    /// The objects that a release needs and whose files here are damaged.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn damaged_objects(&self, release: &ReleaseKey) -> Result<Vec<Digest>> {
+        let (_, objects) = self.database.needs(release)?;
+        let mut damaged = Vec::new();
+        for digest in objects {
+            if self.reader.has_object(&digest) && self.reader.object(&digest, OBJECT_BYTES)?.is_none() {
+                damaged.push(digest);
+            }
+        }
+        Ok(damaged)
+    }
+
     /// [`Store::verify`] of a pack that nobody writes to meanwhile.
     pub(crate) fn repair(
         &self,
@@ -43,10 +62,15 @@ impl Store {
         repair: bool,
     ) -> Result<VerifyReport> {
         let (mut report, pack) = (VerifyReport::default(), table.id());
-        // Moves a file aside that is no pack's.
-        access.existing()?;
         let path = self.folder.pack(pack);
         let failed = |error| StoreError::io("read", &path, error);
+        report.lost = matches!(PackFile::open(&path, pack).map_err(failed)?, Found::Damaged);
+        if report.lost {
+            access.reopen();
+            self.reader.close(pack);
+        }
+        // Moves a file aside that is no pack's.
+        access.existing()?;
         let Found::Pack(file) = PackFile::open(&path, pack).map_err(failed)? else {
             return Ok(report);
         };

@@ -79,6 +79,11 @@ pub(crate) struct Access<'a> {
 }
 
 impl Access<'_> {
+    /// Has the pack's file opened anew, since what is at its place is not what it was.
+    pub(crate) fn reopen(&mut self) {
+        self.slot.writer = None;
+    }
+
     /// The pack's file, if it is there.
     pub(crate) fn existing(&mut self) -> Result<Option<&mut PackWriter>> {
         if self.slot.writer.is_none() {

@@ -5,6 +5,7 @@ import type { LibraryEntry } from "./LibraryEntry";
 import type { LivePc } from "./LivePc";
 import type { OpenedRelease } from "./OpenedRelease";
 import type { Preview } from "./Preview";
+import type { Pruned } from "./Pruned";
 import type { ReleaseInfo } from "./ReleaseInfo";
 import type { RunnerState } from "./RunnerState";
 import type { Snapshot } from "./Snapshot";
@@ -58,7 +59,11 @@ job: Job, } | { "answer": "updates",
 /**
  * By LivePC.
  */
-updates: Array<UpdateReport>, } | { "answer": "setting", 
+updates: Array<UpdateReport>, } | { "answer": "pruned", 
+/**
+ * It.
+ */
+pruned: Pruned, } | { "answer": "setting", 
 /**
  * Its name.
  */

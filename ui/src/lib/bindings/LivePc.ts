@@ -121,6 +121,14 @@ checked: string | null,
  */
 last_used: string | null, 
 /**
+ * Bytes on disk of the store that only this LivePC's releases need: what unsubscribing frees.
+ */
+store_bytes_private: number, 
+/**
+ * Bytes on disk of the store that another LivePC's releases need too.
+ */
+store_bytes_shared: number, 
+/**
  * Bytes of the machine's overlay and own disks.
  */
 machine_bytes: number, 

@@ -200,7 +200,15 @@ paused: boolean, } | { "verb": "verify",
 /**
  * The LivePC; all if not given.
  */
-id: string | null, } | { "verb": "config-get", 
+id: string | null, 
+/**
+ * True to fetch again what is damaged; else it is only removed, and the job fails.
+ */
+repair: boolean, } | { "verb": "prune", 
+/**
+ * True to change nothing, and only say what would go.
+ */
+dry_run: boolean, } | { "verb": "config-get", 
 /**
  * Its name.
  */

@@ -198,6 +198,8 @@ export class FakeHost implements Host {
             .filter((l) => request.id === null || l.id === request.id)
             .map((l) => ({ id: l.id, from: l.release_in_use, to: l.release_available, bytes_to_fetch: l.update_bytes ?? 0, changelog: '', job: null, problem: null })),
         };
+      case 'verify':
+        return { answer: 'job', job: this.#verify(this.#find(request.id ?? ''), request.repair) };
       case 'job-control':
         return this.#control(request.job, request.action);
       case 'pause-all':
@@ -278,6 +280,13 @@ export class FakeHost implements Host {
   #download(livepc: LivePc): void {
     const job = sampleJob({ job: this.#nextJob++, id: livepc.id, title: livepc.title, phase: livepc.boot_ready ? 'complete' : 'boot-ready', bytes_done: livepc.bytes_local, bytes_reused: livepc.bytes_local, bytes_total: livepc.bytes_total, started: before(0) });
     this.#change({ jobs: [job, ...this.#world.snapshot.jobs] });
+  }
+
+  #verify(livepc: LivePc, repair: boolean): Job {
+    const total = livepc.bytes_local;
+    const job = sampleJob({ job: this.#nextJob++, id: livepc.id, title: livepc.title, kind: 'verify', until: null, phase: 'checking', repair, bytes_done: 0, bytes_total: total, bytes_per_second: 0, started: before(0) });
+    this.#change({ jobs: [job, ...this.#world.snapshot.jobs] });
+    return job;
   }
 
   #export(livepc: LivePc, wanted: Export): Job {

@@ -82,6 +82,7 @@ export function fresh(all: LibraryEntry[], slug: string): LivePc {
     bytes_local: 0,
     boot_bytes_local: 0,
     last_used: null,
+    store_bytes_private: 0,
     machine_bytes: 0,
     release_in_use: null,
     label_in_use: null,

@@ -171,7 +171,7 @@ fn found(update: &UpdateReport) -> String {
     text
 }
 
-pub(crate) async fn verify(session: &Session<'_>, id: Option<String>) -> Result<(), Problem> {
+pub(crate) async fn verify(session: &Session<'_>, id: Option<String>, repair: bool) -> Result<(), Problem> {
     let client = session.client().await?;
     let ids: Vec<String> = match id {
         Some(id) => vec![id],
@@ -182,7 +182,8 @@ pub(crate) async fn verify(session: &Session<'_>, id: Option<String>) -> Result<
     };
     let (mut checked, mut damaged) = (Vec::new(), None);
     for id in ids {
-        let Answer::Job { job } = client.call(Request::Verify { id: Some(id) }).await? else {
+        let request = Request::Verify { id: Some(id), repair };
+        let Answer::Job { job } = client.call(request).await? else {
             return Err(unexpected());
         };
         match follow_own(session, &client, job.job).await {
@@ -199,10 +200,21 @@ pub(crate) async fn verify(session: &Session<'_>, id: Option<String>) -> Result<
         return Err(problem);
     }
     let total: u64 = checked.iter().map(|job| job.bytes_done).sum();
+    let found = checked.iter().filter_map(|job| job.damage);
+    let (chunks, lost) = found.fold((0, 0), |(chunks, lost), damage| {
+        (chunks + damage.repaired_chunks, lost + damage.repaired_bytes)
+    });
     session
         .output
         .result(&json!({"verified": checked, "bytes": total}), || {
-            format!("All {} that are here are what was published.", bytes(total))
+            if chunks == 0 {
+                return format!("All {} that are here are what was published.", bytes(total));
+            }
+            format!(
+                "Of {} that are here, {chunks} damaged chunks ({}) were fetched again. Have the disk checked.",
+                bytes(total),
+                bytes(lost)
+            )
         });
     Ok(())
 }

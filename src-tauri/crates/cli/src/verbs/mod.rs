@@ -13,4 +13,5 @@ pub(crate) mod machine;
 pub(crate) mod publish;
 pub(crate) mod roles;
 pub(crate) mod serve;
+pub(crate) mod store;
 pub(crate) mod subscribe;

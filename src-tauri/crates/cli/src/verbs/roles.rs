@@ -33,6 +33,15 @@ pub(crate) async fn agent(session: &Session<'_>, verb: Option<AgentVerb>) -> Res
 }
 
 async fn stop(session: &Session<'_>) -> Result<(), Problem> {
+    end_agent(session).await?;
+    session
+        .output
+        .result(&json!({"agent": "stopped"}), || "The agent does not run.".into());
+    Ok(())
+}
+
+/// Ends the agent, if there is one that has neither work nor machines nor other clients.
+pub(crate) async fn end_agent(session: &Session<'_>) -> Result<(), Problem> {
     let lock = session.home.agent_lock();
     if ProcessLock::is_held(&lock) {
         let client = Client::connect(&session.home.agent_socket()?, "cli", false).await?;
@@ -42,9 +51,6 @@ async fn stop(session: &Session<'_>) -> Result<(), Problem> {
             _ => client.closed().await,
         }
     }
-    session
-        .output
-        .result(&json!({"agent": "stopped"}), || "The agent does not run.".into());
     Ok(())
 }
 

@@ -125,7 +125,16 @@ impl Answers for Core {
                 self.touch();
                 Ok(Answer::Done)
             }
-            Request::Verify { id } => self.answer_verify(id),
+            Request::Verify { id, repair } => {
+                let queued = self.answer_verify(id, repair);
+                self.publish_snapshot().await;
+                queued
+            }
+            Request::Prune { dry_run } => {
+                let core = self.clone();
+                let pruned = Self::to_its_end(async move { core.prune(dry_run).await }).await?;
+                Ok(Answer::Pruned { pruned })
+            }
             Request::ConfigGet { name } => {
                 let value = config::get(&self.database, &name)?;
                 Ok(Answer::Setting { name, value })
@@ -369,14 +378,14 @@ impl Core {
         Ok(Answer::Updates { updates })
     }
 
-    fn answer_verify(self: &Arc<Self>, id: Option<String>) -> Result<Answer, Problem> {
+    fn answer_verify(self: &Arc<Self>, id: Option<String>, repair: bool) -> Result<Answer, Problem> {
         let subscriptions = match id {
             Some(id) => vec![subscription::find(&self.database, &id)?],
             None => subscription::all(&self.database)?,
         };
         let mut last = None;
         for subscription in &subscriptions {
-            last = Some(self.queue_verify(subscription)?);
+            last = Some(self.queue_verify(subscription, repair)?);
         }
         match last {
             Some(job) => Ok(Answer::Job { job }),

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use jiff::Timestamp;
-use livepc_format::PackId;
 use livepc_format::index::Chunk;
+use livepc_format::{LivePcId, PackId};
 use livepc_protocol::{Code, Home, Launcher, Problem, Snapshot};
-use livepc_store::{NewChunk, Reader, Store, StoreError};
+use livepc_store::{NewChunk, Reader, ReleaseKey, Share, Store, StoreError, Usage};
 use livepc_transfer::{ChunkSink, Client, Fetcher, VerifiedChunk};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use super::machines::Machines;
 use super::poll::Polling;
 use super::progress::Counted;
 use super::release::Opened;
+use super::tidy::livepc_of;
 use crate::database::Database;
 use crate::locked::lock;
 use crate::problems::of_store;
@@ -54,7 +55,9 @@ pub(crate) struct Core {
     /// Counts the writes to the store, so that what was counted once is counted again only after a change.
     pub(super) writes: Arc<AtomicU64>,
     /// What the store took on the disk, and after how many writes.
-    pub(super) store_bytes: Mutex<Option<(u64, u64)>>,
+    pub(super) usage: Mutex<Option<(u64, Arc<Usage>)>>,
+    /// Held by the download that is finding out whether there is room for it.
+    pub(super) room: tokio::sync::Mutex<()>,
     pub(super) changed: Notify,
     pub(super) snapshots: watch::Sender<Snapshot>,
     pub(super) publishing: tokio::sync::Mutex<()>,
@@ -75,16 +78,28 @@ impl Core {
         self.touch();
     }
 
-    /// The bytes that the store takes on the disk, counted again only after writes.
+    /// The bytes that the store takes on the disk.
     pub(super) fn store_bytes(&self) -> u64 {
+        self.usage().bytes
+    }
+
+    /// What the releases of a LivePC take of the store.
+    pub(super) fn share_of(&self, livepc: LivePcId) -> Share {
+        let usage = self.usage();
+        usage.shares.get(&livepc.to_string()).copied().unwrap_or_default()
+    }
+
+    /// What the store takes on the disk, counted again only after writes.
+    fn usage(&self) -> Arc<Usage> {
         let writes = self.writes.load(Ordering::SeqCst);
-        match *lock(&self.store_bytes) {
-            Some((then, bytes)) if then == writes => return bytes,
+        match &*lock(&self.usage) {
+            Some((then, usage)) if *then == writes => return usage.clone(),
             _ => {}
         }
-        let bytes = self.store.usage().unwrap_or(0);
-        *lock(&self.store_bytes) = Some((writes, bytes));
-        bytes
+        let owner = |key: &ReleaseKey| livepc_of(key.as_str()).map(str::to_owned);
+        let usage = Arc::new(self.store.usage_of(owner).unwrap_or_default());
+        *lock(&self.usage) = Some((writes, usage.clone()));
+        usage
     }
 
     /// Runs what blocks on the file system.

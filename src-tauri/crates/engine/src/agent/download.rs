@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use livepc_format::limits::PAGE;
 use livepc_protocol::{Code, JobPhase, Problem, Until};
 use livepc_transfer::Priority;
 use tokio::task::JoinSet;
@@ -36,7 +35,17 @@ impl Core {
             plan = Some(opened.plan(self).await?);
         }
         let goal = plan.as_ref().map_or(&boot, |plan| &plan.packs);
-        self.check_space(goal).await?;
+        let phase = if boot.is_empty() {
+            JobPhase::Complete
+        } else {
+            JobPhase::BootReady
+        };
+        {
+            // One at a time, so that no two are promised the same room.
+            let _turn = self.room.lock().await;
+            self.make_room(&job, goal).await?;
+            self.set_phase(active, phase);
+        }
         let reused = self.reuse(goal).await?;
         let before = self.local_of(&opened);
         active.update(|job| {
@@ -51,7 +60,6 @@ impl Core {
         let meter = self.meter(active, &opened, everything);
         let work = async {
             if !boot.is_empty() {
-                self.set_phase(active, JobPhase::BootReady);
                 self.fetch_all(&opened, &boot, Priority::BootMap).await?;
             }
             let own = self.own_start_chunks(&opened).await?;
@@ -75,7 +83,7 @@ impl Core {
     }
 
     /// Fetches those of the chunks that are not here.
-    async fn fetch_all(
+    pub(super) async fn fetch_all(
         self: &Arc<Self>,
         opened: &Arc<Opened>,
         packs: &[OfPack],
@@ -112,7 +120,7 @@ impl Core {
     }
 
     /// Copies chunks that are here under other packs; gives the stored bytes that need not be fetched.
-    async fn reuse(self: &Arc<Self>, packs: &[OfPack]) -> Result<u64, Problem> {
+    pub(super) async fn reuse(self: &Arc<Self>, packs: &[OfPack]) -> Result<u64, Problem> {
         let mut reused = 0;
         for (pack, chunks) in packs {
             let missing: Vec<_> = chunks
@@ -136,33 +144,6 @@ impl Core {
                 .sum::<u64>();
         }
         Ok(reused)
-    }
-
-    /// Refuses to begin what cannot end for lack of space.
-    async fn check_space(self: &Arc<Self>, packs: &[OfPack]) -> Result<(), Problem> {
-        let pages: u64 = packs
-            .iter()
-            .flat_map(|(pack, chunks)| chunks.iter().map(move |chunk| (pack, chunk)))
-            .filter(|(pack, chunk)| !self.reader.has(**pack, chunk.first_page, chunk.entry.pages))
-            .map(|(_, chunk)| u64::from(chunk.entry.pages))
-            .sum();
-        let (needed, free) = (pages * PAGE, self.free_space().await);
-        if needed > free {
-            return Err(Problem::new(
-                Code::DiskFull,
-                format!("It needs {needed} bytes on this disk, and only {free} are free."),
-                "Free some space, then try again: what is already here is kept.",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Bytes free where the store is; all there could be, if the system does not say.
-    pub(super) async fn free_space(&self) -> u64 {
-        let folder = self.home.store();
-        Self::blocking(move || fs4::available_space(folder).unwrap_or(u64::MAX))
-            .await
-            .unwrap_or(u64::MAX)
     }
 
     /// Keeps a job's figures up to date until it is dropped.

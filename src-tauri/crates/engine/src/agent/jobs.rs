@@ -116,10 +116,24 @@ impl Core {
         Some(active.show())
     }
 
-    /// Queues a check of what is here of a subscription's releases.
-    pub(super) fn queue_verify(self: &Arc<Self>, subscription: &Subscription) -> Result<Job, Problem> {
+    /// Queues a check of what is here of a subscription's releases, or finds the job that does it already.
+    pub(super) fn queue_verify(
+        self: &Arc<Self>,
+        subscription: &Subscription,
+        repair: bool,
+    ) -> Result<Job, Problem> {
+        let same =
+            |job: &Job| job.kind == JobKind::Verify && job.id == subscription.id && job.repair == repair;
+        if let Some(job) = self.go_on_with(same) {
+            return Ok(job);
+        }
         let newest = subscription.newest().map_or(0, |release| release.sequence);
-        self.queue(subscription, JobKind::Verify, newest, None, None)
+        let job = self.new_job(subscription, JobKind::Verify, newest);
+        self.begin(Job {
+            repair,
+            phase: JobPhase::Checking,
+            ..job
+        })
     }
 
     pub(super) fn queue(
@@ -130,19 +144,22 @@ impl Core {
         until: Option<Until>,
         export: Option<Export>,
     ) -> Result<Job, Problem> {
-        let mut job = Job {
+        let job = self.new_job(subscription, kind, release);
+        self.begin(Job { until, export, ..job })
+    }
+
+    fn new_job(&self, subscription: &Subscription, kind: JobKind, release: u64) -> Job {
+        Job {
             job: 0,
             id: subscription.id.clone(),
             title: subscription.title.clone(),
             kind,
             release,
-            until,
-            export,
-            phase: if kind == JobKind::Verify {
-                JobPhase::Checking
-            } else {
-                JobPhase::Metadata
-            },
+            until: None,
+            export: None,
+            repair: false,
+            damage: None,
+            phase: JobPhase::Metadata,
             status: JobStatus::Queued,
             bytes_done: 0,
             bytes_total: 0,
@@ -151,7 +168,11 @@ impl Core {
             started: (self.now)(),
             ended: None,
             problem: None,
-        };
+        }
+    }
+
+    /// Gives a job its number, and begins with it.
+    fn begin(self: &Arc<Self>, mut job: Job) -> Result<Job, Problem> {
         self.database.change(|t| {
             t.execute("INSERT INTO job (active, data) VALUES (1, '')", [])?;
             job.job = t.last_insert_rowid().unsigned_abs();
@@ -347,7 +368,7 @@ impl Core {
                 self.queue_export(&subscription, release, export).await
             }
             (None, Some(until)) => self.queue_download(&subscription, job.release, until),
-            (None, None) => self.queue_verify(&subscription),
+            (None, None) => self.queue_verify(&subscription, job.repair),
         };
         again.map(drop)
     }

@@ -16,6 +16,7 @@ mod progress;
 mod release;
 mod schedule;
 mod snapshot;
+mod space;
 mod speed;
 mod tidy;
 mod verify;
@@ -37,7 +38,7 @@ pub(crate) use self::core::sink;
 use crate::database::Database;
 use crate::problems::{of_store, of_transfer};
 use crate::server::{Guests, serve};
-use crate::{config, subscription};
+use crate::{config, store_move, subscription};
 
 /// How long an agent without clients, work and machines stays.
 const LINGER: Duration = Duration::from_secs(5);
@@ -101,6 +102,7 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
 
 fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
     let database = Database::open(&home.database())?;
+    store_move::settle(&home)?;
     let store = Arc::new(Store::open(home.store()).map_err(|e| of_store(&e))?);
     let reader = store.reader();
     let client = Client::new(Config::default()).map_err(|e| of_transfer(&e))?;
@@ -133,7 +135,8 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
         asked_to_stop: CancellationToken::new(),
         library_revision: AtomicU64::new(0),
         writes,
-        store_bytes: Mutex::default(),
+        usage: Mutex::default(),
+        room: tokio::sync::Mutex::default(),
         changed: Notify::new(),
         snapshots,
         publishing: tokio::sync::Mutex::default(),

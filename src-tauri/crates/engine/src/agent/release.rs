@@ -4,6 +4,7 @@
 //! and a table is told by the pack's id, a boot map only by the publisher who signed it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -180,7 +181,8 @@ impl Core {
         }
     }
 
-    async fn fetch_object(
+    /// Fetches an object of the index into the store.
+    pub(super) async fn fetch_object(
         &self,
         origin: &Origin,
         path: &str,
@@ -195,6 +197,7 @@ impl Core {
         let kept = bytes.clone();
         self.with_store(move |store| store.put_object(&digest, &kept))
             .await?;
+        self.writes.fetch_add(1, Ordering::SeqCst);
         Ok(bytes.to_vec())
     }
 
@@ -213,14 +216,17 @@ impl Core {
             objects.extend(more_objects);
         }
         let (key, all) = (opened.key.clone(), plan.is_some());
-        self.with_store(move |store| {
+        let kept = self.with_store(move |store| {
             if all {
                 store.keep(&key, &packs, &objects)
             } else {
                 store.keep_also(&key, &packs, &objects)
             }
-        })
-        .await
+        });
+        kept.await?;
+        // Whose it is what is here may be another now.
+        self.writes.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 }
 

@@ -52,6 +52,7 @@ impl Core {
         let runs = runner.as_ref().filter(|runner| runner.state.is_live());
         let hypervisor = runs.and_then(|runner| runner.hypervisor).or(bound);
         let passed_over = runs.and_then(|runner| runner.passed_over.clone());
+        let share = self.share_of(subscription.livepc);
         let runner_state = runner.map(|runner| runner.state);
         LivePc {
             id: subscription.id.clone(),
@@ -98,6 +99,8 @@ impl Core {
                 .map(|next| self.own_disks(subscription, next))
                 .unwrap_or_default(),
             rollback_to: next.and_then(|next| self.rollback_offer(subscription, next)),
+            store_bytes_private: share.private,
+            store_bytes_shared: share.shared,
             machine_bytes: folder_bytes(&self.home.machine(&subscription.id))
                 + folder_bytes(&crate::runner::flat::all(&self.home, &subscription.id)),
         }

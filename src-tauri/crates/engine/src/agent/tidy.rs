@@ -11,8 +11,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use livepc_format::Release;
-use livepc_protocol::{Job, Problem};
-use livepc_store::ReleaseKey;
+use livepc_protocol::{Job, Problem, Pruned, PrunedRelease};
+use livepc_store::{PruneReport, ReleaseKey};
 
 use super::core::Core;
 use crate::locked::lock;
@@ -31,6 +31,15 @@ struct Needs {
     ran: BTreeSet<u64>,
     /// Those that somebody or something needs, whatever has run.
     needed: BTreeSet<u64>,
+}
+
+/// Why a release stays.
+#[derive(Clone, Copy, Debug)]
+enum Why {
+    /// Somebody or something needs it, or it is one to go back to.
+    Needed,
+    /// Somebody or something needs it, whatever has run.
+    InUse,
 }
 
 impl Needs {
@@ -57,37 +66,79 @@ impl Core {
         }
     }
 
-    /// Forgets releases, and prunes the store after that, or `always`.
-    async fn remove_what_nobody_needs(self: &Arc<Self>, always: bool) -> Result<(), Problem> {
+    /// Removes what no subscription needs, or only says what that is.
+    pub(super) async fn prune(self: &Arc<Self>, dry_run: bool) -> Result<Pruned, Problem> {
+        let subscriptions = subscription::all(&self.database)?;
+        let report = if dry_run {
+            let replaced = self.replaced(&subscriptions).await?;
+            self.with_store(move |store| store.would_prune(&replaced)).await?
+        } else {
+            self.remove_what_nobody_needs(true).await?
+        };
+        Ok(told(&subscriptions, report))
+    }
+
+    /// The releases that are kept, and that nobody needs any more.
+    pub(super) async fn replaced(&self, subscriptions: &[Subscription]) -> Result<Vec<ReleaseKey>, Problem> {
+        let mut kept = self.with_store(livepc_store::Store::kept).await?;
+        let stay = self.staying(subscriptions, &kept, Why::Needed)?;
+        kept.retain(|key| !stay.contains(key.as_str()));
+        Ok(kept)
+    }
+
+    /// The releases that only stay to be gone back to: those of the LivePC first that was not used for the longest time,
+    /// and of these the oldest.
+    pub(super) async fn spare(&self, subscriptions: &[Subscription]) -> Result<Vec<ReleaseKey>, Problem> {
+        let kept = self.with_store(livepc_store::Store::kept).await?;
+        let stay = self.staying(subscriptions, &kept, Why::Needed)?;
+        let in_use = self.staying(subscriptions, &kept, Why::InUse)?;
+        let mut spare = Vec::new();
+        for key in kept {
+            let found = subscriptions
+                .iter()
+                .find_map(|subscription| Some((subscription.last_used, sequence_of(&key, subscription)?)));
+            if let Some(place) = found
+                && stay.contains(key.as_str())
+                && !in_use.contains(key.as_str())
+            {
+                spare.push((place, key));
+            }
+        }
+        spare.sort();
+        Ok(spare.into_iter().map(|(_, key)| key).collect())
+    }
+
+    /// Forgets releases, and prunes the store after that, or `always`; gives what went.
+    pub(super) async fn remove_what_nobody_needs(
+        self: &Arc<Self>,
+        always: bool,
+    ) -> Result<PruneReport, Problem> {
         let subscriptions = subscription::all(&self.database)?;
         let all_told = self.all_told(&subscriptions);
-        let kept = self.with_store(livepc_store::Store::kept).await?;
-        let stay = self.staying(&subscriptions, &kept)?;
         let mut forgotten = false;
-        for key in kept {
-            if !stay.contains(key.as_str()) {
-                forgotten |= self.forget_release(key).await?;
-            }
+        for key in self.replaced(&subscriptions).await? {
+            forgotten |= self.forget_release(key).await?;
         }
         let needed: HashSet<String> = subscriptions.iter().map(|s| s.livepc.to_string()).collect();
         lock(&self.releases).retain(|key, _| livepc_of(key).is_some_and(|livepc| needed.contains(livepc)));
         if !always && !forgotten {
-            return Ok(());
+            return Ok(PruneReport::default());
         }
-        self.with_store(move |store| {
-            if store.references_lost()? && all_told {
-                store.references_restored()?;
-            }
-            store.prune(false).map(drop)
-        })
-        .await?;
+        let report = self
+            .with_store(move |store| {
+                if store.references_lost()? && all_told {
+                    store.references_restored()?;
+                }
+                store.prune(false)
+            })
+            .await?;
         self.writes.fetch_add(1, Ordering::SeqCst);
         self.touch();
-        Ok(())
+        Ok(report)
     }
 
     /// Forgets a release, unless it is just being opened: then somebody needs it after all.
-    async fn forget_release(&self, key: ReleaseKey) -> Result<bool, Problem> {
+    pub(super) async fn forget_release(&self, key: ReleaseKey) -> Result<bool, Problem> {
         let name = key.as_str().to_owned();
         let Ok(_turn) = self.openings.of(&name).try_lock_owned() else {
             return Ok(false);
@@ -111,11 +162,12 @@ impl Core {
         })
     }
 
-    /// The keys of the releases that stay, of those that are kept now.
+    /// The keys of the releases that stay for a reason, of those that are kept now.
     fn staying(
         &self,
         subscriptions: &[Subscription],
         kept: &[ReleaseKey],
+        why: Why,
     ) -> Result<HashSet<String>, Problem> {
         let jobs = self.jobs_to_do()?;
         let handed_out: HashSet<String> = {
@@ -129,7 +181,11 @@ impl Core {
             let own = kept.iter().filter_map(|key| sequence_of(key, subscription));
             for sequence in own {
                 let key = subscription.key(sequence);
-                if needs.keep(sequence) || handed_out.contains(&key) {
+                let stays = match why {
+                    Why::Needed => needs.keep(sequence),
+                    Why::InUse => needs.needed.contains(&sequence),
+                };
+                if stays || handed_out.contains(&key) {
                     stay.insert(key);
                 }
             }
@@ -175,8 +231,34 @@ impl Core {
     }
 }
 
+/// What left the store, as a person is told.
+fn told(subscriptions: &[Subscription], report: PruneReport) -> Pruned {
+    let releases = report.releases.into_iter().map(|(key, bytes)| {
+        let found = subscriptions
+            .iter()
+            .find_map(|subscription| Some((subscription, sequence_of(&key, subscription)?)));
+        let (livepc, sequence) = key.as_str().rsplit_once('-').unwrap_or((key.as_str(), ""));
+        let release = found.and_then(|(subscription, sequence)| subscription.head.release(sequence));
+        PrunedRelease {
+            id: found.map(|(subscription, _)| subscription.id.clone()),
+            title: found
+                .map_or(livepc, |(subscription, _)| subscription.title.as_str())
+                .to_owned(),
+            release: sequence.parse().unwrap_or_default(),
+            label: release.map(|release| release.label.clone()),
+            bytes,
+        }
+    });
+    let releases: Vec<_> = releases.collect();
+    Pruned {
+        leftover_bytes: report.bytes - releases.iter().map(|release| release.bytes).sum::<u64>(),
+        releases,
+        bytes: report.bytes,
+    }
+}
+
 /// The id of the LivePC in a release's key.
-fn livepc_of(key: &str) -> Option<&str> {
+pub(super) fn livepc_of(key: &str) -> Option<&str> {
     key.rsplit_once('-').map(|(livepc, _)| livepc)
 }
 

@@ -8,6 +8,7 @@ mod contents;
 mod full_disk;
 mod kill;
 mod model;
+mod moving;
 mod opening;
 mod prune;
 mod support;

@@ -64,6 +64,8 @@ impl Kept {
 fn what_a_kept_release_needs_stays_and_the_rest_goes() {
     let kept = two_releases();
     assert_eq!(kept.store.prune(false).unwrap(), PruneReport::default());
+    let would = kept.store.would_prune(&[key("a-1")]).unwrap();
+    assert_eq!(kept.store.kept().unwrap().len(), 2, "only asked");
     assert!(kept.store.forget(&key("a-1")).unwrap());
     assert!(
         !kept.store.forget(&key("a-1")).unwrap(),
@@ -74,6 +76,12 @@ fn what_a_kept_release_needs_stays_and_the_rest_goes() {
     let before = kept.store.usage().unwrap();
     let dry = kept.store.prune(true).unwrap();
     assert_eq!((dry.packs, dry.objects), (1, 1));
+    assert_eq!(
+        dry.releases,
+        [(key("a-1"), dry.bytes)],
+        "what the other needs too is not its own"
+    );
+    assert_eq!(would, dry);
     assert_eq!(kept.here(), [true; 3], "a dry run removes nothing");
     assert_eq!(
         kept.store.prune(false).unwrap(),
@@ -105,7 +113,7 @@ fn a_lease_protects_a_forgotten_release_until_it_ends() {
     assert_eq!(kept.store.prune(false).unwrap(), PruneReport::default());
     drop(lease);
     assert_eq!(
-        kept.store.prune(true).unwrap(),
+        kept.store.would_prune(&[key("a-1")]).unwrap(),
         PruneReport::default(),
         "a second machine runs it"
     );

@@ -1,0 +1,84 @@
+//! `prune` and `store`: what the store takes, and where it is.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use livepc_engine::store_move::move_store;
+use livepc_protocol::{Answer, Problem, ProcessLock, Pruned, Request};
+use serde_json::json;
+
+use crate::output::bytes;
+use crate::session::{Session, unexpected};
+use crate::verbs::roles::end_agent;
+
+/// How long an agent that ends takes for that at the most.
+const AGENT_ENDS: Duration = Duration::from_secs(10);
+
+pub(crate) async fn prune(session: &Session<'_>, dry_run: bool) -> Result<(), Problem> {
+    let Answer::Pruned { pruned } = session.ask(Request::Prune { dry_run }).await? else {
+        return Err(unexpected());
+    };
+    let Pruned {
+        releases,
+        leftover_bytes,
+        bytes: freed,
+    } = &pruned;
+    let object = json!({
+        "releases": releases,
+        "leftover_bytes": leftover_bytes,
+        "bytes": freed,
+        "dry_run": dry_run,
+    });
+    session.output.result(&object, || {
+        let mut lines: Vec<String> = releases
+            .iter()
+            .map(|release| {
+                let label = release.label.as_ref().map(|label| format!(" ({label})"));
+                let label = label.unwrap_or_default();
+                let size = bytes(release.bytes);
+                format!("{}, release {}{label}: {size}", release.title, release.release)
+            })
+            .collect();
+        if *leftover_bytes > 0 {
+            lines.push(format!("what belongs to no release: {}", bytes(*leftover_bytes)));
+        }
+        let (freed, would) = (bytes(*freed), if dry_run { "would be" } else { "were" });
+        lines.push(format!("{freed} {would} freed."));
+        lines.join("\n")
+    });
+    Ok(())
+}
+
+pub(crate) async fn move_to(session: &Session<'_>, dir: &Path) -> Result<(), Problem> {
+    let to = std::path::absolute(dir)
+        .map_err(|e| Problem::io(&format!("{} cannot be found", dir.display()), &e))?;
+    // It knows of machines and jobs, and refuses to end while there are any.
+    end_agent(session).await?;
+    let until = Instant::now() + AGENT_ENDS;
+    while ProcessLock::is_held(&session.home.agent_lock()) && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let home = session.home.clone();
+    let moving = tokio::task::spawn_blocking(move || {
+        move_store(&home, &to, &mut |done, total| {
+            // Who listens may have been interrupted.
+            let _ = tell.send((done, total));
+        })
+    });
+    while let Some((done, total)) = told.recv().await {
+        session.output.progress("moving", done, total, json!({}));
+    }
+    let moved = moving
+        .await
+        .map_err(|e| Problem::io("The store cannot be moved", &std::io::Error::other(e)))??;
+    let object = json!({"store": moved.store, "bytes": moved.bytes, "renamed": moved.renamed});
+    session.output.result(&object, || {
+        format!(
+            "The store ({}) is in {} now.",
+            bytes(moved.bytes),
+            moved.store.display()
+        )
+    });
+    Ok(())
+}
