@@ -153,7 +153,10 @@ mod tests {
         let took = begun.elapsed().as_secs_f64();
         drop(server);
         assert!(all.len() > 2_500_000);
-        assert!(connected >= Duration::from_millis(20), "it is too near: {connected:?}");
+        assert!(
+            connected >= Duration::from_millis(20),
+            "it is too near: {connected:?}"
+        );
         assert!(took >= 1.0, "20 megabits take a second, not {took} s");
         assert!(line.received() > 2_500_000);
     }

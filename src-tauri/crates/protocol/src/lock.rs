@@ -41,6 +41,11 @@ impl ProcessLock {
         Ok(Self { _file: file })
     }
 
+    /// Holds the lock until this process ends.
+    pub fn until_exit(self) {
+        std::mem::forget(self);
+    }
+
     /// True if some process holds the lock.
     #[must_use]
     pub fn is_held(path: &Path) -> bool {

@@ -1,6 +1,7 @@
 //! The hidden roles: the agent, and the runner of a machine.
 
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use livepc_engine::agent::{self, AgentOptions};
 use livepc_engine::logs;
@@ -11,6 +12,10 @@ use serde_json::json;
 use crate::args::AgentVerb;
 use crate::args::machine::Runner;
 use crate::session::Session;
+
+/// How long an agent that ends takes for that at the most, and the pause before looking again.
+const AGENT_ENDS: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(20);
 
 pub(crate) async fn agent(session: &Session<'_>, verb: Option<AgentVerb>) -> Result<(), Problem> {
     if let Some(AgentVerb::Stop) = verb {
@@ -40,16 +45,30 @@ async fn stop(session: &Session<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Ends the agent, if there is one that has neither work nor machines nor other clients.
+/// Ends the agent, if there is one that has neither work nor machines nor other clients; returns when its process has ended.
 pub(crate) async fn end_agent(session: &Session<'_>) -> Result<(), Problem> {
-    let lock = session.home.agent_lock();
-    if ProcessLock::is_held(&lock) {
-        let client = Client::connect(&session.home.agent_socket()?, "cli", false).await?;
-        match client.call(Request::AgentStop).await {
-            // It may have ended before its answer was sent.
-            Err(problem) if problem.code != Code::AgentGone => return Err(problem),
-            _ => client.closed().await,
+    let (lock, socket) = (session.home.agent_lock(), session.home.agent_socket()?);
+    let until = Instant::now() + AGENT_ENDS;
+    while ProcessLock::is_held(&lock) {
+        if Instant::now() > until {
+            return Err(Problem::new(
+                Code::Busy,
+                "LivePC's agent does not end.",
+                "Look whether the process “livepc agent” is still there.",
+            ));
         }
+        // One that does not listen yet or any more makes no event that tells.
+        let asked = async {
+            let client = Client::connect(&socket, "cli", false).await?;
+            client.call(Request::AgentStop).await?;
+            client.closed().await;
+            Ok::<_, Problem>(())
+        };
+        match asked.await {
+            Err(problem) if problem.code != Code::AgentGone => return Err(problem),
+            _ => {}
+        }
+        tokio::time::sleep(AGAIN).await;
     }
     Ok(())
 }

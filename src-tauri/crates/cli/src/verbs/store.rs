@@ -1,18 +1,14 @@
 //! `prune` and `store`: what the store takes, and where it is.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use livepc_engine::store_move::move_store;
-use livepc_protocol::{Answer, Problem, ProcessLock, Pruned, Request};
+use livepc_protocol::{Answer, Problem, Pruned, Request};
 use serde_json::json;
 
 use crate::output::bytes;
 use crate::session::{Session, unexpected};
 use crate::verbs::roles::end_agent;
-
-/// How long an agent that ends takes for that at the most.
-const AGENT_ENDS: Duration = Duration::from_secs(10);
 
 pub(crate) async fn prune(session: &Session<'_>, dry_run: bool) -> Result<(), Problem> {
     let Answer::Pruned { pruned } = session.ask(Request::Prune { dry_run }).await? else {
@@ -54,10 +50,6 @@ pub(crate) async fn move_to(session: &Session<'_>, dir: &Path) -> Result<(), Pro
         .map_err(|e| Problem::io(&format!("{} cannot be found", dir.display()), &e))?;
     // It knows of machines and jobs, and refuses to end while there are any.
     end_agent(session).await?;
-    let until = Instant::now() + AGENT_ENDS;
-    while ProcessLock::is_held(&session.home.agent_lock()) && Instant::now() < until {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let home = session.home.clone();
     let moving = tokio::task::spawn_blocking(move || {

@@ -69,10 +69,12 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
     } = options;
     let lock = ProcessLock::try_take(&home.agent_lock())
         .map_err(|e| Problem::io("The agent's lock cannot be taken", &e))?;
-    let Some(_lock) = lock else {
+    let Some(lock) = lock else {
         ready();
         return Ok(());
     };
+    // Whoever takes it next opens the store, which tasks of this one may hold as long as the process lives.
+    lock.until_exit();
     let core = Arc::new(open(home, launcher, clock)?);
     core.apply_settings()?;
     let listener = Listener::bind(&core.home.agent_socket()?)
