@@ -35,6 +35,30 @@ impl Run {
     }
 }
 
+/// What pages are read from: a store, which others write to at the same time.
+pub(super) trait Source: Clone + Send + 'static {
+    /// As [`Reader::read_cached`].
+    fn read_cached(&self, pack: PackId, first: u32, buf: &mut [u8]) -> bool;
+    /// As [`Reader::read`].
+    fn read(&self, pack: PackId, first: u32, buf: &mut [u8]) -> livepc_store::Result<ReadOutcome>;
+    /// As [`Reader::missing`].
+    fn missing(&self, pack: PackId, first: u32, pages: u32) -> Vec<Range<u32>>;
+}
+
+impl Source for Reader {
+    fn read_cached(&self, pack: PackId, first: u32, buf: &mut [u8]) -> bool {
+        self.read_cached(pack, first, buf)
+    }
+
+    fn read(&self, pack: PackId, first: u32, buf: &mut [u8]) -> livepc_store::Result<ReadOutcome> {
+        self.read(pack, first, buf)
+    }
+
+    fn missing(&self, pack: PackId, first: u32, pages: u32) -> Vec<Range<u32>> {
+        self.missing(pack, first, pages)
+    }
+}
+
 /// Pages of a pack to be fetched.
 type Wanted = (PackId, Range<u32>);
 
@@ -43,7 +67,7 @@ type Wanted = (PackId, Range<u32>);
 /// What the system has in memory is read at once: handing that to another thread would take many times as long as the
 /// read (10 µs against 90 for a page, measured). What must come from the disk is read where it may block.
 pub(super) async fn read(
-    reader: &Reader,
+    reader: &impl Source,
     backend: &dyn Backend,
     mut runs: Vec<Run>,
 ) -> Result<Vec<u8>, ReadError> {
@@ -62,8 +86,9 @@ pub(super) async fn read(
         (buffer, runs, wanted) = tokio::task::spawn_blocking(work)
             .await
             .map_err(io::Error::from)??;
+        // Nothing is left to read, or what was missing has come meanwhile: then it is read now.
         if wanted.is_empty() {
-            break;
+            continue;
         }
         if fetches == FETCHES {
             let (pack, pages) = &wanted[0];
@@ -83,7 +108,7 @@ pub(super) async fn read(
 
 /// Reads what is there; gives the runs that are not, and what must be fetched for them.
 fn read_blocking(
-    reader: &Reader,
+    reader: &impl Source,
     buffer: &mut [u8],
     mut runs: Vec<Run>,
 ) -> io::Result<(Vec<Run>, Vec<Wanted>)> {
@@ -133,7 +158,61 @@ fn split(wanted: Vec<Wanted>) -> Vec<Wanted> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::release::{BoxFuture, FetchError};
     use livepc_format::Digest;
+    use livepc_format::index::ObjectRef;
+
+    /// A store that gets the pages between two looks at it.
+    #[derive(Clone, Default)]
+    struct Filling(std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+    impl Source for Filling {
+        fn read_cached(&self, _: PackId, _: u32, _: &mut [u8]) -> bool {
+            false
+        }
+
+        fn read(&self, _: PackId, first: u32, buf: &mut [u8]) -> livepc_store::Result<ReadOutcome> {
+            if !self.0.swap(true, std::sync::atomic::Ordering::SeqCst) {
+                return Ok(ReadOutcome::Missing { page: first });
+            }
+            buf.fill(7);
+            Ok(ReadOutcome::Complete)
+        }
+
+        fn missing(&self, _: PackId, _: u32, _: u32) -> Vec<Range<u32>> {
+            Vec::new()
+        }
+    }
+
+    struct Nobody;
+
+    impl Backend for Nobody {
+        fn fetch(&self, _: PackId, _: u32, _: u32) -> BoxFuture<'_, Result<(), FetchError>> {
+            unreachable!("nothing is missing")
+        }
+
+        fn object(&self, _: ObjectRef) -> BoxFuture<'_, Result<(), FetchError>> {
+            unreachable!("no object is asked for")
+        }
+
+        fn read_ahead(&self, _: PackId, _: u32, _: u32) {}
+    }
+
+    #[tokio::test]
+    async fn what_comes_while_it_is_looked_for_is_read() {
+        let run = Run {
+            pack: PackId(Digest::of(b"a")),
+            first: 3,
+            pages: 2,
+            at: 0,
+        };
+        let read = read(&Filling::default(), &Nobody, vec![run]).await.unwrap();
+        assert!(
+            read.iter().all(|byte| *byte == 7),
+            "zeros are not what was published"
+        );
+        assert_eq!(read.len(), 2 * PAGE_LEN);
+    }
 
     #[test]
     fn what_lies_together_is_asked_for_once() {
