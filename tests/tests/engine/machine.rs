@@ -1,5 +1,7 @@
 //! A real guest in QEMU, reading its disk through the runner.
 
+use std::time::{Duration, Instant};
+
 use livepc_tests::forge::disk;
 use livepc_tests::guest;
 use livepc_tests::home::TestHome;
@@ -31,6 +33,38 @@ fn a_guest_starts_before_its_disk_is_here_and_ends_cleanly() {
     let stopped = home.done(&["stop", "sample"]);
     assert_eq!(stopped["state"], "stopped", "{stopped}");
     home.done(&["stop", "sample"]);
+}
+
+/// A fill that would take a minute on a slow server takes as long as the limit says, and the guest does not notice.
+#[test]
+fn the_fill_keeps_to_its_own_limit_while_a_machine_runs() {
+    /// Bytes a second.
+    const LIMIT: u64 = 100_000;
+    const WATCHED: Duration = Duration::from_secs(4);
+    let publisher = Publisher::new(&guest::disk(1), "Sample");
+    publisher.publish(&[]);
+    let server = Nginx::serve(&publisher.site());
+    let home = TestHome::new();
+    home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
+    let setting = "download.max-bytes-per-second-running";
+    home.done(&["config", "set", setting, &LIMIT.to_string()]);
+    let (_, mut console) = guest::start(&home, "sample", "serial.log", &[]);
+    let here = || home.listed()["bytes_local"].as_u64().expect("bytes");
+    let before = here();
+    std::thread::sleep(WATCHED);
+    let came = here() - before;
+    // What was on its way, and what the guest itself reads meanwhile, may come on top.
+    assert!(came < LIMIT * WATCHED.as_secs() + (8 << 20), "{came} bytes came");
+    assert_eq!(home.listed()["complete"], false);
+    console.reads(&guest::facts(1)["files"][0]);
+    home.done(&["stop", "sample"]);
+    let ended = Instant::now();
+    home.done(&["download", "sample"]);
+    assert!(
+        ended.elapsed() < Duration::from_secs(120),
+        "the rest of 250 MB would take 40 minutes with the machine's limit"
+    );
+    assert_eq!(home.listed()["complete"], true);
 }
 
 #[test]

@@ -1,4 +1,5 @@
 import { getContext, setContext } from 'svelte';
+import { after, type Speeds } from '../activity/speeds';
 import type { Answer } from './bindings/Answer';
 import type { HypervisorKind } from './bindings/HypervisorKind';
 import type { LivePc } from './bindings/LivePc';
@@ -31,6 +32,8 @@ export class App {
   readonly toasts = new Toasts();
   readonly hypervisors = new Hypervisors(this);
   snapshot = $state.raw<Snapshot | null>(null);
+  /** How fast the jobs were that run now. */
+  speeds = $state.raw<Speeds>(new Map());
   screen = $state<Screen>('library');
   /** The feed of the LivePC whose page is open on top of the screen. */
   page = $state<string | null>(null);
@@ -85,6 +88,7 @@ export class App {
   accept(snapshot: Snapshot): void {
     const before = this.snapshot;
     this.snapshot = snapshot;
+    this.speeds = after(this.speeds, snapshot.jobs);
     this.away = null;
     if (!before) return;
     for (const job of snapshot.jobs) {

@@ -10,6 +10,8 @@ pub(crate) const MAX_RATE: &str = "download.max-bytes-per-second";
 /// Bytes that the store may take on the disk; 0 is no limit. Downloads keep to it; what a running machine reads is fetched
 /// whatever it says.
 pub(crate) const MAX_STORE: &str = "store.max-bytes";
+/// The same while a machine runs; 0 is the limit of other times.
+pub(crate) const MAX_RATE_RUNNING: &str = "download.max-bytes-per-second-running";
 /// Which hypervisor is tried first: `auto`, `qemu` or `vmware`.
 pub const HYPERVISOR: &str = "hypervisor";
 /// The `qemu-system-*` program; empty to look for it.
@@ -19,8 +21,9 @@ pub const VMWARE: &str = "vmware.program";
 /// Whether VMware may run what is not complete: `true` or `false`.
 pub const VMWARE_STREAMS: &str = "vmware.streaming";
 
-const NAMES: [(&str, &str); 6] = [
+const NAMES: [(&str, &str); 7] = [
     (MAX_RATE, "0"),
+    (MAX_RATE_RUNNING, "0"),
     (MAX_STORE, "0"),
     (HYPERVISOR, "auto"),
     (QEMU, ""),
@@ -59,7 +62,7 @@ pub(crate) fn max_store_bytes(database: &Database) -> Result<Option<u64>, Proble
 pub(crate) fn set(database: &Database, name: &str, value: &str) -> Result<String, Problem> {
     let value = value.trim();
     match name {
-        MAX_RATE if value.parse::<u64>().is_err() => {
+        MAX_RATE | MAX_RATE_RUNNING if value.parse::<u64>().is_err() => {
             return Err(Problem::new(
                 Code::Usage,
                 format!("“{name}” is a number of bytes a second, 0 for no limit."),
@@ -91,7 +94,7 @@ pub(crate) fn set(database: &Database, name: &str, value: &str) -> Result<String
                 "Give the full path of vmrun or vmplayer, or the folder of VMware, or nothing to look for it.",
             ));
         }
-        MAX_RATE | MAX_STORE | HYPERVISOR | QEMU | VMWARE | VMWARE_STREAMS => {}
+        MAX_RATE | MAX_RATE_RUNNING | MAX_STORE | HYPERVISOR | QEMU | VMWARE | VMWARE_STREAMS => {}
         _ => return Err(unknown(name)),
     }
     database.set(name, value)?;

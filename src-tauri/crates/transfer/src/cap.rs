@@ -35,6 +35,9 @@ impl Cap {
     /// Changes the cap; `None` or 0 is none.
     pub(crate) fn set(&self, bytes_per_second: Option<u64>) {
         let mut state = self.lock();
+        if state.bytes_per_second == bytes_per_second {
+            return;
+        }
         state.bytes_per_second = bytes_per_second;
         state.changes += 1;
         state.paid = Instant::now();

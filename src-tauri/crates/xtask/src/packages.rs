@@ -38,7 +38,7 @@ impl Purpose {
             Self::Guest => return listed_by(workspace, "tests/guest/build.sh"),
             Self::Bench => {
                 let mut names = listed_by(workspace, "tests/guest/system.sh")?;
-                names.extend(["curl", "zstd"].map(str::to_owned));
+                names.extend(["curl", "qemu-block-extra", "zstd"].map(str::to_owned));
                 return Ok(names);
             }
             Self::Build => &[

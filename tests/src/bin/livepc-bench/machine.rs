@@ -22,14 +22,19 @@ impl Drop for Running {
     }
 }
 
-/// Waits until the file has the prompt.
-pub(crate) fn wait_for_prompt(serial: &Path) -> Result<()> {
+/// Waits until the file has the prompt; `machine` must run until then, if it is a process of this one.
+pub(crate) fn wait_for_prompt(serial: &Path, mut machine: Option<&mut Running>) -> Result<()> {
     let begun = Instant::now();
     loop {
         // The file grows without telling anybody.
         let said = std::fs::read(serial).unwrap_or_default();
         if String::from_utf8_lossy(&said).contains(PROMPT) {
             return Ok(());
+        }
+        if let Some(Running(machine)) = &mut machine
+            && let Some(ended) = machine.try_wait()?
+        {
+            bail!("the machine has ended: {ended}");
         }
         ensure!(
             begun.elapsed() < LIMIT,

@@ -248,7 +248,7 @@ impl Bench {
             helpers.push(machine);
             serial
         };
-        wait_for_prompt(&serial)?;
+        wait_for_prompt(&serial, helpers.last_mut())?;
         let measured = Measured {
             seconds: begun.elapsed().as_secs_f64(),
             bytes: line.received() - before,

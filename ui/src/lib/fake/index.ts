@@ -40,6 +40,7 @@ export class FakeHost implements Host {
   readonly #delay: number;
   readonly #settings = new Map([
     ['download.max-bytes-per-second', '0'],
+    ['download.max-bytes-per-second-running', '0'],
     ['hypervisor', 'auto'],
     ['qemu.program', ''],
     ['vmware.program', ''],

@@ -127,7 +127,7 @@ impl Core {
         };
         self.make_machine_folder(subscription)?;
         self.machines.set(state(MachineState::Starting, None), None);
-        self.touch();
+        self.machines_changed();
         match self.launch(&id, sequence, start, resume, keep).await {
             Ok(()) => {
                 let adopted = self.adopt_runner(&id).await;
@@ -140,7 +140,7 @@ impl Core {
                 subscription::ended(&self.database, &id, sequence, Some(&problem))?;
                 self.machines
                     .set(state(MachineState::Failed, Some(problem.clone())), None);
-                self.touch();
+                self.machines_changed();
                 Err(problem)
             }
         }
@@ -219,7 +219,7 @@ impl Core {
             .map_err(|_| still_busy())??;
         subscription::used(&self.database, id, state.release, (self.now)())?;
         self.machines.set(state, Some(client.clone()));
-        self.touch();
+        self.machines_changed();
         let (core, id) = (self.clone(), id.to_owned());
         tokio::spawn(async move {
             client.closed().await;
@@ -303,7 +303,7 @@ impl Core {
             let core = self.clone();
             tokio::spawn(async move { core.forget_what_is_replaced().await });
         }
-        self.touch();
+        self.machines_changed();
     }
 
     /// Ends the hypervisor of a runner that died; a start that comes meanwhile waits for that.
@@ -332,7 +332,7 @@ impl Core {
             self.follow_runner(&state.id);
         }
         self.machines.set(state, None);
-        self.touch();
+        self.machines_changed();
     }
 
     /// Finds the runners that outlived the last agent, and ends what those left that did not.

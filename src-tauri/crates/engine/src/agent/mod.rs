@@ -148,11 +148,26 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
 impl Core {
     /// Gives the settings to the parts that they are for.
     fn apply_settings(&self) -> Result<(), Problem> {
-        let rate = config::get(&self.database, config::MAX_RATE)?
-            .parse()
-            .unwrap_or(0);
+        let rate = |name| Ok::<u64, Problem>(config::get(&self.database, name)?.parse().unwrap_or(0));
+        let running = match self.machines.any_live() {
+            true => rate(config::MAX_RATE_RUNNING)?,
+            false => 0,
+        };
+        let rate = if running > 0 {
+            running
+        } else {
+            rate(config::MAX_RATE)?
+        };
         self.fetcher.set_max_bytes_per_second((rate > 0).then_some(rate));
         Ok(())
+    }
+
+    /// A machine has begun to run, or ended: there may be another limit.
+    fn machines_changed(&self) {
+        if let Err(problem) = self.apply_settings() {
+            tracing::warn!("the limit of the download speed is as before: {problem}");
+        }
+        self.touch();
     }
 
     /// Opens the releases that are here, so that what is here can be counted and shown.
