@@ -47,9 +47,19 @@ impl Site {
         std::fs::read(self.file(path)).expect("the file is there")
     }
 
-    /// Replaces a file in it.
+    /// Makes or replaces a file in it. The time of one that was there is two seconds later than before:
+    /// nginx makes its ETags of sizes and seconds, and so takes two files of one size and second for the same.
     pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
-        std::fs::write(self.file(path), bytes).expect("the file is written");
+        let path = self.file(path);
+        let before = path.metadata().and_then(|data| data.modified());
+        std::fs::write(&path, bytes).expect("the file is written");
+        if let Ok(before) = before {
+            std::fs::File::options()
+                .write(true)
+                .open(&path)
+                .and_then(|file| file.set_modified(before + std::time::Duration::from_secs(2)))
+                .expect("a later time");
+        }
     }
 
     /// The keys.
