@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 
+/// The identifier of no disk.
+const NONE: u32 = u32::MAX;
+
 /// Checks a disk and all that it lies on: each names its parent's content identifier.
 pub(super) fn check_chain(disk: &Path) -> Result<(), Failure> {
     let mut path = disk.to_owned();
-    let mut wanted: Option<String> = None;
+    let mut wanted: Option<u32> = None;
     for _ in 0..16 {
         let text = descriptor(&path)?;
         let field = |key: &str| {
@@ -19,24 +22,26 @@ pub(super) fn check_chain(disk: &Path) -> Result<(), Failure> {
             })
         };
         let malformed = |what: &str| format!("The file {} is not a virtual disk: {what}", path.display());
+        // Hexadecimal digits, of which QEMU leaves out leading zeros.
+        let number = |text: &str| u32::from_str_radix(text, 16).ok();
         let cid = field("CID").ok_or_else(|| malformed("it has no CID"))?;
-        if cid.len() != 8 || cid == "ffffffff" {
-            return Err(malformed("its CID means nothing"));
-        }
+        let cid = number(&cid).filter(|cid| *cid != NONE);
+        let cid = cid.ok_or_else(|| malformed("its CID means nothing"))?;
         if wanted.is_some_and(|wanted| wanted != cid) {
             return Err("The parent virtual disk has been modified since the child was created".into());
         }
         if field("version").as_deref() != Some("1") || field("createType").is_none() {
             return Err(malformed("its version or type is missing"));
         }
-        let parent = field("parentCID").ok_or_else(|| malformed("it has no parentCID"))?;
-        match (parent.as_str(), field("parentFileNameHint")) {
-            ("ffffffff", None) => return Ok(()),
-            ("ffffffff", Some(_)) | (_, None) => {
+        let parent = field("parentCID").and_then(|text| number(&text));
+        let parent = parent.ok_or_else(|| malformed("it has no parentCID"))?;
+        match (parent, field("parentFileNameHint")) {
+            (NONE, None) => return Ok(()),
+            (NONE, Some(_)) | (_, None) => {
                 return Err(malformed("its parent is named by half"));
             }
             (_, Some(hint)) => {
-                wanted = Some(parent.clone());
+                wanted = Some(parent);
                 path = path.parent().unwrap_or(&path).join(PathBuf::from(hint));
             }
         }

@@ -55,8 +55,12 @@ impl Qmp {
     }
 
     pub(super) fn tell(&mut self, command: &str, arguments: &Value) -> Result<(), Failure> {
-        let line = json!({ "execute": command, "arguments": arguments });
-        writeln!(self.write, "{line}").map_err(|error| error.to_string())
+        let mut line = json!({ "execute": command, "arguments": arguments }).to_string();
+        line.push('\n');
+        // At once: QEMU does not wait for the end of the line, and with "quit" it is gone before that.
+        self.write
+            .write_all(line.as_bytes())
+            .map_err(|error| error.to_string())
     }
 
     pub(super) fn ask(&mut self, command: &str, arguments: &Value) -> Result<Value, Failure> {
