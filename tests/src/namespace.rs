@@ -14,6 +14,7 @@ static COUNT: AtomicU8 = AtomicU8::new(0);
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
+    subnet: String,
     address: String,
 }
 
@@ -21,28 +22,17 @@ impl Namespace {
     /// Makes a namespace whose answers come at `mbit` Mbit/s.
     #[must_use]
     pub fn behind(mbit: u32) -> Self {
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("lpc{}-{n}", std::process::id());
+        let (namespace, n) = Self::new(213);
         let (near, far) = (format!("lpcn{n}"), format!("lpcf{n}"));
-        let subnet = format!("10.213.{n}");
-        let namespace = Self {
-            name: name.clone(),
-            address: format!("{subnet}.2"),
-        };
         // What a killed run left.
         let _ = Command::new("ip").args(["link", "del", &near]).output();
-        run(&format!("ip netns add {name}"));
+        let name = &namespace.name;
         run(&format!(
             "ip link add {near} type veth peer name {far} netns {name}"
         ));
-        run(&format!("ip addr add {subnet}.1/30 dev {near}"));
-        run(&format!("ip link set {near} up"));
-        let inside = |line: &str| run(&format!("nsenter {} {line}", namespace.entrance()));
-        inside(&format!("ip addr add {subnet}.2/30 dev {far}"));
-        inside(&format!("ip link set {far} up"));
-        inside("ip link set lo up");
+        namespace.connect(&near, &far);
         // The queue holds 50 ms.
-        inside(&format!(
+        namespace.inside(&format!(
             "tc qdisc add dev {far} root tbf rate {mbit}mbit burst 64kb latency 50ms"
         ));
         namespace
@@ -52,27 +42,38 @@ impl Namespace {
     #[cfg(target_os = "linux")]
     #[must_use]
     pub fn at_end_of_line(speed: Speed) -> (Self, Arc<Line>) {
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("lpc{}-{n}", std::process::id());
+        let (namespace, n) = Self::new(214);
         let (near, far) = (format!("lpln{n}"), format!("lplf{n}"));
-        let subnet = format!("10.214.{n}");
-        let namespace = Self {
-            name: name.clone(),
-            address: format!("{subnet}.2"),
-        };
-        run(&format!("ip netns add {name}"));
         let line = Line::between(&near, &far, speed).expect("two TUN devices (this takes root)");
-        run(&format!("ip link set {far} netns {name}"));
+        run(&format!("ip link set {far} netns {}", namespace.name));
+        namespace.connect(&near, &far);
+        (namespace, Arc::new(line))
+    }
+
+    /// An empty namespace for a net of its own in 10.`block`, and which one of this process it is.
+    fn new(block: u8) -> (Self, u8) {
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let namespace = Self {
+            name: format!("lpc{}-{n}", std::process::id()),
+            subnet: format!("10.{block}.{n}"),
+            address: format!("10.{block}.{n}.2"),
+        };
+        run(&format!("ip netns add {}", namespace.name));
+        (namespace, n)
+    }
+
+    /// Gives addresses to a device here and the one inside that it leads to.
+    fn connect(&self, near: &str, far: &str) {
+        let subnet = &self.subnet;
         run(&format!("ip addr add {subnet}.1/30 dev {near}"));
         run(&format!("ip link set {near} up"));
-        for line in [
-            format!("ip addr add {subnet}.2/30 dev {far}"),
-            format!("ip link set {far} up"),
-            "ip link set lo up".to_owned(),
-        ] {
-            run(&format!("nsenter {} {line}", namespace.entrance()));
-        }
-        (namespace, Arc::new(line))
+        self.inside(&format!("ip addr add {subnet}.2/30 dev {far}"));
+        self.inside(&format!("ip link set {far} up"));
+        self.inside("ip link set lo up");
+    }
+
+    fn inside(&self, line: &str) {
+        run(&format!("nsenter {} {line}", self.entrance()));
     }
 
     /// Its address.

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { after, graphOf, type Speeds } from '../src/activity/speeds';
+import { after, graphOf, type Speeds } from '../src/lib/speeds';
 import { sampleJob } from '../src/lib/samples';
 
 describe('the speeds of jobs', () => {

@@ -1,5 +1,4 @@
 import { getContext, setContext } from 'svelte';
-import { after, type Speeds } from '../activity/speeds';
 import type { Answer } from './bindings/Answer';
 import type { HypervisorKind } from './bindings/HypervisorKind';
 import type { LivePc } from './bindings/LivePc';
@@ -9,6 +8,7 @@ import type { Snapshot } from './bindings/Snapshot';
 import type { ButtonAction } from './button-state';
 import { ask, asProblem, type Host, type Screen } from './host';
 import { Hypervisors } from './hypervisors.svelte';
+import { after, type Speeds } from './speeds';
 import { Toasts } from './toasts.svelte';
 import { words } from './words';
 

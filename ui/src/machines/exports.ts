@@ -4,7 +4,7 @@ import type { Request } from '../lib/bindings/Request';
 import type { Choice } from '../lib/ui/Choices.svelte';
 import { words } from '../lib/words';
 import { releaseName } from './status';
-import { nextRelease } from './steps';
+import { isIdle, nextRelease } from './steps';
 
 /** Something of a LivePC that can be exported. */
 export interface Source extends Choice {
@@ -28,7 +28,7 @@ export function exportable(livepc: LivePc): Source[] {
       changes: false,
     },
   ];
-  if (!['stopped', 'failed', 'ready'].includes(livepc.state)) return sources;
+  if (!isIdle(livepc)) return sources;
   if (livepc.changes_bytes > 0) {
     sources.unshift({
       value: 'changed',

@@ -35,7 +35,7 @@ export function can(step: Step | 'suspend' | 'start-in', livepc: LivePc): boolea
     case 'cd':
       return (livepc.state === 'preparing' || buttonOf(livepc).action === 'start') && livepc.state !== 'suspended';
     case 'grow':
-      return ['ready', 'stopped', 'failed'].includes(livepc.state) && livepc.own_disks.length > 0;
+      return isIdle(livepc) && livepc.own_disks.length > 0;
     case 'export':
       return livepc.release_available !== null;
     case 'suspend':
@@ -45,18 +45,23 @@ export function can(step: Step | 'suspend' | 'start-in', livepc: LivePc): boolea
     case 'revert':
       return livepc.state === 'suspended';
     case 'reset':
-      return ['stopped', 'failed', 'ready'].includes(livepc.state) && livepc.changes_bytes > 0;
+      return isIdle(livepc) && livepc.changes_bytes > 0;
     case 'keep':
       return !livepc.keep_changes;
     case 'unkeep':
       return livepc.keep_changes;
     case 'rollback':
       // What is suspended goes on with the release that it has in memory.
-      return ['ready', 'stopped', 'failed'].includes(livepc.state) && (nextRelease(livepc) ?? 0) > 1;
+      return isIdle(livepc) && (nextRelease(livepc) ?? 0) > 1;
     case 'updates':
     case 'unsubscribe':
       return true;
   }
+}
+
+/** True if nothing uses the machine's disks, and nothing is suspended that would. */
+export function isIdle(livepc: LivePc): boolean {
+  return ['ready', 'stopped', 'failed'].includes(livepc.state);
 }
 
 /** The release that the next cold start uses, as far as it is known here. */

@@ -7,11 +7,11 @@ use crate::problems::not_found;
 
 /// Bytes a second that downloads may take; 0 is no limit. A running guest's reads count, but never wait for it.
 pub(crate) const MAX_RATE: &str = "download.max-bytes-per-second";
+/// The same while a machine runs; 0 is the limit of other times.
+pub(crate) const MAX_RATE_RUNNING: &str = "download.max-bytes-per-second-running";
 /// Bytes that the store may take on the disk; 0 is no limit. Downloads keep to it; what a running machine reads is fetched
 /// whatever it says.
 pub(crate) const MAX_STORE: &str = "store.max-bytes";
-/// The same while a machine runs; 0 is the limit of other times.
-pub(crate) const MAX_RATE_RUNNING: &str = "download.max-bytes-per-second-running";
 /// Which hypervisor is tried first: `auto`, `qemu` or `vmware`.
 pub const HYPERVISOR: &str = "hypervisor";
 /// The `qemu-system-*` program; empty to look for it.

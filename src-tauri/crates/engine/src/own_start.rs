@@ -1,17 +1,15 @@
 //! What a machine's own last cold start read: fetched early for the next one, also when that is of another release, where the
 //! same things mostly lie in the same places.
 
-use livepc_format::limits::{CHUNK_PAGES, REGIONS};
+use livepc_format::limits::{CHUNK_PAGES, DISK_SIZE, DISKS, PAGE, REGIONS};
 use serde::{Deserialize, Serialize};
 
 /// Stretches that are noted at the most: 16 GiB.
 pub(crate) const STRETCHES: usize = 1 << 16;
 /// Pages of a stretch. What lies together is read together, and shipped in one chunk.
 pub(crate) const STRETCH: u64 = CHUNK_PAGES as u64;
-/// Disks are told apart up to this one; a manifest has fewer.
-const DISKS: u32 = 64;
-/// The last page of a region that can be: 16 TiB.
-const LAST: u64 = 1 << 32;
+/// The last stretch that a region can have.
+const LAST: u64 = DISK_SIZE / PAGE / STRETCH;
 
 /// A stretch of a published disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -54,7 +52,7 @@ impl OwnStart {
     /// Whether it can be what a start read: the file may be anybody's.
     pub(crate) fn is_sound(&self) -> bool {
         let is_sound = |stretch: &Stretch| {
-            stretch.disk < DISKS && (stretch.region as usize) < REGIONS && stretch.number <= LAST / STRETCH
+            (stretch.disk as usize) < DISKS && (stretch.region as usize) < REGIONS && stretch.number <= LAST
         };
         self.stretches.len() <= STRETCHES && self.stretches.iter().all(is_sound)
     }

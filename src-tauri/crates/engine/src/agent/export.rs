@@ -62,13 +62,12 @@ impl Core {
         let exporting = self.plan_export(&subscription.id, release, &export).await?;
         let sequence = exporting.release.opened.release;
         drop(exporting);
-        self.queue(
-            subscription,
-            JobKind::Export,
-            sequence,
-            Some(Until::Complete),
-            Some(export),
-        )
+        let job = self.new_job(subscription, JobKind::Export, sequence);
+        self.begin(Job {
+            until: Some(Until::Complete),
+            export: Some(export),
+            ..job
+        })
     }
 
     async fn plan_export(

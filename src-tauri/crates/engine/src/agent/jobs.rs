@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use livepc_protocol::{Code, Export, Job, JobAction, JobKind, JobPhase, JobStatus, Problem, Until};
+use livepc_protocol::{Code, Job, JobAction, JobKind, JobPhase, JobStatus, Problem, Until};
 use rusqlite::params;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -100,7 +100,11 @@ impl Core {
         if let Some(job) = self.go_on_with(same) {
             return Ok(job);
         }
-        self.queue(subscription, JobKind::Download, sequence, Some(until), None)
+        let job = self.new_job(subscription, JobKind::Download, sequence);
+        self.begin(Job {
+            until: Some(until),
+            ..job
+        })
     }
 
     /// The job that does what somebody asks for, if there is one; it goes on if it has paused.
@@ -136,19 +140,8 @@ impl Core {
         })
     }
 
-    pub(super) fn queue(
-        self: &Arc<Self>,
-        subscription: &Subscription,
-        kind: JobKind,
-        release: u64,
-        until: Option<Until>,
-        export: Option<Export>,
-    ) -> Result<Job, Problem> {
-        let job = self.new_job(subscription, kind, release);
-        self.begin(Job { until, export, ..job })
-    }
-
-    fn new_job(&self, subscription: &Subscription, kind: JobKind, release: u64) -> Job {
+    /// A job that does nothing yet.
+    pub(super) fn new_job(&self, subscription: &Subscription, kind: JobKind, release: u64) -> Job {
         Job {
             job: 0,
             id: subscription.id.clone(),
@@ -172,7 +165,7 @@ impl Core {
     }
 
     /// Gives a job its number, and begins with it.
-    fn begin(self: &Arc<Self>, mut job: Job) -> Result<Job, Problem> {
+    pub(super) fn begin(self: &Arc<Self>, mut job: Job) -> Result<Job, Problem> {
         self.database.change(|t| {
             t.execute("INSERT INTO job (active, data) VALUES (1, '')", [])?;
             job.job = t.last_insert_rowid().unsigned_abs();

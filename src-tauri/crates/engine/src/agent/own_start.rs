@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use livepc_format::index::{DiskRoot, Shard};
+use livepc_format::index::Shard;
 use livepc_format::limits::SHARD_PAGES;
 use livepc_format::manifest::Content;
 use livepc_protocol::Problem;
@@ -11,7 +11,6 @@ use livepc_protocol::Problem;
 use super::core::Core;
 use super::release::{Chosen, OfPack, Opened};
 use crate::own_start::{STRETCH, Stretch};
-use crate::problems::of_format;
 
 /// Which GiB of which region of which disk.
 type Place = (u32, u32, u32);
@@ -67,15 +66,11 @@ impl Core {
             if !wanted.iter().any(|place| place.0 == number) {
                 continue;
             }
-            let root = DiskRoot::decode(&self.object(&opened.origin, index).await?, index)
-                .and_then(|root| root.check_fits(regions).map(|()| root))
-                .map_err(|e| of_format(&e))?;
+            let root = opened.disk_root(self, index, regions).await?;
             for shard in &root.shards {
                 let place = (number, shard.region, shard.number);
                 if wanted.contains(&place) {
-                    let bytes = self.object(&opened.origin, &shard.object).await?;
-                    let shard = Shard::decode(&bytes, &shard.object).map_err(|e| of_format(&e))?;
-                    shards.insert(place, shard);
+                    shards.insert(place, opened.shard(self, &shard.object).await?);
                 }
             }
         }

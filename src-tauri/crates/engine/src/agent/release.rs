@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use livepc_format::head::Release;
 use livepc_format::index::{BootMap, Chunk, ChunkTable, DiskRoot, ObjectRef, PackList, Shard};
-use livepc_format::manifest::Content;
+use livepc_format::manifest::{Content, Region};
 use livepc_format::{Digest, Manifest, PackId, limits, paths};
 use livepc_protocol::{Code, IndexObject, OpenedRelease, Problem};
 use livepc_store::ReleaseKey;
@@ -314,9 +314,7 @@ impl Opened {
             let Content::Published { index, regions, .. } = &disk.content else {
                 continue;
             };
-            let root = DiskRoot::decode(&core.object(&self.origin, index).await?, index)
-                .and_then(|root| root.check_fits(regions).map(|()| root))
-                .map_err(|e| of_format(&e))?;
+            let root = self.disk_root(core, index, regions).await?;
             objects.push(*index);
             shard_objects.extend(root.shards.iter().map(|shard| shard.object));
         }
@@ -329,8 +327,7 @@ impl Opened {
         self.tables_of(core, &packs).await?;
         let mut chosen = Chosen::default();
         for object in &shard_objects {
-            let bytes = core.object(&self.origin, object).await?;
-            let shard = Shard::decode(&bytes, object).map_err(|e| of_format(&e))?;
+            let shard = self.shard(core, object).await?;
             for extent in &shard.extents {
                 let pack = shard.packs[extent.pack as usize];
                 let table = self.table(core, pack).await?;
@@ -350,6 +347,25 @@ impl Opened {
             packs: chosen.finish(),
             index_bytes,
         }))
+    }
+
+    /// The shards of a disk with these regions, from here or from the publisher.
+    pub(super) async fn disk_root(
+        &self,
+        core: &Core,
+        index: &ObjectRef,
+        regions: &[Region],
+    ) -> Result<DiskRoot, Problem> {
+        let bytes = core.object(&self.origin, index).await?;
+        DiskRoot::decode(&bytes, index)
+            .and_then(|root| root.check_fits(regions).map(|()| root))
+            .map_err(|e| of_format(&e))
+    }
+
+    /// A shard, from here or from the publisher.
+    pub(super) async fn shard(&self, core: &Core, object: &ObjectRef) -> Result<Shard, Problem> {
+        let bytes = core.object(&self.origin, object).await?;
+        Shard::decode(&bytes, object).map_err(|e| of_format(&e))
     }
 
     /// Fetches the tables of several packs, some at a time.

@@ -28,14 +28,12 @@ impl Core {
         }
         let (promised, free) = (self.promised(job.job), self.free_space().await);
         if needed.saturating_add(promised) > free {
-            let others = if promised > 0 {
-                format!(" Other downloads bring {promised} more.")
-            } else {
-                String::new()
-            };
             return Err(Problem::new(
                 Code::DiskFull,
-                format!("It needs {needed} bytes on this disk, and only {free} are free.{others}"),
+                format!(
+                    "It needs {needed} bytes on this disk, and only {free} are free.{}",
+                    others(promised)
+                ),
                 "Free some space, then try again: what is already here is kept.",
             ));
         }
@@ -78,11 +76,7 @@ impl Core {
                     "It needs {needed} bytes in the store, which may take {quota} (the setting {}) and takes {taken}; \
                      {freed} could be freed.{}",
                     config::MAX_STORE,
-                    if promised > 0 {
-                        format!(" Other downloads bring {promised} more.")
-                    } else {
-                        String::new()
-                    }
+                    others(promised),
                 ),
                 format!(
                     "Unsubscribe from what you do not use, or allow more: “livepc config set {} {all}”, 0 for no limit.",
@@ -165,5 +159,13 @@ impl Core {
         Self::blocking(move || fs4::available_space(folder).unwrap_or(u64::MAX))
             .await
             .unwrap_or(u64::MAX)
+    }
+}
+
+/// What a refusal says of other downloads.
+fn others(promised: u64) -> String {
+    match promised {
+        0 => String::new(),
+        _ => format!(" Other downloads bring {promised} more."),
     }
 }

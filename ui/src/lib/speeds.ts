@@ -1,4 +1,4 @@
-import type { Job } from '../lib/bindings/Job';
+import type { Job } from './bindings/Job';
 
 /** Speeds that are remembered of a job: half a minute, if snapshots come as often as they can. */
 const REMEMBERED = 120;
