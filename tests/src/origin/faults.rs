@@ -1,6 +1,7 @@
 //! What goes wrong, and when.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A way to fail. Byte counts are of the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,19 @@ pub enum Fault {
         /// Where to: the path that was asked for is appended.
         to: String,
     },
+    /// Sends hardly anything.
+    Trickle {
+        /// Bytes per second.
+        bytes_per_second: u64,
+    },
+    /// Sends bytes of the file from so much farther behind (round the end), and says that they are what was asked for: a
+    /// proxy that takes one answer for another.
+    Elsewhere {
+        /// Bytes.
+        by: u64,
+    },
+    /// Sends what was asked for under an `ETag` that it never had before, as if the file had changed.
+    OtherTag,
     /// Answers with so many zeros, compressed to less than a hundredth.
     GzipBomb {
         /// Zeros, after decompression.
@@ -59,15 +73,18 @@ enum When {
     First(usize),
     Nth(usize),
     Every(usize),
+    Percent(u8),
 }
 
 /// When a fault happens: at requests whose path contains some text, at all of them or at some.
 #[derive(Clone, Debug)]
 pub struct Rule {
     path: String,
-    fault: Fault,
+    faults: Vec<Fault>,
     when: When,
     seen: usize,
+    /// What chance comes from.
+    random: u64,
 }
 
 impl Rule {
@@ -76,9 +93,10 @@ impl Rule {
     pub fn always(path: &str, fault: Fault) -> Self {
         Self {
             path: path.to_owned(),
-            fault,
+            faults: vec![fault],
             when: When::Always,
             seen: 0,
+            random: 1,
         }
     }
 
@@ -109,6 +127,26 @@ impl Rule {
         }
     }
 
+    /// At so many of a hundred such requests, in one of these ways. Which and how is the same for every run with this seed.
+    #[must_use]
+    pub fn by_chance(path: &str, percent: u8, faults: Vec<Fault>, seed: u64) -> Self {
+        Self {
+            path: path.to_owned(),
+            faults,
+            when: When::Percent(percent),
+            seen: 0,
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        }
+    }
+
+    /// A number below `end`, by xorshift (Marsaglia 2003).
+    fn chance(&mut self, end: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random >> 33) as usize % end
+    }
+
     /// Counts a request; the fault if it is to happen now.
     fn meet(&mut self, path: &str) -> Option<Fault> {
         if !path.contains(&self.path) {
@@ -120,27 +158,49 @@ impl Rule {
             When::First(count) => self.seen <= count,
             When::Nth(n) => self.seen == n,
             When::Every(n) => self.seen.is_multiple_of(n),
+            When::Percent(percent) => self.chance(100) < usize::from(percent),
         };
-        now.then(|| self.fault.clone())
+        if !now {
+            return None;
+        }
+        let which = self.chance(self.faults.len());
+        Some(self.faults[which].clone())
     }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Faults(Mutex<Vec<Rule>>);
+pub(super) struct Faults {
+    rules: Mutex<Vec<Rule>>,
+    met: AtomicU64,
+}
 
 impl Faults {
     pub(super) fn add(&self, rule: Rule) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
+        self.rules().push(rule);
     }
 
     pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.rules().clear();
+    }
+
+    /// Requests that a fault happened to.
+    pub(super) fn met(&self) -> u64 {
+        self.met.load(Ordering::Relaxed)
+    }
+
+    fn rules(&self) -> MutexGuard<'_, Vec<Rule>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What happens to a request for `path`. Every rule that fits counts it.
     pub(super) fn meet(&self, path: &str) -> Option<Fault> {
-        let mut rules = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let met: Vec<Fault> = rules.iter_mut().filter_map(|rule| rule.meet(path)).collect();
-        met.into_iter().next()
+        let met: Vec<Fault> = self
+            .rules()
+            .iter_mut()
+            .filter_map(|rule| rule.meet(path))
+            .collect();
+        let fault = met.into_iter().next();
+        self.met.fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
+        fault
     }
 }

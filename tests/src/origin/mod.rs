@@ -80,6 +80,12 @@ impl Origin {
         self.shared.faults.add(rule);
     }
 
+    /// How many requests a fault happened to so far.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.shared.faults.met()
+    }
+
     /// Forgets all rules.
     pub fn behave(&self) {
         self.shared.faults.clear();

@@ -6,10 +6,10 @@ use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, LOCATION, RETRY_AFTER};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LOCATION, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
@@ -90,6 +90,7 @@ async fn respond(request: &Request<Incoming>, shared: Arc<Shared>, twin: Arc<Tcp
             answer.send_part(first + 1, (end + 1).min(answer.size));
         }
         Some(Fault::Extra { .. }) => has_length = false,
+        Some(Fault::OtherTag) => answer.set(ETAG, &format!("\"{}\"", shared.faults.met())),
         _ => {}
     }
     let entry = shared.log.add(Entry {
@@ -167,9 +168,19 @@ impl Sending<'_> {
                 Some(Fault::Stall { after } | Fault::Truncate { after } | Fault::Reset { after }) => {
                     size = size.min(after - sent);
                 }
+                Some(Fault::Trickle { bytes_per_second }) => {
+                    size = size.min(bytes_per_second.div_ceil(50).max(1));
+                    let pause = Duration::from_secs_f64(size as f64 / bytes_per_second as f64);
+                    tokio::time::sleep(pause).await;
+                }
                 _ => {}
             }
-            let Ok(mut frame) = read(&mut answer, &content, next, size as usize) else {
+            let mut from = next;
+            if let Some(Fault::Elsewhere { by }) = self.fault {
+                // What is sent fits, and is of the file.
+                from = (next + by) % (answer.size - size + 1);
+            }
+            let Ok(mut frame) = read(&mut answer, &content, from, size as usize) else {
                 return self.abort().await;
             };
             if let Some(Fault::Flip { at }) = self.fault

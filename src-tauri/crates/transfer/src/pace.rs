@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Time that a server may take to show what it can.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A server may be silent for as long as it stalls, and takes this many times that long to show what it can.
+const PATIENCE: u32 = 3;
 /// Bytes per second that it must then have reached: less is no use to anybody, and would hold a connection for ever.
 const SLOWEST: u64 = 1024;
 
@@ -33,14 +33,19 @@ impl Pace {
         let got = tokio::time::timeout(self.stall, next).await;
         self.waited += start.elapsed();
         let got = got.map_err(|_| format!("nothing came for {} seconds", self.stall.as_secs_f32()))?;
-        if self.waited > PATIENCE && self.bytes < SLOWEST * self.waited.as_secs() {
+        if self.waited > self.stall * PATIENCE && self.bytes < self.least() {
             return Err(format!(
-                "only {} bytes came in {} seconds",
+                "only {} bytes came in {:.0} seconds",
                 self.bytes,
-                self.waited.as_secs()
+                self.waited.as_secs_f64()
             ));
         }
         Ok(got)
+    }
+
+    /// Bytes that should have come by now.
+    fn least(&self) -> u64 {
+        (SLOWEST as f64 * self.waited.as_secs_f64()) as u64
     }
 
     /// Counts what came.

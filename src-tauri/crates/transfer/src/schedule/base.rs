@@ -9,8 +9,11 @@ use crate::backoff::Backoff;
 use crate::error::TransferError;
 use crate::rate::Rate;
 
-/// After this time without a failure a server counts as well again.
+/// After this time without a failure a server counts as well again, and is tried. If it fails then, it is after twice this
+/// time, and so on.
 const FORGIVEN: Duration = Duration::from_secs(60);
+/// How often that is doubled: up to about half an hour.
+const DOUBLINGS: u32 = 5;
 
 /// A folder that has packs.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(crate) struct Base {
     pub(crate) ranges: Option<bool>,
     backoff: Backoff,
     failed_at: Option<Instant>,
+    /// How often it was tried again in vain.
+    relapses: u32,
     not_before: Option<Instant>,
     last_error: Option<TransferError>,
 }
@@ -38,14 +43,21 @@ impl Base {
             running: 0,
             backoff: Backoff::new(backoff),
             failed_at: None,
+            relapses: 0,
             not_before: None,
             last_error: None,
         }
     }
 
-    /// True if nothing speaks against it.
+    /// True if nothing speaks against it, or what did lies long back.
     pub(crate) fn is_well(&self, now: Instant) -> bool {
-        self.failed_at.is_none_or(|at| now > at + FORGIVEN)
+        let pause = FORGIVEN * (1 << self.relapses.min(DOUBLINGS));
+        self.failed_at.is_none_or(|at| now > at + pause)
+    }
+
+    /// True if the last that was heard of it is a failure.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed_at.is_some()
     }
 
     /// When it may be asked again after its last failure.
@@ -66,6 +78,7 @@ impl Base {
     pub(crate) fn succeeded(&mut self) {
         self.backoff.reset();
         self.failed_at = None;
+        self.relapses = 0;
         self.not_before = None;
         self.last_error = None;
     }
@@ -75,7 +88,7 @@ impl Base {
         if self.is_well(now) {
             // What lies long back is no part of this row of failures.
             self.backoff.reset();
-            self.failed_at = None;
+            self.relapses += u32::from(self.failed_at.take().is_some());
         }
         if self.failed_at.is_none_or(|at| started >= at) {
             let asked = match &error {

@@ -14,8 +14,9 @@ use crate::fetcher::Priority;
 use crate::origin::join;
 use crate::wanted::Wanted;
 
-/// Unwanted bytes between two chunks, from which on asking twice is cheaper than reading them.
-pub(super) const GAP: u64 = 128 * 1024;
+/// Unwanted bytes between two chunks, from which on asking twice is cheaper than reading them. With several requests under
+/// way the line is not idle while one is asked for, so a request costs little more than its headers.
+pub(super) const GAP: u64 = 32 * 1024;
 /// Bytes of a request at the most.
 pub(super) const LARGEST: u64 = 4 << 20;
 /// Bytes that a request in the background may have however slow the server is.
@@ -23,7 +24,9 @@ pub(super) const SMALLEST: u64 = 256 * 1024;
 /// Bytes of a request that a machine waits for: the next one must not wait long behind it.
 const DEMAND: u64 = 1 << 20;
 /// For so long after a demand another one is likely.
-const RECENT: Duration = Duration::from_secs(1);
+const RECENT: Duration = Duration::from_secs(5);
+/// Bytes that a fill may have on its way then, however slow the server is: a chunk or two.
+pub(super) const QUICK: u64 = 128 * 1024;
 
 impl Schedule {
     /// The next request to make at `now`, if any can and may be made. Its chunks are under way from then on.
@@ -100,16 +103,20 @@ impl Schedule {
         let size = (rate / 4).clamp(SMALLEST, LARGEST);
         let (size, window) = match priority {
             Priority::Fill if demand => return None,
-            Priority::Fill if recent => (SMALLEST, 0),
+            // What a server has begun to send cannot be taken back, so a demand waits for it: a twentieth of a second.
+            Priority::Fill if recent => ((rate / 20).clamp(QUICK, LARGEST), 0),
             _ if recent => (size.min(DEMAND), (rate / 2).max(2 * SMALLEST)),
             _ => (size, (rate / 4 * 3).max(2 * size)),
         };
         (outstanding == 0 || outstanding + size <= window).then_some(size)
     }
 
-    /// The server to ask for a chunk: the first one that does well, else the one that may be asked first.
+    /// The server to ask for a chunk: the first one that does well, else the one that may be asked first. No machine is
+    /// made to wait for a server that failed and has not shown since that it is back, if there is another.
     pub(super) fn choose(&self, item: &Item, now: Instant) -> Option<BaseId> {
-        let well = item.open().find(|base| self.bases[*base].is_well(now));
+        let proven = item.open().find(|base| !self.bases[*base].has_failed());
+        let proven = proven.filter(|_| item.priority == Priority::Demand);
+        let well = proven.or_else(|| item.open().find(|base| self.bases[*base].is_well(now)));
         well.or_else(|| item.open().min_by_key(|base| self.bases[*base].not_before()))
     }
 

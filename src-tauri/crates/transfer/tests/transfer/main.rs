@@ -12,4 +12,5 @@ mod mirrors;
 #[allow(dead_code, unreachable_pub, reason = "it is another crate's public module")]
 mod origin;
 mod priorities;
+mod soak;
 mod support;

@@ -2,7 +2,7 @@ mod lives;
 
 use livepc_format::Digest;
 
-use super::plan::{LARGEST, SMALLEST};
+use super::plan::{LARGEST, QUICK, SMALLEST};
 use super::*;
 
 const STORED: u32 = 64 * 1024;
@@ -122,13 +122,15 @@ impl Bench {
 #[test]
 fn neighbours_are_one_request_and_far_ones_another() {
     let mut bench = Bench::new(1);
-    // 0 and 1 touch; 1 and 3 have 64 KiB between them; 3 and 6 have 128 KiB.
-    bench.want(1, &chunks([3, 0, 1, 6]), Priority::BootMap);
+    // 0 and 1 touch; behind 1 there are 16 KiB that nobody wants; 3 and 5 have 64 KiB between them.
+    let mut wanted = chunks([0, 1, 3, 5]);
+    wanted[2].offset -= u64::from(STORED) - 16 * 1024;
+    bench.want(1, &wanted, Priority::BootMap);
     let first = bench.next().unwrap();
-    assert_eq!(numbers(&first), [0, 1, 3], "one range over a gap below 128 KiB");
+    assert_eq!(numbers(&first), [0, 1, 3], "one range over a small gap");
     assert_eq!(
         numbers(&bench.next().unwrap()),
-        [6],
+        [5],
         "another one behind a larger gap"
     );
 }
@@ -207,6 +209,25 @@ fn demand_comes_first_and_holds_up_the_rest() {
 }
 
 #[test]
+fn a_fill_beside_demands_is_short_in_time() {
+    let mut bench = Bench::new(1);
+    bench.want(2, &chunks([0]), Priority::Demand);
+    let demand = bench.next().unwrap();
+    bench.schedule.note(demand.id, 12 << 20, bench.now);
+    bench.land(&demand);
+    bench.now += Duration::from_secs(2);
+    bench.want(1, &chunks(0..200), Priority::Fill);
+    let fill = bench.next().unwrap();
+    let size = fill.items.len() as u64 * u64::from(STORED);
+    let rate = bench.schedule.bases[0].rate.per_second(bench.now);
+    assert!(
+        size > QUICK && size <= rate / 20,
+        "{size} bytes at {rate} bytes a second"
+    );
+    assert!(bench.next().is_none(), "and nothing waits behind it");
+}
+
+#[test]
 fn a_fill_that_is_nearly_there_is_not_thrown_away() {
     let mut bench = Bench::new(1);
     bench.want(1, &chunks(0..100), Priority::Fill);
@@ -219,8 +240,14 @@ fn a_fill_that_is_nearly_there_is_not_thrown_away() {
 #[test]
 fn a_demand_takes_along_what_lies_between_and_no_more() {
     let mut bench = Bench::new(1);
-    bench.want(1, &chunks(0..20), Priority::Fill);
-    bench.want(1, &chunks([4, 6]), Priority::Demand);
+    // 5 is short: it lies in a small gap.
+    let mut all = chunks(0..20);
+    all[5].entry.stored = 16 * 1024;
+    for chunk in &mut all[6..] {
+        chunk.offset -= u64::from(STORED) - 16 * 1024;
+    }
+    bench.want(1, &all, Priority::Fill);
+    bench.want(1, &[all[4], all[6]], Priority::Demand);
     assert_eq!(
         numbers(&bench.next().unwrap()),
         [4, 5, 6],
@@ -322,6 +349,48 @@ fn failures_pause_a_server_and_end_downloads_but_no_demand() {
     let plan = bench.next().expect("the demand goes on");
     bench.land(&plan);
     assert!(matches!(bench.settled().as_slice(), [(ticket, Ok(_))] if *ticket == demand));
+}
+
+#[test]
+fn a_server_that_failed_is_tried_again_more_and_more_seldom_and_by_no_machine() {
+    let mut bench = Bench::new(2);
+    let (first, second) = (bench.bases[0], bench.bases[1]);
+    let begun = bench.now;
+    let mut tried = Vec::new();
+    for step in 0..360 {
+        bench.now = begun + Duration::from_secs(10 * step);
+        let demand = bench.want(1, &chunks([step as u32]), Priority::Demand);
+        let plan = bench.next().expect("the machine's request");
+        assert!(
+            step == 0 || plan.base == second,
+            "a machine is not made to try it"
+        );
+        if plan.base == first {
+            bench.ended(&plan, broken(0, network()));
+            bench.schedule.withdraw(demand);
+        } else {
+            bench.land(&plan);
+        }
+        bench.now += Duration::from_secs(8);
+        let fill = bench.want(2, &chunks([step as u32]), Priority::Fill);
+        let plan = bench.next().expect("the fill's request");
+        if plan.base == first {
+            tried.push(step * 10);
+            bench.ended(&plan, broken(0, network()));
+            bench.schedule.withdraw(fill);
+        } else {
+            bench.land(&plan);
+        }
+        bench.settled();
+    }
+    assert_eq!(tried.len(), 5, "in an hour, at {tried:?} s");
+    bench.schedule.bases[first].succeeded();
+    bench.want(1, &chunks([1000]), Priority::Demand);
+    assert_eq!(
+        bench.next().unwrap().base,
+        first,
+        "one that is back is preferred again"
+    );
 }
 
 #[test]
