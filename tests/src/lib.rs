@@ -20,6 +20,7 @@ pub mod display;
 pub mod forge;
 pub mod guest;
 pub mod home;
+pub mod lab;
 #[cfg(target_os = "linux")]
 pub mod line;
 #[cfg(unix)]

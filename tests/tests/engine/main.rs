@@ -2,15 +2,19 @@
 #![cfg(unix)]
 
 mod bad_input;
+mod cut;
 mod export;
 mod json;
 mod kill;
+mod kills;
 mod lifecycle;
 mod machine;
 #[cfg(target_os = "linux")]
 mod mount;
 mod own_start;
 mod publisher;
+#[cfg(target_os = "linux")]
+mod reflink;
 mod store;
 mod store_move;
 mod subscribe;

@@ -9,10 +9,10 @@ use std::process::Child;
 use livepc_format::Digest;
 use livepc_tests::forge::disk;
 use livepc_tests::home::{TestHome, kill};
+use livepc_tests::lab::Lab;
 use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 /// Where the pages begin in a local pack file.
 const PAGES_AT: u64 = 274_432;
@@ -20,60 +20,34 @@ const PAGES_AT: u64 = 274_432;
 const CHUNK: u64 = 64;
 const PAGE: u64 = 4096;
 
-/// A publisher, its server and its subscriber, who has release 1.
-struct Scene {
-    _work: TempDir,
-    _publisher: Publisher,
-    server: Origin,
-    home: TestHome,
+/// The largest of the pack files.
+fn pack(lab: &Lab) -> PathBuf {
+    let packs = files(&lab.home.home().store().join("packs"));
+    let largest = packs
+        .into_iter()
+        .max_by_key(|file| file.metadata().map_or(0, |data| data.len()));
+    largest.expect("a pack")
 }
 
-impl Scene {
-    fn new() -> Self {
-        let work = tempfile::tempdir().expect("a folder");
-        let publisher = Publisher::new(&disk(work.path(), "1.raw", 3, 1), "Lab");
-        publisher.publish(&[]);
-        let server = Origin::start(publisher.site()).expect("the origin starts");
-        let home = TestHome::new();
-        home.done(&["subscribe", &format!("{}feed.xml", server.url()), "--yes"]);
-        home.done(&["download", "lab"]);
-        Self {
-            _work: work,
-            _publisher: publisher,
-            server,
-            home,
-        }
+/// Damages the first page of the first two chunks of the largest pack.
+fn damage_two_chunks(lab: &Lab) {
+    for chunk in 0..2 {
+        overwrite(&pack(lab), PAGES_AT + chunk * CHUNK * PAGE);
     }
+}
 
-    /// The largest of its pack files.
-    fn pack(&self) -> PathBuf {
-        let packs = files(&self.home.home().store().join("packs"));
-        let largest = packs
-            .into_iter()
-            .max_by_key(|file| file.metadata().map_or(0, |data| data.len()));
-        largest.expect("a pack")
-    }
-
-    /// Damages the first page of the first two chunks of the largest pack.
-    fn damage_two_chunks(&self) {
-        for chunk in 0..2 {
-            overwrite(&self.pack(), PAGES_AT + chunk * CHUNK * PAGE);
-        }
-    }
-
-    /// What the only job of a check has found damaged and fetched again, in chunks.
-    #[track_caller]
-    fn repaired(&self) -> (Value, Value) {
-        let verified = self.home.done(&["verify", "lab", "--repair"]);
-        let damage = &verified["verified"][0]["damage"];
-        assert_eq!(
-            (&damage["bytes"], &damage["chunks"]),
-            (&damage["repaired_bytes"], &damage["repaired_chunks"]),
-            "all of it is here again: {verified}"
-        );
-        assert_eq!(self.home.listed()["complete"], true);
-        (damage["chunks"].clone(), damage["bytes"].clone())
-    }
+/// What the only job of a check has found damaged and fetched again, in chunks and bytes.
+#[track_caller]
+fn repaired(lab: &Lab) -> (Value, Value) {
+    let verified = lab.home.done(&["verify", "lab", "--repair"]);
+    let damage = &verified["verified"][0]["damage"];
+    assert_eq!(
+        (&damage["bytes"], &damage["chunks"]),
+        (&damage["repaired_bytes"], &damage["repaired_chunks"]),
+        "all of it is here again: {verified}"
+    );
+    assert_eq!(lab.home.listed()["complete"], true);
+    (damage["chunks"].clone(), damage["bytes"].clone())
 }
 
 /// Writes other bytes over the first of a page.
@@ -104,49 +78,45 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn what_is_damaged_is_fetched_again_and_nothing_else() {
-    let scene = Scene::new();
-    scene.damage_two_chunks();
-    scene.server.log().clear();
-    assert_eq!(scene.repaired(), (json!(2), json!(2 * CHUNK * PAGE)));
-    let sent = scene.server.log().sent("packs/");
+    let lab = Lab::complete(3);
+    damage_two_chunks(&lab);
+    lab.server.log().clear();
+    assert_eq!(repaired(&lab), (json!(2), json!(2 * CHUNK * PAGE)));
+    let sent = lab.server.log().sent("packs/");
     assert!(
         (1..3 * CHUNK * PAGE).contains(&sent),
         "two chunks were fetched, not all: {sent} bytes"
     );
-    assert_eq!(scene.repaired(), (json!(0), json!(0)), "nothing is left to do");
+    assert_eq!(repaired(&lab), (json!(0), json!(0)), "nothing is left to do");
 
     // Without the word of somebody nothing is fetched; what is damaged must not stay all the same.
-    scene.damage_two_chunks();
-    scene.server.log().clear();
-    scene.home.run(&["verify", "lab"]).refused(1, "failed");
-    assert_eq!(scene.server.log().sent("packs/"), 0);
+    damage_two_chunks(&lab);
+    lab.server.log().clear();
+    lab.home.run(&["verify", "lab"]).refused(1, "failed");
+    assert_eq!(lab.server.log().sent("packs/"), 0);
     assert_eq!(
-        scene.home.listed()["complete"],
+        lab.home.listed()["complete"],
         false,
         "who starts it is not deceived"
     );
     assert_eq!(
-        scene.repaired(),
+        repaired(&lab),
         (json!(2), json!(2 * CHUNK * PAGE)),
         "what an earlier check has removed is fetched too"
     );
-    assert_eq!(scene.repaired(), (json!(0), json!(0)));
-    scene.damage_two_chunks();
-    scene.home.run(&["verify", "lab"]).refused(1, "failed");
-    scene.home.done(&["download", "lab"]);
-    assert_eq!(
-        scene.repaired(),
-        (json!(0), json!(0)),
-        "a download has fetched it"
-    );
+    assert_eq!(repaired(&lab), (json!(0), json!(0)));
+    damage_two_chunks(&lab);
+    lab.home.run(&["verify", "lab"]).refused(1, "failed");
+    lab.home.done(&["download", "lab"]);
+    assert_eq!(repaired(&lab), (json!(0), json!(0)), "a download has fetched it");
 }
 
 /// Where the file system has lost the beginning of a file, nobody knows what was in the rest.
 #[test]
 fn a_pack_and_an_index_that_are_lost_as_a_whole_are_fetched_again() {
-    let scene = Scene::new();
-    overwrite(&scene.pack(), 0);
-    let objects = files(&scene.home.home().store().join("objects"));
+    let lab = Lab::complete(3);
+    overwrite(&pack(&lab), 0);
+    let objects = files(&lab.home.home().store().join("objects"));
     assert!(
         objects.len() > 3,
         "a manifest, a list of packs, an index: {objects:?}"
@@ -154,7 +124,7 @@ fn a_pack_and_an_index_that_are_lost_as_a_whole_are_fetched_again() {
     for object in &objects {
         overwrite(object, object.metadata().expect("its size").len() / 2);
     }
-    let (chunks, _) = scene.repaired();
+    let (chunks, _) = repaired(&lab);
     assert!(chunks.as_u64() > Some(3), "{chunks} chunks of a whole pack");
     for object in &objects {
         let name = object
@@ -164,22 +134,19 @@ fn a_pack_and_an_index_that_are_lost_as_a_whole_are_fetched_again() {
         let bytes = std::fs::read(object).expect("an object");
         assert_eq!(Digest::of(&bytes).to_string(), name, "the index is whole again");
     }
-    assert_eq!(scene.repaired(), (json!(0), json!(0)));
+    assert_eq!(repaired(&lab), (json!(0), json!(0)));
 }
 
 /// Once damage is removed only the job knows of it: it must not forget.
 #[test]
 fn a_repair_without_a_network_goes_on_after_the_agent_was_killed() {
-    let scene = Scene::new();
-    scene.damage_two_chunks();
-    scene.server.stop();
-    scene
-        .home
-        .run(&["verify", "lab", "--repair"])
-        .refused(5, "network");
-    scene.home.kill_all();
-    scene.server.start_again().expect("the port is free");
-    assert_eq!(scene.repaired(), (json!(2), json!(2 * CHUNK * PAGE)));
+    let lab = Lab::complete(3);
+    damage_two_chunks(&lab);
+    lab.server.stop();
+    lab.home.run(&["verify", "lab", "--repair"]).refused(5, "network");
+    lab.home.kill_all();
+    lab.server.start_again().expect("the port is free");
+    assert_eq!(repaired(&lab), (json!(2), json!(2 * CHUNK * PAGE)));
 }
 
 /// A LivePC that is published and subscribed to, and all of it here.

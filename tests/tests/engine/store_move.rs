@@ -5,45 +5,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use livepc_tests::forge::disk;
-use livepc_tests::home::{TestHome, kill};
-use livepc_tests::origin::Origin;
-use livepc_tests::publisher::Publisher;
+use livepc_tests::home::kill;
+use livepc_tests::lab::Lab;
 use serde_json::json;
 
 use crate::bad_input::SmallDisk;
 
-/// A subscriber who has all of a release.
-struct Scene {
-    work: tempfile::TempDir,
-    publisher: Publisher,
-    server: Origin,
-    home: TestHome,
-}
-
-impl Scene {
-    fn new(mib: usize) -> Self {
-        let work = tempfile::tempdir().expect("a folder");
-        let publisher = Publisher::new(&disk(work.path(), "1.raw", mib, 1), "Lab");
-        publisher.publish(&[]);
-        let server = Origin::start(publisher.site()).expect("the origin starts");
-        let home = TestHome::new();
-        home.done(&["subscribe", &format!("{}feed.xml", server.url()), "--yes"]);
-        home.done(&["download", "lab"]);
-        Self {
-            work,
-            publisher,
-            server,
-            home,
-        }
-    }
-
-    /// Everything must be here, without the network, and as it was published.
-    #[track_caller]
-    fn is_whole(&self) {
-        assert_eq!(self.home.listed()["complete"], true);
-        let verified = self.home.done(&["verify", "lab"]);
-        assert!(verified["bytes"].as_u64() > Some(1 << 20), "{verified}");
-    }
+/// Everything must be here, without the network, and as it was published.
+#[track_caller]
+fn is_whole(lab: &Lab) {
+    assert_eq!(lab.home.listed()["complete"], true);
+    let verified = lab.home.done(&["verify", "lab"]);
+    assert!(verified["bytes"].as_u64() > Some(1 << 20), "{verified}");
 }
 
 fn text(path: &Path) -> &str {
@@ -57,12 +30,12 @@ fn is_store(folder: &Path) -> bool {
 
 #[test]
 fn a_store_moves_within_a_drive_and_to_another_and_back() {
-    let scene = Scene::new(4);
-    let home = &scene.home;
+    let lab = Lab::complete(4);
+    let home = &lab.home;
     let (first, drive) = (home.home().store(), SmallDisk::new(64));
-    let second = scene.work.path().join("a/second");
+    let second = lab.work.path().join("a/second");
     let third = drive.path().join("third");
-    scene.server.stop();
+    lab.server.stop();
     for (from, to, renamed) in [
         (&first, &second, true),
         (&second, &third, false),
@@ -77,7 +50,7 @@ fn a_store_moves_within_a_drive_and_to_another_and_back() {
         assert_eq!(&home.home().store(), to);
         let mode = to.metadata().expect("the store").permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "nobody else gets in");
-        scene.is_whole();
+        is_whole(&lab);
     }
     assert!(
         !home.path().join("store-place.json").exists(),
@@ -87,10 +60,10 @@ fn a_store_moves_within_a_drive_and_to_another_and_back() {
 
 #[test]
 fn a_store_that_is_used_stays_and_so_does_one_that_does_not_fit() {
-    let scene = Scene::new(4);
-    let home = &scene.home;
+    let lab = Lab::complete(4);
+    let home = &lab.home;
     let first = home.home().store();
-    let to = scene.work.path().join("new");
+    let to = lab.work.path().join("new");
     let refused = |code, why| {
         home.run(&["store", "move", text(&to)]).refused(code, why);
         assert!(is_store(&first) && !to.exists(), "nothing has changed");
@@ -102,31 +75,30 @@ fn a_store_that_is_used_stays_and_so_does_one_that_does_not_fit() {
     refused(1, "busy");
     home.done(&["stop", "lab", "--force"]);
     // A download that goes on by itself.
-    scene
-        .publisher
-        .project(&disk(scene.work.path(), "2.raw", 4, 2), "Lab");
-    scene.publisher.publish(&[]);
+    lab.publisher
+        .project(&disk(lab.work.path(), "2.raw", 4, 2), "Lab");
+    lab.publisher.publish(&[]);
     home.done(&["update", "lab", "--check"]);
-    scene.server.set_bytes_per_second(Some(100_000));
+    lab.server.set_bytes_per_second(Some(100_000));
     let mut download = home.spawn(&["download", "lab"]);
     home.until("fetching", |_| home.done(&["status", "lab"])["jobs"] != json!([]));
     kill(download.id());
     download.wait().expect("it ends");
     refused(1, "busy");
-    scene.server.set_bytes_per_second(None);
+    lab.server.set_bytes_per_second(None);
     home.done(&["download", "lab"]);
-    let (used, inside) = (scene.work.path(), first.join("inside"));
+    let (used, inside) = (lab.work.path(), first.join("inside"));
     for wrong in [used, &inside, &first] {
         home.run(&["store", "move", text(wrong)]).refused(2, "usage");
     }
     let small = SmallDisk::new(1);
     home.run(&["store", "move", text(&small.path().join("new"))])
         .refused(6, "disk-full");
-    scene.is_whole();
+    is_whole(&lab);
 
     // A drive that is not connected is told, and nothing new is made in its place.
     home.done(&["store", "move", text(&to)]);
-    let away = scene.work.path().join("away");
+    let away = lab.work.path().join("away");
     std::fs::rename(&to, &away).expect("it goes");
     home.done(&["agent", "stop"]);
     home.run(&["list"]).refused(3, "not-found");
@@ -141,16 +113,16 @@ fn a_store_that_is_used_stays_and_so_does_one_that_does_not_fit() {
     );
     assert!(!to.exists());
     std::fs::rename(&away, &to).expect("it comes back");
-    scene.is_whole();
+    is_whole(&lab);
 }
 
 #[test]
 fn a_move_that_is_killed_at_any_moment_leaves_one_whole_store() {
-    let scene = Scene::new(48);
-    let home = &scene.home;
+    let lab = Lab::complete(48);
+    let home = &lab.home;
     let drive = SmallDisk::new(256);
     let places: [PathBuf; 2] = [home.home().store(), drive.path().join("store")];
-    scene.server.stop();
+    lab.server.stop();
     let (mut delay, mut killed, mut moved) = (20, 0, 0);
     while moved < 2 {
         let from = home.home().store();
@@ -166,7 +138,7 @@ fn a_move_that_is_killed_at_any_moment_leaves_one_whole_store() {
         if ended.success() {
             moved += 1;
         }
-        scene.is_whole();
+        is_whole(&lab);
         let now = home.home().store();
         let left = places.iter().find(|place| **place != now).expect("the other");
         assert!(

@@ -27,9 +27,9 @@ pub(crate) enum Stage {
     Guest,
     /// Compile every binary and every test.
     Build,
-    /// The crates' own tests, and the freshness of the UI's types.
+    /// The crates' own tests, and the freshness of the UI's types. With --long, soaks and kills by the thousand.
     Unit,
-    /// The end-to-end suites, on the built binaries.
+    /// The end-to-end suites, on the built binaries. With --long, more and longer of what is left to chance.
     E2e,
     /// Type-check for Windows; with --long also run the engine crates' tests under Wine.
     Windows,
@@ -61,8 +61,8 @@ impl Stage {
             Self::Clippy => test::clippy(workspace),
             Self::Guest => test::guest(workspace),
             Self::Build => test::build(workspace),
-            Self::Unit => test::unit(workspace),
-            Self::E2e => test::end_to_end(workspace),
+            Self::Unit => test::unit(workspace, long),
+            Self::E2e => test::end_to_end(workspace, long),
             Self::Windows => test::windows(workspace, long),
             Self::Fuzz => test::fuzz(workspace, long),
             Self::Deny => test::deny(workspace),

@@ -102,8 +102,13 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
         .args(["build", "--workspace", "--bins", "--tests"]))
 }
 
+/// What makes soaks and kills go on for longer.
+fn long_runs(long: bool) -> Option<(&'static str, &'static str)> {
+    long.then_some(("LIVEPC_TEST_LONG", "1"))
+}
+
 /// Runs the crates' own tests and documentation examples.
-pub(crate) fn unit(workspace: &Workspace) -> Result<()> {
+pub(crate) fn unit(workspace: &Workspace, long: bool) -> Result<()> {
     let targets = TestTargets::of(workspace)?;
     let mut tests = workspace.cargo();
     tests.args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]);
@@ -114,13 +119,14 @@ pub(crate) fn unit(workspace: &Workspace) -> Result<()> {
     let types = tempfile::tempdir()?;
     run(tests
         .env("LIVEPC_TEST_GUEST", workspace.guest())
-        .env("TS_RS_EXPORT_DIR", types.path()))?;
+        .env("TS_RS_EXPORT_DIR", types.path())
+        .envs(long_runs(long)))?;
     bindings::compare(workspace, types.path())?;
     run(workspace.cargo().args(["test", "--workspace", "--doc"]))
 }
 
 /// Runs the end-to-end suites, one after the other, on the built binaries.
-pub(crate) fn end_to_end(workspace: &Workspace) -> Result<()> {
+pub(crate) fn end_to_end(workspace: &Workspace, long: bool) -> Result<()> {
     let (cli, desktop) = (workspace.binary("livepc"), workspace.binary("livepc-desktop"));
     for binary in [&cli, &desktop] {
         if !binary.is_file() {
@@ -143,6 +149,7 @@ pub(crate) fn end_to_end(workspace: &Workspace) -> Result<()> {
             .env("LIVEPC_BIN", &cli)
             .env("LIVEPC_DESKTOP_BIN", &desktop)
             .env("LIVEPC_TEST_GUEST", &guest)
+            .envs(long_runs(long))
             .args(["test", "--workspace", "--test", &suite]))?;
     }
     Ok(())
