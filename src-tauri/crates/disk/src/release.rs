@@ -8,6 +8,7 @@
 mod ahead;
 mod assembly;
 mod boot;
+mod flat;
 mod index;
 mod pages;
 mod regions;
@@ -27,6 +28,7 @@ use livepc_store::Reader;
 
 use self::ahead::ReadAhead;
 use self::assembly::Assembly;
+pub use self::flat::Shared;
 use self::index::Index;
 use self::regions::Part;
 use crate::block::{BlockDevice, DeviceFuture, Piece, ReadError, Run, RunKind, check_range};
@@ -163,7 +165,13 @@ impl ReleaseDisk {
     }
 
     /// Tells the backend what a sequential reader will want next, as far as that is known without waiting.
+    ///
+    /// The start that was recorded for the boot map read on like this too, and how far, the map says: behind its pages
+    /// lies what that start did not read.
     fn look_ahead(&self, part: &Part) {
+        if self.index.is_of_boot(part.region, part.pages().end - 1) {
+            return;
+        }
         let count = self.layout.regions[part.region as usize].pages();
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).after(
             part.region,

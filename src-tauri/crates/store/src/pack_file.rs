@@ -109,6 +109,20 @@ impl PackFile {
             && first_wrong(buf, crcs).is_none()
     }
 
+    /// Lets `pages` pages of another file, from its byte `at` on, be those from `first_page` on: on the disk they are there
+    /// once.
+    pub(crate) fn share(&self, first_page: u32, pages: u32, with: &File, at: u64) -> io::Result<()> {
+        let len = u64::from(pages) * PAGE_LEN as u64;
+        os::share((&self.file, page_at(first_page)), (with, at), len)
+    }
+
+    /// True if the file system lets [`PackFile::share`] work with the file `with`, which is empty, and stays so.
+    pub(crate) fn can_share(&self, with: &File) -> bool {
+        os::share_all(&self.file, with)
+            .and_then(|()| with.set_len(0))
+            .is_ok()
+    }
+
     /// Reads until `buf` is full. What lies behind the end of the file, where a crash has cut it, reads as zeros, and
     /// the CRC finds it.
     fn read_through(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! Reading a store, from any number of threads and processes.
 
+use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -107,6 +108,29 @@ impl Reader {
             return false;
         };
         file.has(pages) && file.read_cached(first_page, buf)
+    }
+
+    /// True if the file system lets [`Reader::share`] put pages of `pack` into `file`, which is empty, and stays so.
+    #[must_use]
+    pub fn can_share(&self, pack: PackId, file: &File) -> bool {
+        matches!(self.reopen(pack), Ok(Some(found)) if found.can_share(file))
+    }
+
+    /// Lets the bytes of `file` from `at` on, a multiple of 4,096, be `pages` pages of `pack` from `first_page` on. Both
+    /// files have them in the same place of the disk, so that it costs neither space nor time; nor is a CRC looked at. Where
+    /// [`Reader::can_share`] is false it does not work, or copies.
+    ///
+    /// False if not all of the pages are here.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the system fails.
+    pub fn share(&self, pack: PackId, first_page: u32, pages: u32, file: &File, at: u64) -> Result<bool> {
+        let Ok(found) = self.look(pack, &range(first_page, pages)?)? else {
+            return Ok(false);
+        };
+        let shared = found.share(first_page, pages, file, at);
+        shared.map_err(|error| StoreError::io("shared", &self.0.folder.pack(pack), error))?;
+        Ok(true)
     }
 
     /// True if `pages` pages of `pack` from `first_page` on are all here. A page that is damaged and was not read yet

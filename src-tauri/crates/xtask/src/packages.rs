@@ -53,6 +53,7 @@ impl Purpose {
             Self::Machines => &["ovmf", "qemu-system-gui", "qemu-system-x86", "qemu-utils"],
             Self::Tests => &[
                 "at-spi2-core",
+                "btrfs-progs",
                 "chromium",
                 "dbus",
                 "fio",
@@ -65,6 +66,7 @@ impl Purpose {
                 "nbdkit",
                 "nginx-light",
                 "webkit2gtk-driver",
+                "xfsprogs",
                 "xvfb",
             ],
             // With rustup's standard library for Windows only the C code needs a compiler.

@@ -81,6 +81,11 @@ impl Index {
         Ok(spans)
     }
 
+    /// True if the boot map covers a page.
+    pub(super) fn is_of_boot(&self, region: u32, page: u64) -> bool {
+        matches!(self.boot.look(region, page, page + 1), Known::Here(_))
+    }
+
     /// As [`Index::spans`], up to what is known without waiting.
     pub(super) fn known_spans(&self, region: u32, first: u64, end: u64) -> Vec<Span> {
         let mut spans = Vec::new();

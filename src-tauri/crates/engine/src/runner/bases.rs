@@ -13,6 +13,7 @@ use livepc_hypervisor::Base;
 use livepc_protocol::{Code, Home, Problem};
 
 use super::flat;
+use super::shared::SharedFiles;
 use crate::problems::of_read;
 use crate::serve::{Release, of_mount};
 
@@ -28,11 +29,14 @@ pub(super) enum Bases {
     Mounted(Mount),
     /// Files that are copies.
     Copied,
+    /// Files that have their content in common with the store.
+    Shared(SharedFiles),
 }
 
 impl Bases {
     /// Makes the published disks of a release readable for a hypervisor. The second value has the base of each disk of the
-    /// manifest, `None` for the user's own. `trace` is told of each read, but of those from copies.
+    /// manifest, `None` for the user's own. `trace` is told of each read, but of those from
+    /// plain files.
     ///
     /// # Errors
     /// What keeps them from being read, or served.
@@ -43,6 +47,15 @@ impl Bases {
         release: &Release,
         trace: Option<Arc<dyn Trace>>,
     ) -> Result<(Self, Vec<Option<Base>>), Problem> {
+        if let Some(files) = SharedFiles::make(home, id, release).await? {
+            let base_of = |disk: &Disk| match (&disk.content, kind) {
+                (Content::User { .. }, _) => None,
+                (_, HypervisorKind::Qemu) => Some(Base::File(files.raw(&disk.role))),
+                (_, HypervisorKind::Vmware) => Some(Base::Vmdk(files.descriptor(&disk.role))),
+            };
+            let bases = release.manifest.disks.iter().map(base_of).collect();
+            return Ok((Self::Shared(files), bases));
+        }
         match kind {
             HypervisorKind::Qemu => serve(home, id, release, trace).await,
             HypervisorKind::Vmware => files(home, id, release, trace).await,
@@ -58,6 +71,7 @@ impl Bases {
                 }
             }
             Self::Copied => {}
+            Self::Shared(files) => drop(files),
         }
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod flat;
 mod machine;
 mod own_start;
 mod room;
+mod shared;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

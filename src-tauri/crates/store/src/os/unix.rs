@@ -39,6 +39,41 @@ pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result
     file.write_all_at(bytes, offset)
 }
 
+/// Lets all of `to`, which is empty, be what `from` is, with the same place on the disk for both. An error says that the file
+/// system cannot do that.
+#[cfg(target_os = "linux")]
+pub(crate) fn share_all(from: &File, to: &File) -> io::Result<()> {
+    Ok(rustix::fs::ioctl_ficlone(to, from)?)
+}
+
+/// Lets `len` bytes of `to` be those of `from`, each from an offset on. Where [`share_all`] works, whole blocks get no place of
+/// their own on the disk: there copying is sharing (`copy_file_range(2)`).
+#[cfg(target_os = "linux")]
+pub(crate) fn share(from: (&File, u64), to: (&File, u64), len: u64) -> io::Result<()> {
+    // Both offsets follow what is copied.
+    let (mut read, mut write) = (from.1, to.1);
+    let end = read + len;
+    while read < end {
+        let left = usize::try_from(end - read).unwrap_or(usize::MAX);
+        if rustix::fs::copy_file_range(from.0, Some(&mut read), to.0, Some(&mut write), left)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(())
+}
+
+/// Two files with the same place on the disk: macOS shares only whole files.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn share_all(_from: &File, _to: &File) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// As [`share_all`], for a part.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn share(_from: (&File, u64), _to: (&File, u64), _len: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Makes what was created in or moved into a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()

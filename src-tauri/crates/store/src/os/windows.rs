@@ -42,6 +42,16 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
     Ok(())
 }
 
+/// Two files with the same place on the disk: only ReFS has that, and nobody has asked for it yet.
+pub(crate) fn share_all(_from: &File, _to: &File) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// As [`share_all`], for a part.
+pub(crate) fn share(_from: (&File, u64), _to: (&File, u64), _len: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// Makes what was created in or moved into a folder durable: NTFS journals that itself, and folders cannot be flushed.
 pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
