@@ -18,7 +18,7 @@ use crate::machine::{Model, PROMPT, Running, wait_for_prompt};
 use crate::table::{self, median};
 
 /// To the server and back.
-const ROUND_TRIP: Duration = Duration::from_millis(20);
+pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(20);
 const ID: &str = "system";
 
 /// What is measured.
