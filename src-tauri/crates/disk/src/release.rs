@@ -8,6 +8,7 @@
 mod ahead;
 mod assembly;
 mod boot;
+mod buffers;
 mod flat;
 mod index;
 mod pages;
@@ -28,6 +29,7 @@ use livepc_store::Reader;
 
 use self::ahead::ReadAhead;
 use self::assembly::Assembly;
+use self::buffers::Buffers;
 pub use self::flat::Shared;
 use self::index::Index;
 use self::regions::Part;
@@ -101,6 +103,7 @@ pub struct ReleaseDisk {
     trace: Option<Arc<dyn Trace>>,
     index: Index,
     ahead: Mutex<ReadAhead>,
+    buffers: Buffers,
 }
 
 /// A stretch of a region and where its bytes are.
@@ -138,6 +141,7 @@ impl ReleaseDisk {
             trace,
             index,
             ahead: Mutex::default(),
+            buffers: Buffers::default(),
         }
     }
 
@@ -160,7 +164,7 @@ impl ReleaseDisk {
         for part in regions::split(&self.layout.regions, offset, u64::from(len)) {
             self.look_ahead(&part);
         }
-        let buffer = pages::read(&self.reader, &*self.backend, runs).await?;
+        let buffer = pages::read(&self.reader, &*self.backend, &self.buffers, runs).await?;
         Ok(assembly.pieces(buffer))
     }
 

@@ -56,8 +56,8 @@ impl Assembly {
     }
 
     /// The pieces of the read, from the buffer.
-    pub(super) fn pieces(self, buffer: Vec<u8>) -> Vec<Piece> {
-        let buffer = Bytes::from(buffer);
+    pub(super) fn pieces(self, buffer: impl AsRef<[u8]> + Send + 'static) -> Vec<Piece> {
+        let buffer = Bytes::from_owner(buffer);
         let piece = |stretch| match stretch {
             // A read's length fits in 32 bits.
             Stretch::Zero(len) => Piece::Zero(len as u32),

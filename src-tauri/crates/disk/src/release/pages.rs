@@ -9,6 +9,7 @@ use livepc_format::limits::PAGE;
 use livepc_store::{ReadOutcome, Reader};
 
 use super::Backend;
+use super::buffers::{Buffer, Buffers};
 use crate::block::ReadError;
 
 const PAGE_LEN: usize = PAGE as usize;
@@ -69,10 +70,11 @@ type Wanted = (PackId, Range<u32>);
 pub(super) async fn read(
     reader: &impl Source,
     backend: &dyn Backend,
+    buffers: &Buffers,
     mut runs: Vec<Run>,
-) -> Result<Vec<u8>, ReadError> {
+) -> Result<Buffer, ReadError> {
     let pages: usize = runs.iter().map(|run| run.pages as usize).sum();
-    let mut buffer = vec![0; pages * PAGE_LEN];
+    let mut buffer = buffers.take(pages * PAGE_LEN);
     runs.retain(|run| !reader.read_cached(run.pack, run.first, &mut buffer[run.bytes()]));
     let mut fetches = 0;
     while !runs.is_empty() {
@@ -206,7 +208,9 @@ mod tests {
             pages: 2,
             at: 0,
         };
-        let read = read(&Filling::default(), &Nobody, vec![run]).await.unwrap();
+        let read = read(&Filling::default(), &Nobody, &Buffers::default(), vec![run])
+            .await
+            .unwrap();
         assert!(
             read.iter().all(|byte| *byte == 7),
             "zeros are not what was published"

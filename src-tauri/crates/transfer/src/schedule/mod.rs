@@ -207,11 +207,11 @@ impl Schedule {
         for (id, running) in &mut self.running {
             let rate = self.bases[running.base].rate.per_second(now);
             let left = running.size.saturating_sub(running.got);
-            // What is nearly there is not thrown away.
+            // What is nearly there is not thrown away: the server has sent it already, and a new connection is slow at first.
             if running.priority == Priority::Fill
                 && !running.whole
                 && !running.cancelled
-                && left > (rate / 20).max(plan::GAP)
+                && left > (rate / 20).max(plan::QUICK)
             {
                 running.cancelled = true;
                 cancel.push(*id);

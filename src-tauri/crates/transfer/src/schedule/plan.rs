@@ -24,7 +24,7 @@ pub(super) const SMALLEST: u64 = 256 * 1024;
 /// Bytes of a request that a machine waits for: the next one must not wait long behind it.
 const DEMAND: u64 = 1 << 20;
 /// For so long after a demand another one is likely.
-const RECENT: Duration = Duration::from_secs(5);
+const RECENT: Duration = Duration::from_secs(60);
 /// Bytes that a fill may have on its way then, however slow the server is: a chunk or two.
 pub(super) const QUICK: u64 = 128 * 1024;
 

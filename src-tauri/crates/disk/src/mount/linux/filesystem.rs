@@ -3,7 +3,9 @@
 use std::{
     ffi::OsStr,
     io,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Waker},
     time::{Duration, SystemTime},
 };
 
@@ -303,13 +305,19 @@ impl Filesystem for Disks {
         match self.tree.get(inode.0) {
             Some(Content::Disk(device)) => {
                 let (device, end) = (Arc::clone(device), self.end.clone());
-                self.runtime.spawn(async move {
+                let mut answer: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
                     match end.run_until_cancelled(read(&*device, offset, len)).await {
                         Some(Ok(data)) => reply.data(&data),
                         Some(Err(error)) => reply.error(error),
                         None => reply.error(Errno::EIO),
                     }
                 });
+                // What is in memory is here at once: to hand it to another thread would take longer than to read it.
+                let _runtime = self.runtime.enter();
+                let mut context = Context::from_waker(Waker::noop());
+                if answer.as_mut().poll(&mut context).is_pending() {
+                    self.runtime.spawn(answer);
+                }
             }
             Some(Content::Text(text)) => {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
