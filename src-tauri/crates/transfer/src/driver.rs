@@ -40,6 +40,7 @@ pub(crate) enum Command {
     },
     Withdraw(TicketId),
     Pause(bool),
+    UnderWay(oneshot::Sender<Vec<(PackId, Chunk)>>),
 }
 
 /// What happens to requests and chunks.
@@ -164,6 +165,10 @@ impl Driver {
                 self.schedule.withdraw(ticket);
             }
             Command::Pause(paused) => self.schedule.pause(paused),
+            Command::UnderWay(reply) => {
+                // Who asked may not wait any longer.
+                let _ = reply.send(self.schedule.under_way());
+            }
         }
     }
 

@@ -191,6 +191,14 @@ impl Fetcher {
         self.cap.set(limit);
     }
 
+    /// The chunks that are on their way now.
+    pub async fn under_way(&self) -> Vec<(PackId, Chunk)> {
+        let (reply, answer) = oneshot::channel();
+        // The driver runs as long as there is a sender.
+        let _ = self.commands.send(Command::UnderWay(reply));
+        answer.await.unwrap_or_default()
+    }
+
     /// What was done so far; changes while requests run, at least four times a second.
     #[must_use]
     pub fn stats(&self) -> watch::Receiver<Totals> {

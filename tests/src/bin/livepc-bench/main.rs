@@ -1,6 +1,6 @@
 //! The benchmarks behind `cargo xtask bench`: LivePC beside what else could do the job, in one run, on the same input.
 //!
-//! `livepc-bench stream IMAGE.raw [--mbit 20,100,1000] [--runs 5]` starts a machine over lines of several speeds, in every way
+//! `livepc-bench stream IMAGE.raw [--mbit 20,100,1000] [--runs 5] [--only LivePC]` starts a machine over lines of several speeds, in every way
 //! there is, and prints how long it took to its login prompt and what was fetched until then. `LIVEPC_BIN` names the program
 //! that is measured.
 //!

@@ -26,6 +26,8 @@ pub(crate) struct Options {
     image: PathBuf,
     mbit: Vec<u32>,
     runs: usize,
+    /// Only the ways whose names begin so, beside the local file.
+    only: String,
 }
 
 impl Options {
@@ -34,6 +36,7 @@ impl Options {
             image: PathBuf::new(),
             mbit: vec![20, 100, 1000],
             runs: 5,
+            only: String::new(),
         };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
@@ -46,6 +49,7 @@ impl Options {
                         .collect::<Result<_, _>>()
                         .context("--mbit takes numbers")?;
                 }
+                "--only" => options.only = value()?.clone(),
                 "--runs" => options.runs = value()?.parse().context("--runs takes a number")?,
                 _ => options.image = arg.into(),
             }
@@ -116,8 +120,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         bench.trace as f64 / 1e6,
         allocated(&options.image)? as f64 / 1e6
     );
+    let is_wanted = |way: &Way| *way == Way::Local || way.name().starts_with(&options.only);
+    let ways: Vec<Way> = Way::ALL.into_iter().filter(is_wanted).collect();
     for mbit in &options.mbit {
-        bench.at(*mbit, options.runs)?;
+        bench.at(*mbit, options.runs, &ways)?;
     }
     Ok(())
 }
@@ -158,16 +164,16 @@ impl Bench {
         })
     }
 
-    fn at(&self, mbit: u32, runs: usize) -> Result<()> {
+    fn at(&self, mbit: u32, runs: usize, ways: &[Way]) -> Result<()> {
         let speed = Speed {
             mbit,
             round_trip: ROUND_TRIP,
         };
         let (namespace, line) = Namespace::at_end_of_line(speed);
         let server = Nginx::serve_in(self.www.path(), &namespace);
-        let mut all = vec![Vec::new(); Way::ALL.len()];
+        let mut all = vec![Vec::new(); ways.len()];
         for run in 0..runs {
-            for (way, measured) in Way::ALL.iter().zip(&mut all) {
+            for (way, measured) in ways.iter().zip(&mut all) {
                 let one = self.measure(*way, &server, &line)?;
                 eprintln!("{mbit} Mbit/s, run {}: {}: {one:?}", run + 1, way.name());
                 measured.push(one);
@@ -179,7 +185,7 @@ impl Bench {
         );
         let seconds = |of: &[Measured]| median(&of.iter().map(|one| one.seconds).collect::<Vec<_>>());
         let local = seconds(&all[0]);
-        let rows = Way::ALL.iter().zip(&all).map(|(way, measured)| {
+        let rows = ways.iter().zip(&all).map(|(way, measured)| {
             let bytes = median(&measured.iter().map(|one| one.bytes as f64).collect::<Vec<_>>());
             let requests = median(&measured.iter().map(|one| one.requests as f64).collect::<Vec<_>>());
             vec![

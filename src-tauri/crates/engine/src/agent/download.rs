@@ -15,8 +15,10 @@ use super::speed::Speed;
 use crate::problems::of_transfer;
 use crate::subscription;
 
-/// Packs whose chunks are asked for at the same time; the fetcher decides what is really in flight.
+/// Packs, or parts of packs that a start reads, whose chunks are asked for at the same time; the fetcher decides what is really
+/// in flight.
 const PACKS: usize = 4;
+const PARTS: usize = 16;
 
 impl Core {
     /// Fetches a release as far as the job says.
@@ -91,8 +93,13 @@ impl Core {
     ) -> Result<(), Problem> {
         let mut waiting = packs.iter();
         let mut fetches = JoinSet::new();
+        let most = if priority == Priority::BootMap {
+            PARTS
+        } else {
+            PACKS
+        };
         loop {
-            while fetches.len() < PACKS
+            while fetches.len() < most
                 && let Some((pack, chunks)) = waiting.next()
             {
                 let missing: Vec<_> = chunks

@@ -26,7 +26,7 @@ impl Core {
             return Ok(Vec::new());
         };
         let shards = self.shards_of(opened, &start.stretches).await?;
-        let mut chosen = Chosen::default();
+        let mut chosen = Chosen::in_waves();
         for stretch in &start.stretches {
             let Some(shard) = shards.get(&place_of(*stretch)) else {
                 continue;

@@ -25,6 +25,9 @@ use crate::subscription::{self, Subscription};
 
 /// How long a release without its boot map is used before that is asked for again.
 const WITHOUT_BOOT_MAP: Duration = Duration::from_secs(60);
+/// Stored bytes of a start that are fetched in the order of the disk before later ones: what a line of 20 Mbit/s brings in a
+/// second.
+const WAVE: u64 = 2 << 20;
 /// Index objects that are fetched at the same time.
 const FETCHES: usize = 8;
 
@@ -286,7 +289,7 @@ impl Opened {
             return Ok(Vec::new());
         };
         self.tables_of(core, &map.packs).await?;
-        let mut chosen = Chosen::default();
+        let mut chosen = Chosen::in_waves();
         for extent in &map.extents {
             let pack = map.packs[extent.pack as usize];
             let table = self.table(core, pack).await?;
@@ -390,15 +393,28 @@ impl Opened {
     }
 }
 
-/// Chunks that were chosen once each, by pack, in the order of their choice.
+/// Chunks that were chosen once each: in waves, in the order of their choice; of each wave by pack and place.
 #[derive(Default)]
 pub(super) struct Chosen {
+    done: Vec<OfPack>,
+    /// Stored bytes after which a wave is full; none if there is only one.
+    full: Option<u64>,
+    stored: u64,
     order: Vec<PackId>,
     chunks: HashMap<PackId, BTreeMap<u32, Chunk>>,
     seen: HashSet<(PackId, u32)>,
 }
 
 impl Chosen {
+    /// For chunks that are needed in about this order: what lies together is asked for together, but nothing is put off
+    /// for long because it lies far behind.
+    pub(super) fn in_waves() -> Self {
+        Self {
+            full: Some(WAVE),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn add(&mut self, pack: PackId, chunks: &[Chunk]) {
         for chunk in chunks {
             if self.seen.insert((pack, chunk.first_page)) {
@@ -407,15 +423,72 @@ impl Chosen {
                     BTreeMap::new()
                 });
                 of_pack.insert(chunk.first_page, *chunk);
+                self.stored += u64::from(chunk.entry.stored);
+            }
+        }
+        if self.full.is_some_and(|full| self.stored >= full) {
+            self.end_wave();
+        }
+    }
+
+    fn end_wave(&mut self) {
+        self.stored = 0;
+        for pack in self.order.drain(..) {
+            if let Some(chunks) = self.chunks.remove(&pack) {
+                self.done.push((pack, chunks.into_values().collect()));
             }
         }
     }
 
     pub(super) fn finish(mut self) -> Vec<OfPack> {
-        let chunks = &mut self.chunks;
-        self.order
-            .iter()
-            .filter_map(|pack| Some((*pack, chunks.remove(pack)?.into_values().collect())))
+        self.end_wave();
+        self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use livepc_format::index::ChunkEntry;
+
+    fn chunk(number: u32) -> Chunk {
+        let digest = Digest::of(&number.to_le_bytes());
+        Chunk {
+            first_page: number * 64,
+            offset: u64::from(number) << 19,
+            entry: ChunkEntry {
+                stored: 1 << 19,
+                pages: 64,
+                stored_digest: digest,
+                content_digest: digest,
+            },
+        }
+    }
+
+    fn chosen(mut chosen: Chosen, order: &[(u8, u32)]) -> Vec<(u8, Vec<u32>)> {
+        for (pack, number) in order {
+            chosen.add(PackId(Digest::from_bytes([*pack; 32])), &[chunk(*number)]);
+        }
+        let packs = chosen.finish().into_iter();
+        packs
+            .map(|(pack, chunks)| {
+                let numbers = chunks.iter().map(|chunk| chunk.first_page / 64);
+                (pack.0.as_bytes()[0], numbers.collect())
+            })
             .collect()
+    }
+
+    #[test]
+    fn a_start_is_fetched_in_its_order_and_within_a_wave_in_that_of_the_disk() {
+        let order = [(1, 9), (2, 0), (1, 3), (2, 0), (1, 4), (1, 0), (2, 7), (1, 9)];
+        let all = chosen(Chosen::default(), &order);
+        assert_eq!(all, [(1, vec![0, 3, 4, 9]), (2, vec![0, 7])], "by pack");
+        const { assert!(WAVE == 4 << 19) };
+        let waves = chosen(Chosen::in_waves(), &order);
+        assert_eq!(
+            waves,
+            [(1, vec![3, 4, 9]), (2, vec![0]), (1, vec![0]), (2, vec![7])],
+            "the first four chunks, then the others"
+        );
     }
 }

@@ -335,6 +335,12 @@ impl Schedule {
         std::mem::take(&mut self.settled)
     }
 
+    /// Chunks that are on their way, or here and not yet kept.
+    pub(crate) fn under_way(&self) -> Vec<(PackId, Chunk)> {
+        let items = self.items.iter().filter(|(_, item)| item.state != State::Queued);
+        items.map(|(wanted, _)| (wanted.pack, wanted.chunk)).collect()
+    }
+
     /// True if requests are under way.
     pub(crate) fn is_busy(&self) -> bool {
         !self.running.is_empty()

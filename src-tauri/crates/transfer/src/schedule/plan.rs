@@ -68,14 +68,22 @@ impl Schedule {
             (!self.is_read_whole(base, wanted.pack)).then_some((**wanted, base, size))
         };
         let queue = &self.queued[priority as usize];
-        if priority == Priority::Demand {
-            // Few, and in the order of asking: no machine waits behind another's many.
-            let asked = |wanted: &&Wanted| self.items.get(wanted).map(|item| item.asked);
-            let mut all: Vec<&Wanted> = queue.iter().collect();
-            all.sort_by_key(asked);
-            return all.iter().find_map(fits);
+        if priority == Priority::Fill {
+            return queue.iter().find_map(|wanted| fits(&wanted));
         }
-        queue.iter().find_map(|wanted| fits(&wanted))
+        // Few, and in the order of asking.
+        let asked = |wanted: &&Wanted| {
+            let (place, ticket) = self.items.get(wanted).map_or((0, 0), |item| item.asked);
+            match priority {
+                // No machine waits behind another's many.
+                Priority::Demand => (place as u64, ticket),
+                // As a start will read them.
+                _ => (ticket, place as u64),
+            }
+        };
+        let mut all: Vec<&Wanted> = queue.iter().collect();
+        all.sort_by_key(asked);
+        all.iter().find_map(fits)
     }
 
     /// How many bytes a request to this server may have now; `None` if there may be none.
@@ -105,7 +113,8 @@ impl Schedule {
             Priority::Fill if demand => return None,
             // What a server has begun to send cannot be taken back, so a demand waits for it: a twentieth of a second.
             Priority::Fill if recent => ((rate / 20).clamp(QUICK, LARGEST), 0),
-            _ if recent => (size.min(DEMAND), (rate / 2).max(2 * SMALLEST)),
+            // What the machine will read next is on its way; what it waits for now shares the line with that.
+            _ if recent => ((rate / 8).clamp(SMALLEST, DEMAND), (rate / 4).max(2 * SMALLEST)),
             _ => (size, (rate / 4 * 3).max(2 * size)),
         };
         (outstanding == 0 || outstanding + size <= window).then_some(size)

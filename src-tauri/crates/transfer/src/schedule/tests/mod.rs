@@ -136,6 +136,21 @@ fn neighbours_are_one_request_and_far_ones_another() {
 }
 
 #[test]
+fn a_start_is_fetched_in_the_order_of_asking() {
+    let mut bench = Bench::new(1);
+    for number in [7, 3, 5] {
+        bench.want(number, &chunks([9, 2]), Priority::BootMap);
+    }
+    let plans = std::iter::from_fn(|| bench.next());
+    let order: Vec<_> = plans
+        .map(|plan| (plan.items[0].pack, numbers(&plan)[0]))
+        .collect();
+    let of = |number| [(pack(number), 2), (pack(number), 9)];
+    assert_eq!(order, [of(7), of(3), of(5)].concat()[..order.len()]);
+    assert!(order.len() > 2, "{order:?}");
+}
+
+#[test]
 fn a_fill_is_bounded_until_the_server_proves_fast() {
     let mut bench = Bench::new(1);
     bench.want(1, &chunks(0..200), Priority::Fill);
