@@ -110,6 +110,52 @@ impl Published {
         published
     }
 
+    /// Publishes a disk of so many GiB that are all in use, of which one pack is made: the first 64 pages of each GiB lie in
+    /// it. The others have names.
+    pub(crate) fn vast(gib: u64) -> Self {
+        const PACKS: u64 = 64;
+        let mut published = Self::new(
+            &[gib << 21],
+            &[Data {
+                region: 0,
+                page: 0,
+                pages: 64,
+                pack: 0,
+                gap: 0,
+            }],
+        );
+        let (pack, _) = published.places[&(0, 0)];
+        published.objects.clear();
+        let mut root = DiskRoot::default();
+        for number in 0..gib as u32 {
+            let mut shard = Shard::default();
+            shard.packs.push(pack);
+            let other = |of: u64| PackId(Digest::of(&(u64::from(number) << 32 | of).to_le_bytes()));
+            shard.packs.extend((0..PACKS).map(other));
+            // A chunk is here, the next one there, as on a disk that has lived.
+            for chunk in 0..(SHARD_PAGES / 64) as u32 {
+                let of = u64::from(chunk) * 7 % PACKS;
+                shard.extents.push(Extent {
+                    page: chunk * 64,
+                    len: 64,
+                    pack: if chunk == 0 { 0 } else { 1 + of as u32 },
+                    first_page: if chunk == 0 { 0 } else { chunk / PACKS as u32 * 64 },
+                });
+            }
+            let (bytes, object) = shard.encode().unwrap();
+            published.objects.insert(object.digest, bytes);
+            root.shards.push(ShardRef {
+                region: 0,
+                number,
+                object,
+            });
+        }
+        let (bytes, object) = root.encode().unwrap();
+        published.objects.insert(object.digest, bytes);
+        published.root = object;
+        published
+    }
+
     fn make_index(&mut self) {
         let mut shards: BTreeMap<(u32, u32), Shard> = BTreeMap::new();
         for (&(region, page), &(pack, first_page)) in &self.places {

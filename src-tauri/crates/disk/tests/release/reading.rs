@@ -7,7 +7,7 @@ use livepc_disk::release::Trace;
 use livepc_format::limits::SHARD_PAGES;
 
 use crate::backend::{Asked, Bench};
-use crate::published::{Data, PAGE, Published};
+use crate::published::{Data, PAGE, Published, page};
 
 const GIB: u64 = 1 << 30;
 
@@ -198,4 +198,32 @@ async fn a_sequential_reader_has_the_next_pages_asked_for() {
         "page {first} comes next and is missing"
     );
     assert!((192..=1024).contains(&pages), "{pages} pages are one to four MiB");
+}
+
+/// What is known of a disk before its first read does not grow with the disk.
+#[tokio::test]
+async fn a_disk_of_100_gb_is_open_after_two_small_objects() {
+    let bench = Bench::new(Published::vast(94), None);
+    bench.backend.give_packs();
+    for gib in [57, 0, 93] {
+        let begun = std::time::Instant::now();
+        let read = bench.disk.read_at(gib * GIB, PAGE as u32).await.unwrap();
+        assert!(read == page(0), "the first page of GiB {gib}");
+        let asked = bench.backend.take_asked();
+        let stored = |asked: &Asked| match asked {
+            Asked::Object(object) => object.stored,
+            Asked::Pages(..) => panic!("the page is here: {asked:?}"),
+        };
+        let stored: u64 = asked.iter().map(stored).sum();
+        println!(
+            "GiB {gib}: {} objects, {stored} bytes, {:?}",
+            asked.len(),
+            begun.elapsed()
+        );
+        assert!(
+            asked.len() <= 2 && stored < 200_000,
+            "{} objects, {stored} bytes",
+            asked.len()
+        );
+    }
 }
