@@ -1,40 +1,27 @@
 //! A screen nobody looks at and a session bus nobody else is on, for the desktop app.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
-use tempfile::TempDir;
 use x11rb::connection::Connection;
 use x11rb::protocol::xproto::{AtomEnum, ClientMessageEvent, ConnectionExt, EventMask, MapState, Window};
 use x11rb::rust_connection::RustConnection;
+
+use crate::bus::{Bus, Ended, first_line};
 
 /// An X server and a D-Bus session bus of its own; both end when it is dropped.
 #[derive(Debug)]
 pub struct Display {
     name: String,
-    bus_address: String,
+    bus: Bus,
     dark: bool,
-    _work: TempDir,
-    _processes: [Ended; 2],
-}
-
-/// A process that is ended when it is dropped.
-#[derive(Debug)]
-struct Ended(Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    _server: Ended,
 }
 
 impl Display {
     /// Starts both, with light windows.
     #[must_use]
     pub fn new() -> Self {
-        let work = tempfile::tempdir().expect("a folder for the bus");
         let (server, number) = first_line(
             // The server takes a free number itself, and tells which once it can be used.
             Command::new("Xvfb")
@@ -52,27 +39,11 @@ impl Display {
                 .stderr(Stdio::null()),
             "xvfb",
         );
-        // Without folders of services nothing is started that is not a part of the test.
-        let config = format!(
-            "<busconfig><type>session</type><listen>unix:path={}</listen>
-             <policy context=\"default\"><allow send_destination=\"*\" eavesdrop=\"true\"/>
-             <allow eavesdrop=\"true\"/><allow own=\"*\"/></policy></busconfig>",
-            work.path().join("bus").display()
-        );
-        let file = work.path().join("bus.conf");
-        std::fs::write(&file, config).expect("the bus's configuration is written");
-        let (bus, bus_address) = first_line(
-            Command::new("dbus-daemon")
-                .arg(format!("--config-file={}", file.display()))
-                .args(["--nofork", "--nopidfile", "--print-address=1"]),
-            "dbus",
-        );
         Self {
             name: format!(":{number}"),
-            bus_address,
+            bus: Bus::new(),
             dark: false,
-            _work: work,
-            _processes: [server, bus],
+            _server: server,
         }
     }
 
@@ -84,7 +55,7 @@ impl Display {
     /// The address of the session bus.
     #[must_use]
     pub fn bus_address(&self) -> &str {
-        &self.bus_address
+        self.bus.address()
     }
 
     /// True while a window with this title is to be seen.
@@ -119,7 +90,7 @@ impl Display {
     pub fn enter(&self, command: &mut Command) {
         command
             .env("DISPLAY", &self.name)
-            .env("DBUS_SESSION_BUS_ADDRESS", &self.bus_address)
+            .env("DBUS_SESSION_BUS_ADDRESS", self.bus.address())
             .env("GDK_BACKEND", "x11")
             .env("GTK_THEME", if self.dark { "Adwaita:dark" } else { "Adwaita" })
             // Nobody reads this screen aloud: the bus for that would be asked for in vain.
@@ -146,16 +117,4 @@ fn window(x: &RustConnection, root: Window, title: &str) -> Result<Option<Window
         }
     }
     Ok(None)
-}
-
-/// Starts a program that prints one line when it is ready.
-fn first_line(command: &mut Command, package: &str) -> (Ended, String) {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-    let mut process = Ended(child.unwrap_or_else(|e| panic!("{name}: {e}; install the package {package}")));
-    let mut line = String::new();
-    let output = process.0.stdout.take().expect("its output is a pipe");
-    let read = BufReader::new(output).read_line(&mut line);
-    assert!(read.is_ok_and(|n| n > 0), "{name} ended before it was ready");
-    (process, line.trim().to_owned())
 }

@@ -38,6 +38,7 @@ pub struct TestHome {
     /// How its processes are started, if not as any other.
     within: Within,
     program: PathBuf,
+    environment: Vec<(String, String)>,
 }
 
 /// What surrounds the processes of a home.
@@ -141,6 +142,7 @@ impl TestHome {
             folder: tempfile::tempdir().expect("a folder for the home"),
             within: Within::Here,
             program: program(),
+            environment: Vec::new(),
         }
     }
 
@@ -211,6 +213,7 @@ impl TestHome {
             folder: tempfile::tempdir_in(folder).expect("a folder for the home"),
             within: Within::Here,
             program: program(),
+            environment: Vec::new(),
         }
     }
 
@@ -254,8 +257,14 @@ impl TestHome {
             .env("NO_PROXY", "*")
             .arg("--json")
             .args(args);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null());
         command
+    }
+
+    /// Gives the processes that are started from now on a variable of the environment.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Runs the program.

@@ -16,6 +16,8 @@
 //! ```
 
 #[cfg(unix)]
+pub mod bus;
+#[cfg(unix)]
 pub mod display;
 pub mod forge;
 pub mod guest;
@@ -25,6 +27,8 @@ pub mod lab;
 pub mod line;
 #[cfg(unix)]
 pub mod namespace;
+#[cfg(unix)]
+pub mod network_manager;
 #[cfg(unix)]
 pub mod nginx;
 pub mod origin;

@@ -128,6 +128,15 @@ export const VIEWS = [
   ['page-passed-over', 'lively', open('net-lab', 'Net Lab')],
   ['page-unsubscribed', 'lively', async (page) => card(page, 'forensics-101').getByRole('button', { name: 'Forensics 101', exact: true }).click()],
   ['activity', 'lively', to('activity')],
+  [
+    'activity-map',
+    'lively',
+    async (page) => {
+      await to('activity')(page);
+      await page.getByText('Block map').first().click();
+      await page.getByTestId('block-map').waitFor();
+    },
+  ],
   ['activity-failed', 'failed', to('activity')],
   ['activity-offline', 'offline', to('activity')],
   ['activity-empty', 'empty', to('activity')],

@@ -170,6 +170,7 @@ fn json_is_what_is_documented() {
     document.check("livepc stop net-lab", &home.done(&["stop", "net-lab", "--force"]));
     let verified = home.done(&["verify", "net-lab", "--repair"]);
     document.check("livepc verify net-lab --repair", &verified);
+    document.check("livepc pause --off", &home.done(&["pause", "--off"]));
     document.check("livepc prune --dry-run", &home.done(&["prune", "--dry-run"]));
     let raw = work.path().join("out.raw").display().to_string();
     document.name(work.path().display().to_string(), "/tmp");

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod bad_input;
+mod block_map;
 mod cut;
 mod export;
 mod json;

@@ -1,11 +1,12 @@
 //! New releases: who is asked for them, what is told before they are fetched, which one the next start uses, and how long
 //! earlier ones stay.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use livepc_format::head::ReleaseState;
 use livepc_tests::forge::disk;
 use livepc_tests::lab::Lab;
+use livepc_tests::network_manager::NetworkManager;
 use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
 use serde_json::{Value, json};
@@ -157,13 +158,92 @@ fn a_publisher_that_does_not_answer_holds_up_nobody() {
     lab.publish(2, &[]);
     // The next agent asks both at its start; the slow one comes first by its title.
     let told = || lab.home.done(&["show", "lab"])["livepc"]["release_available"].clone();
-    let until = std::time::Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(30);
     while told() != 2 {
-        assert!(
-            std::time::Instant::now() < until,
-            "the news of the other did not come"
-        );
+        assert!(Instant::now() < until, "the news of the other did not come");
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(!server.log().of("feed.xml").is_empty());
+}
+
+/// What a new agent does by itself about a release that is published before it starts: it asks for news at its start. True
+/// if the release is fetched, false if it is only told.
+fn is_fetched_unasked(lab: &Lab, release: u8) -> bool {
+    lab.home.done(&["agent", "stop"]);
+    lab.publish(release, &[]);
+    lab.server.log().clear();
+    lab.home.until("told", |_| {
+        lab.home.done(&["show", "lab"])["livepc"]["release_available"] == release
+    });
+    // It ends when nobody needs it and it has done what it wants to.
+    let until = Instant::now() + Duration::from_secs(60);
+    while lab.home.has_agent() {
+        assert!(Instant::now() < until, "the agent does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let fetched = lab.server.log().sent("packs/") > 0;
+    assert_eq!(
+        lab.here().contains(&u64::from(release)),
+        fetched,
+        "all of it or nothing"
+    );
+    fetched
+}
+
+#[test]
+fn over_a_metered_connection_somebody_is_asked_first() {
+    let network = NetworkManager::new();
+    let mut lab = Lab::complete(3);
+    lab.home.done(&["agent", "stop"]);
+    lab.home
+        .set_variable("DBUS_SYSTEM_BUS_ADDRESS", network.bus_address());
+    assert!(is_fetched_unasked(&lab, 2), "nothing is known of the connection");
+    network.set_metered(true);
+    assert!(!is_fetched_unasked(&lab, 3), "it costs by the byte");
+    lab.home.done(&["update", "lab"]);
+    assert_eq!(lab.here()[0], 3, "somebody asked");
+    lab.home.done(&["config", "set", "updates.metered", "fetch"]);
+    assert!(is_fetched_unasked(&lab, 4), "somebody does not mind");
+    lab.home.done(&["config", "set", "updates.metered", "ask"]);
+    network.set_metered(false);
+    assert!(is_fetched_unasked(&lab, 5), "another network");
+}
+
+#[test]
+fn outside_of_its_hours_nothing_is_fetched_unasked() {
+    let lab = Lab::complete(3);
+    let hours = |from: i64, to: i64| {
+        let now = jiff::Zoned::now();
+        let at = |hours: i64| {
+            (&now + jiff::SignedDuration::from_hours(hours))
+                .strftime("%H:%M")
+                .to_string()
+        };
+        let hours = format!("{}-{}", at(from), at(to));
+        lab.home.done(&["config", "set", "updates.hours", &hours]);
+    };
+    hours(2, 4);
+    assert!(!is_fetched_unasked(&lab, 2), "in two hours");
+    hours(-2, 2);
+    assert!(is_fetched_unasked(&lab, 3), "now");
+    lab.home
+        .run(&["config", "set", "updates.hours", "at night"])
+        .refused(2, "usage");
+}
+
+/// Who pauses everything and goes to bed finds it paused.
+#[test]
+fn a_pause_of_everything_outlives_the_agent() {
+    let lab = Lab::subscribed(3);
+    lab.home.done(&["pause"]);
+    lab.home.kill_all();
+    let mut download = lab.home.spawn(&["download", "lab"]);
+    lab.home.until("queued", |_| {
+        lab.home.done(&["status", "lab"])["jobs"] != json!([])
+    });
+    assert_eq!(lab.home.done(&["status"])["paused"], true);
+    assert_eq!(lab.server.log().sent("packs/"), 0);
+    lab.home.done(&["pause", "--off"]);
+    assert!(download.wait().expect("it ends").success());
+    assert_eq!(lab.here(), [1]);
 }

@@ -180,6 +180,12 @@ Example:
         #[arg(long)]
         dry_run: bool,
     },
+    /// Pause all downloads, until “livepc pause --off”; running machines still get what they read
+    Pause {
+        /// Let them go on
+        #[arg(long)]
+        off: bool,
+    },
     /// Choose where what is fetched is kept
     Store {
         #[command(subcommand)]

@@ -129,6 +129,7 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
         }
         Verb::Update { id, check } => verbs::download::update(&session, id, check).await,
         Verb::Verify { id, repair } => verbs::download::verify(&session, id, repair).await,
+        Verb::Pause { off } => verbs::download::pause(&session, !off).await,
         Verb::Prune { dry_run } => verbs::store::prune(&session, dry_run).await,
         Verb::Store {
             verb: StoreVerb::Move { dir },

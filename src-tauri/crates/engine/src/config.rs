@@ -3,6 +3,7 @@
 use livepc_protocol::{Code, Problem};
 
 use crate::database::Database;
+use crate::hours::Hours;
 use crate::problems::not_found;
 
 /// Bytes a second that downloads may take; 0 is no limit. A running guest's reads count, but never wait for it.
@@ -12,6 +13,11 @@ pub(crate) const MAX_RATE_RUNNING: &str = "download.max-bytes-per-second-running
 /// Bytes that the store may take on the disk; 0 is no limit. Downloads keep to it; what a running machine reads is fetched
 /// whatever it says.
 pub(crate) const MAX_STORE: &str = "store.max-bytes";
+/// The hours in which new releases are fetched without asking, as `22:00-07:00`; empty for all. What somebody asks for is
+/// fetched at once, whatever the hour.
+pub(crate) const UPDATE_HOURS: &str = "updates.hours";
+/// What becomes of new releases over a connection that costs by the byte: `ask` shows them and fetches nothing, `fetch` does.
+pub(crate) const METERED: &str = "updates.metered";
 /// Which hypervisor is tried first: `auto`, `qemu` or `vmware`.
 pub const HYPERVISOR: &str = "hypervisor";
 /// The `qemu-system-*` program; empty to look for it.
@@ -21,10 +27,15 @@ pub const VMWARE: &str = "vmware.program";
 /// Whether VMware may run what is not complete: `true` or `false`.
 pub const VMWARE_STREAMS: &str = "vmware.streaming";
 
-const NAMES: [(&str, &str); 7] = [
+/// Whether all downloads are paused: no setting to be set by its name, but kept with them.
+pub(crate) const PAUSED: &str = "paused";
+
+const NAMES: [(&str, &str); 9] = [
     (MAX_RATE, "0"),
     (MAX_RATE_RUNNING, "0"),
     (MAX_STORE, "0"),
+    (UPDATE_HOURS, ""),
+    (METERED, "ask"),
     (HYPERVISOR, "auto"),
     (QEMU, ""),
     (VMWARE, ""),
@@ -58,6 +69,12 @@ pub(crate) fn max_store_bytes(database: &Database) -> Result<Option<u64>, Proble
     Ok((bytes > 0).then_some(bytes))
 }
 
+/// Whether new releases are fetched without asking at this time of the day.
+pub(crate) fn is_update_hour(database: &Database, time: jiff::civil::Time) -> Result<bool, Problem> {
+    let hours = get(database, UPDATE_HOURS)?;
+    Ok(Hours::parse(&hours).is_none_or(|hours| hours.contain(time)))
+}
+
 /// Changes a setting; gives its value.
 pub(crate) fn set(database: &Database, name: &str, value: &str) -> Result<String, Problem> {
     let value = value.trim();
@@ -76,6 +93,14 @@ pub(crate) fn set(database: &Database, name: &str, value: &str) -> Result<String
                 format!("For example: livepc config set {name} 50000000000."),
             ));
         }
+        UPDATE_HOURS if !value.is_empty() && Hours::parse(value).is_none() => {
+            return Err(Problem::new(
+                Code::Usage,
+                format!("“{name}” is two times of the day, or nothing for all hours."),
+                format!("For example: livepc config set {name} 22:00-07:00."),
+            ));
+        }
+        METERED if !["ask", "fetch"].contains(&value) => return Err(one_of(name, "ask or fetch")),
         HYPERVISOR if !["auto", "qemu", "vmware"].contains(&value) => {
             return Err(one_of(name, "auto, qemu or vmware"));
         }
@@ -94,7 +119,8 @@ pub(crate) fn set(database: &Database, name: &str, value: &str) -> Result<String
                 "Give the full path of vmrun or vmplayer, or the folder of VMware, or nothing to look for it.",
             ));
         }
-        MAX_RATE | MAX_RATE_RUNNING | MAX_STORE | HYPERVISOR | QEMU | VMWARE | VMWARE_STREAMS => {}
+        MAX_RATE | MAX_RATE_RUNNING | MAX_STORE | UPDATE_HOURS | METERED | HYPERVISOR | QEMU | VMWARE
+        | VMWARE_STREAMS => {}
         _ => return Err(unknown(name)),
     }
     database.set(name, value)?;

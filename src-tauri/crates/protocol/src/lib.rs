@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod block_map;
 mod client;
 mod desktop;
 mod export;
@@ -37,6 +38,7 @@ mod socket;
 mod state;
 mod store_place;
 
+pub use block_map::BlockMap;
 pub use client::Client;
 pub use desktop::Desktop;
 pub use export::{Export, ExportFormat};

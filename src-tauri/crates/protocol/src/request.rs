@@ -213,6 +213,13 @@ pub enum Request {
         /// True to pause.
         paused: bool,
     },
+    /// Which parts of a release are here. Answer: `BlockMap`.
+    BlockMap {
+        /// The LivePC.
+        id: String,
+        /// The release; the one that a start would use if not given.
+        release: Option<u64>,
+    },
     /// Checks what is in the store. Answer: `Job`.
     Verify {
         /// The LivePC; all if not given.
@@ -525,6 +532,11 @@ pub enum Answer {
     Pruned {
         /// It.
         pruned: Pruned,
+    },
+    /// Which parts of a release are here.
+    BlockMap {
+        /// They.
+        map: crate::BlockMap,
     },
     /// A setting.
     Setting {

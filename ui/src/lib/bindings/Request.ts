@@ -196,7 +196,15 @@ action: JobAction, } | { "verb": "pause-all",
 /**
  * True to pause.
  */
-paused: boolean, } | { "verb": "verify", 
+paused: boolean, } | { "verb": "block-map", 
+/**
+ * The LivePC.
+ */
+id: string, 
+/**
+ * The release; the one that a start would use if not given.
+ */
+release: number | null, } | { "verb": "verify", 
 /**
  * The LivePC; all if not given.
  */

@@ -13,6 +13,7 @@ import { sampleJob } from '../samples';
 import { before, entries as allEntries, releases } from './content';
 import { NO_KVM, SCENES, UNREACHABLE, WRONG_KEY, fresh, world, type Scene, type World } from './scenes';
 import { advance, ended } from './advance';
+import { blockMap } from './blocks';
 import { choose, survey } from './hypervisors';
 
 const TICK_MS = 400;
@@ -45,6 +46,8 @@ export class FakeHost implements Host {
     ['qemu.program', ''],
     ['vmware.program', ''],
     ['vmware.streaming', 'false'],
+    ['updates.hours', ''],
+    ['updates.metered', 'ask'],
   ]);
   readonly #snapshots = new Set<(s: Snapshot) => void>();
   readonly #messages = new Set<(m: Message) => void>();
@@ -203,6 +206,8 @@ export class FakeHost implements Host {
         return { answer: 'job', job: this.#verify(this.#find(request.id ?? ''), request.repair) };
       case 'job-control':
         return this.#control(request.job, request.action);
+      case 'block-map':
+        return { answer: 'block-map', map: blockMap(this.#find(request.id), request.release ?? 1) };
       case 'pause-all':
         this.#change({ paused: request.paused });
         return { answer: 'done' };

@@ -12,11 +12,20 @@ use crate::session::{Session, interrupted, unexpected};
 /// Follows a job to its end.
 async fn follow(session: &Session<'_>, client: &Client, job: u64) -> Result<Job, Problem> {
     let mut snapshots = client.watch().await?;
+    let mut was_paused = false;
     loop {
-        let found = snapshots
-            .borrow_and_update()
-            .as_ref()
-            .and_then(|snapshot| snapshot.jobs.iter().find(|found| found.job == job).cloned());
+        let (found, paused) = match snapshots.borrow_and_update().as_ref() {
+            Some(snapshot) => {
+                let found = snapshot.jobs.iter().find(|found| found.job == job);
+                (found.cloned(), snapshot.paused)
+            }
+            None => (None, was_paused),
+        };
+        if paused && !was_paused {
+            let text = "All downloads are paused: “livepc pause --off” lets them go on.";
+            session.output.note(text);
+        }
+        was_paused = paused;
         if let Some(found) = found {
             show(session, &found);
             match found.status {
@@ -73,6 +82,19 @@ fn show(session: &Session<'_>, found: &Job) {
             .output
             .progress(phase, found.bytes_done, found.bytes_total, more);
     }
+}
+
+/// Pauses all downloads, or lets them go on.
+pub(crate) async fn pause(session: &Session<'_>, paused: bool) -> Result<(), Problem> {
+    session.ask(Request::PauseAll { paused }).await?;
+    session.output.result(&json!({"paused": paused}), || {
+        let said = match paused {
+            true => "All downloads are paused. Machines that run still get what they read.",
+            false => "Downloads go on.",
+        };
+        said.to_owned()
+    });
+    Ok(())
 }
 
 /// Follows a job to its end; when this process is interrupted or gives up, the job pauses.

@@ -119,7 +119,13 @@ impl Answers for Core {
                 self.retry_machine(&id).await.map(|()| Answer::Done)
             }
             Request::JobControl { job, action } => self.control_job(job, action).await.map(|()| Answer::Done),
+            Request::BlockMap { id, release } => {
+                let map = self.block_map(&id, release).await?;
+                Ok(Answer::BlockMap { map })
+            }
             Request::PauseAll { paused } => {
+                self.database
+                    .set(config::PAUSED, if paused { "true" } else { "false" })?;
                 self.paused.store(paused, Ordering::SeqCst);
                 self.fetcher.pause(paused);
                 self.touch();

@@ -4,6 +4,7 @@
 //! neither clients nor work nor machines.
 
 mod answer;
+mod block_map;
 mod core;
 mod download;
 mod export;
@@ -22,7 +23,7 @@ mod tidy;
 mod verify;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -77,6 +78,7 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
     lock.until_exit();
     let core = Arc::new(open(home, launcher, clock)?);
     core.apply_settings()?;
+    core.pause_as_before()?;
     let listener = Listener::bind(&core.home.agent_socket()?)
         .map_err(|e| Problem::io("The agent's socket cannot be opened", &e))?;
     core.find_runners().await?;
@@ -159,6 +161,14 @@ impl Core {
             rate(config::MAX_RATE)?
         };
         self.fetcher.set_max_bytes_per_second((rate > 0).then_some(rate));
+        Ok(())
+    }
+
+    /// Who paused all downloads finds them paused, also if it was another agent's.
+    fn pause_as_before(&self) -> Result<(), Problem> {
+        let paused = self.database.setting(config::PAUSED)?.as_deref() == Some("true");
+        self.paused.store(paused, Ordering::SeqCst);
+        self.fetcher.pause(paused);
         Ok(())
     }
 

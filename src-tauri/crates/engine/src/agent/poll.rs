@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use super::core::Core;
 use super::schedule::{self, Schedule, Subject, TICK};
 use crate::locked::lock;
-use crate::published;
 use crate::subscription::{self, Subscription};
+use crate::{config, connection, published};
 
 /// Publishers that are asked at the same time, so that a slow one does not hold up the others.
 const AT_ONCE: usize = 8;
@@ -196,7 +196,7 @@ impl Core {
                 }
                 Subject::Subscription(id) => {
                     let subscription = subscription::find(&self.database, id)?;
-                    let check = !self.fetches_by_itself(&subscription);
+                    let check = !(self.fetches_by_itself(&subscription) && self.may_fetch_unasked().await?);
                     self.update(&subscription, check).await.map(drop)
                 }
             }
@@ -214,6 +214,15 @@ impl Core {
             }
         };
         self.polling.ended(&subject, worked);
+    }
+
+    /// Whether a new release may be fetched now that nobody asks for it: by the hour, and by what the connection costs.
+    async fn may_fetch_unasked(&self) -> Result<bool, Problem> {
+        let now = (self.now)().to_zoned(jiff::tz::TimeZone::system());
+        if !config::is_update_hour(&self.database, now.time())? {
+            return Ok(false);
+        }
+        Ok(config::get(&self.database, config::METERED)? == "fetch" || !connection::is_metered().await)
     }
 
     /// Notes that a publisher has begun to answer and does not come to an end.

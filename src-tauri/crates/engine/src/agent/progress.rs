@@ -1,9 +1,10 @@
 //! How much of a release is here. Counted from the store itself, so a resume never starts at nothing.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use livepc_format::index::{DiskRoot, PackList};
+use livepc_format::index::{Chunk, DiskRoot, PackList};
 use livepc_format::limits::PACK_PAGES;
 use livepc_format::manifest::Content;
 use livepc_protocol::Problem;
@@ -107,11 +108,7 @@ impl Core {
             // Asked once a pack: for each chunk that is missing, the pack's file would be looked for again.
             let missing = self.reader.missing(*pack, 0, PACK_PAGES);
             for chunk in chunks {
-                let next = missing.partition_point(|pages| pages.end <= chunk.first_page);
-                if missing
-                    .get(next)
-                    .is_none_or(|pages| pages.start >= chunk.end_page())
-                {
+                if is_here(&missing, chunk) {
                     stored += u64::from(chunk.entry.stored);
                 } else {
                     all = false;
@@ -190,4 +187,12 @@ impl Core {
         }
         Ok(true)
     }
+}
+
+/// Whether a chunk of a pack is here, of which these pages are missing, in order.
+pub(super) fn is_here(missing: &[Range<u32>], chunk: &Chunk) -> bool {
+    let next = missing.partition_point(|pages| pages.end <= chunk.first_page);
+    missing
+        .get(next)
+        .is_none_or(|pages| pages.start >= chunk.end_page())
 }
