@@ -145,6 +145,16 @@ export const VIEWS = [
   ['settings-hypervisors-none', 'failed', hypervisors, HYPERVISORS],
   ['settings-hypervisors-slow', 'offline', hypervisors, NOTHING],
   ['settings-hypervisors-error', 'lively', wrongProgram, HYPERVISORS],
+  [
+    'settings-prune',
+    'lively',
+    async (page) => {
+      await to('settings')(page);
+      await page.getByTestId('prune').click();
+      await page.getByTestId('prune-go').waitFor();
+    },
+    DIALOG,
+  ],
   ['settings-offline', 'offline', to('settings')],
   ['shortcuts', 'lively', async (page) => page.keyboard.press('F1'), DIALOG],
   [

@@ -1,4 +1,4 @@
-import { fireEvent, render, screen, waitFor, within } from '@testing-library/svelte';
+import { fireEvent, render, screen, within } from '@testing-library/svelte';
 import { describe, expect, it } from 'vitest';
 import App from '../src/App.svelte';
 import { kindOf, summary } from '../src/activity/blocks';
@@ -58,38 +58,5 @@ describe('Activity', () => {
     details.open = true;
     await fireEvent(details, new Event('toggle'));
     await screen.findByText(/when the index of the release is here/);
-  });
-});
-
-describe('the settings of updates', () => {
-  async function settings() {
-    const host = new FakeHost();
-    render(App, { host });
-    await fireEvent.click(screen.getByTestId('nav-settings'));
-    const set = () => host.asked.filter((r) => r.verb === 'config-set');
-    return { host, set };
-  }
-
-  it('are hours, which must differ', async () => {
-    const { set } = await settings();
-    const check = screen.getByLabelText('Fetch new releases only at certain hours');
-    await waitFor(() => expect((check as HTMLInputElement).disabled).toBe(false));
-    await fireEvent.click(check);
-    expect(set().at(-1)).toMatchObject({ name: 'updates.hours', value: '22:00-07:00' });
-    const from = screen.getByLabelText('From');
-    await fireEvent.input(from, { target: { value: '07:00' } });
-    await fireEvent.change(from);
-    await screen.findByText('Give two different times.');
-    expect(set()).toHaveLength(1);
-    await fireEvent.click(check);
-    expect(set().at(-1)).toMatchObject({ name: 'updates.hours', value: '' });
-  });
-
-  it('ask over a metered connection, unless somebody does not mind', async () => {
-    const { set } = await settings();
-    const check = screen.getByLabelText('Ask first over a metered connection');
-    await waitFor(() => expect((check as HTMLInputElement).checked).toBe(true));
-    await fireEvent.click(check);
-    expect(set().at(-1)).toMatchObject({ name: 'updates.metered', value: 'fetch' });
   });
 });

@@ -5,6 +5,8 @@ import type { LivePc } from '../bindings/LivePc';
 import type { HypervisorKind } from '../bindings/HypervisorKind';
 import type { MachineState } from '../bindings/MachineState';
 import type { Problem } from '../bindings/Problem';
+import type { Pruned } from '../bindings/Pruned';
+import type { PrunedRelease } from '../bindings/PrunedRelease';
 import type { ReleaseInfo } from '../bindings/ReleaseInfo';
 import type { Request } from '../bindings/Request';
 import type { Snapshot } from '../bindings/Snapshot';
@@ -46,9 +48,15 @@ export class FakeHost implements Host {
     ['qemu.program', ''],
     ['vmware.program', ''],
     ['vmware.streaming', 'false'],
+    ['store.max-bytes', '0'],
     ['updates.hours', ''],
     ['updates.metered', 'ask'],
   ]);
+  /** Releases that nobody needs. */
+  #spare: PrunedRelease[] = [
+    { id: 'gis-studio', title: 'GIS Studio', release: 4, label: '2026.1', bytes: 2.1e9 },
+    { id: null, title: 'forensics-101-9c0f', release: 1, label: null, bytes: 840e6 },
+  ];
   readonly #snapshots = new Set<(s: Snapshot) => void>();
   readonly #messages = new Set<(m: Message) => void>();
   #nextJob = 100;
@@ -206,6 +214,8 @@ export class FakeHost implements Host {
         return { answer: 'job', job: this.#verify(this.#find(request.id ?? ''), request.repair) };
       case 'job-control':
         return this.#control(request.job, request.action);
+      case 'prune':
+        return { answer: 'pruned', pruned: this.#prune(request.dry_run) };
       case 'block-map':
         return { answer: 'block-map', map: blockMap(this.#find(request.id), request.release ?? 1) };
       case 'pause-all':
@@ -303,6 +313,18 @@ export class FakeHost implements Host {
     const job = sampleJob({ job: this.#nextJob++, id: livepc.id, title: livepc.title, kind: 'export', phase: 'writing', export: wanted, bytes_done: 0, bytes_total: 8e9, bytes_per_second: 900e6, started: before(0) });
     this.#change({ jobs: [job, ...this.#world.snapshot.jobs] });
     return job;
+  }
+
+  #prune(dryRun: boolean): Pruned {
+    const releases = this.#spare;
+    const leftover = releases.length > 0 ? 38e6 : 0;
+    const all = releases.reduce((sum, r) => sum + r.bytes, leftover);
+    if (!dryRun) {
+      this.#spare = [];
+      const { store } = this.#world.snapshot;
+      this.#change({ store: { bytes: store.bytes - all, free: store.free + all } });
+    }
+    return { releases, leftover_bytes: leftover, bytes: all };
   }
 
   #control(number: number, action: 'pause' | 'resume' | 'cancel' | 'retry'): Answer {
