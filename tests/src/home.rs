@@ -165,6 +165,7 @@ impl TestHome {
         // What is a user's own may lie where no other user gets: the program is copied.
         home.program = home.install(&program());
         std::fs::write(home.path().join("fuse.conf"), "user_allow_other\n").expect("a file");
+        std::fs::create_dir(home.path().join("dev")).expect("a folder");
         home.hand_over();
         home
     }
@@ -242,10 +243,15 @@ impl TestHome {
                 command
             }
             Within::AnotherUser => {
-                let allow = "mount --bind \"$1\" /etc/fuse.conf || exit 99; shift; exec \"$@\"";
+                // As it is where udev runs: everybody may let others in, and use /dev/fuse.
+                let allow = "mount --bind \"$1\" /etc/fuse.conf && mount -t tmpfs -o mode=755 tmpfs \"$2\" \
+                    && mknod -m 666 \"$2/fuse\" c 10 229 && mount --bind \"$2/fuse\" /dev/fuse || exit 99; \
+                    shift 2; exec \"$@\"";
                 let mut command = Command::new("unshare");
                 command.args(["--mount", "sh", "-c", allow, "sh"]);
-                command.arg(self.path().join("fuse.conf"));
+                command
+                    .arg(self.path().join("fuse.conf"))
+                    .arg(self.path().join("dev"));
                 command.args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
                 command.arg(&self.program);
                 command.env_remove("XDG_RUNTIME_DIR");

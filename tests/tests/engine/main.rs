@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod block_map;
+mod crowd;
 mod cut;
 mod export;
 mod json;

@@ -1,9 +1,10 @@
 //! Which parts of a release are here, for those who want to see it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use livepc_format::limits::PACK_PAGES;
-use livepc_protocol::{BlockMap, Problem};
+use livepc_protocol::{BlockMap, Code, Problem};
 
 use super::core::Core;
 use super::progress::is_here;
@@ -17,7 +18,11 @@ const CELLS: usize = 640;
 
 impl Core {
     /// The map of a release whose index is here.
-    pub(super) async fn block_map(&self, id: &str, release: Option<u64>) -> Result<BlockMap, Problem> {
+    pub(super) async fn block_map(
+        self: &Arc<Self>,
+        id: &str,
+        release: Option<u64>,
+    ) -> Result<BlockMap, Problem> {
         let subscription = subscription::find(&self.database, id)?;
         let newest = || subscription.newest().map(|release| release.sequence);
         let sequence = release
@@ -36,7 +41,12 @@ impl Core {
         };
         let under_way = self.fetcher.under_way().await;
         let under_way = under_way.iter().map(|(pack, chunk)| (*pack, chunk.first_page));
-        Ok(self.draw(sequence, &opened, &plan, &under_way.collect()))
+        let (core, under_way) = (self.clone(), under_way.collect());
+        // A large release has thousands of files to look at.
+        let drawn = tokio::task::spawn_blocking(move || core.draw(sequence, &opened, &plan, &under_way));
+        drawn
+            .await
+            .map_err(|error| Problem::new(Code::Failed, error.to_string(), "Try again."))
     }
 
     fn draw(
