@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::random::Random;
+
 /// A way to fail. Byte counts are of the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -84,7 +86,7 @@ pub struct Rule {
     when: When,
     seen: usize,
     /// What chance comes from.
-    random: u64,
+    random: Random,
 }
 
 impl Rule {
@@ -96,7 +98,7 @@ impl Rule {
             faults: vec![fault],
             when: When::Always,
             seen: 0,
-            random: 1,
+            random: Random::new(1),
         }
     }
 
@@ -135,16 +137,8 @@ impl Rule {
             faults,
             when: When::Percent(percent),
             seen: 0,
-            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            random: Random::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
         }
-    }
-
-    /// A number below `end`, by xorshift (Marsaglia 2003).
-    fn chance(&mut self, end: usize) -> usize {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random >> 33) as usize % end
     }
 
     /// Counts a request; the fault if it is to happen now.
@@ -158,12 +152,12 @@ impl Rule {
             When::First(count) => self.seen <= count,
             When::Nth(n) => self.seen == n,
             When::Every(n) => self.seen.is_multiple_of(n),
-            When::Percent(percent) => self.chance(100) < usize::from(percent),
+            When::Percent(percent) => self.random.below(100) < usize::from(percent),
         };
         if !now {
             return None;
         }
-        let which = self.chance(self.faults.len());
+        let which = self.random.below(self.faults.len());
         Some(self.faults[which].clone())
     }
 }

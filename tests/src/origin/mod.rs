@@ -7,6 +7,7 @@ mod answer;
 mod bomb;
 mod faults;
 mod log;
+mod random;
 mod serve;
 mod throttle;
 
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use faults::{Fault, Rule};
 pub use log::{Entry, Log};
+pub use random::Random;
 
 use faults::Faults;
 use throttle::Throttle;

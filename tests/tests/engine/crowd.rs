@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use livepc_tests::home::kill;
 use livepc_tests::lab::Lab;
+use livepc_tests::origin::Random;
 use serde_json::Value;
 
 /// What runs at once.
@@ -50,16 +51,13 @@ fn a_crowd_on_one_home_survives_the_deaths_of_its_agents() {
     let lab = Lab::subscribed(16);
     let home = &lab.home;
     lab.server.set_bytes_per_second(Some(24 << 20));
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
     let (mut well, mut told, mut killed) = (0, 0, 0);
     for round in 0..ROUNDS {
         let children: Vec<_> = VERBS.iter().map(|verb| (*verb, home.spawn(verb))).collect();
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
         if round % 3 != 2 {
             // No event tells when all of them are at work: the moment is chosen by chance.
-            std::thread::sleep(Duration::from_millis(random % 300));
+            std::thread::sleep(Duration::from_millis(random.below(300) as u64));
             // Each of them may have started one; all but the first find the lock taken, and end.
             let agents = home.processes("agent");
             killed += agents.len();

@@ -13,6 +13,7 @@ use livepc_store::{Store, StoreError};
 use livepc_tests::forge::Site;
 use livepc_tests::home::kill;
 use livepc_tests::lab::Lab;
+use livepc_tests::origin::Random;
 
 const MIB: usize = 12;
 /// What is killed, and how often of sixteen times.
@@ -42,7 +43,7 @@ fn enough() -> u32 {
 struct Kills {
     lab: Lab,
     release: u8,
-    random: u64,
+    random: Random,
     /// Pages of packs that are damaged on purpose.
     damaged: Vec<(PackId, u32)>,
     /// Bytes whose claims were checked.
@@ -50,27 +51,19 @@ struct Kills {
 }
 
 impl Kills {
-    /// A number below `end`, by xorshift (Marsaglia 2003).
-    fn chance(&mut self, end: usize) -> usize {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random >> 33) as usize % end
-    }
-
     /// One of the verbs, ended at a moment that nobody chose; gives its name.
     fn one(&mut self) -> &'static str {
         let all = VERBS
             .iter()
             .flat_map(|(verb, times)| std::iter::repeat_n(*verb, *times));
-        let verb = all.collect::<Vec<_>>()[self.chance(16)];
+        let verb = all.collect::<Vec<_>>()[self.random.below(16)];
         let feed = self.lab.feed();
         let args = match verb {
             ["subscribe"] => vec!["subscribe", &feed, "--yes"],
             verb => verb.to_vec(),
         };
-        let after = LATEST.mul_f64(self.chance(1000) as f64 / 1000.0);
-        let client_first = self.chance(2) == 0;
+        let after = LATEST.mul_f64(self.random.below(1000) as f64 / 1000.0);
+        let client_first = self.random.below(2) == 0;
         let mut client = self.lab.home.spawn(&args);
         // No event tells when something is half done: the moment is chosen by chance.
         std::thread::sleep(after);
@@ -158,8 +151,8 @@ impl Kills {
         if packs.is_empty() {
             return;
         }
-        let (file, table) = &packs[self.chance(packs.len())];
-        let page = table.chunks()[self.chance(table.chunks().len())].first_page;
+        let (file, table) = &packs[self.random.below(packs.len())];
+        let page = table.chunks()[self.random.below(table.chunks().len())].first_page;
         let at = PAGES_AT + u64::from(page) * 4096;
         let mut file = File::options().write(true).open(file).expect("the file");
         file.seek(SeekFrom::Start(at))
@@ -199,7 +192,7 @@ fn after_hundreds_of_kills_every_claim_is_true_and_nothing_is_stuck() {
     let mut kills = Kills {
         lab: Lab::subscribed(MIB),
         release: 1,
-        random: 88_172_645_463_325_252,
+        random: Random::new(88_172_645_463_325_252),
         damaged: Vec::new(),
         checked: 0,
     };

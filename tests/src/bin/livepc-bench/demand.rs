@@ -15,7 +15,7 @@ use livepc_transfer::{
 use tokio::task::JoinSet;
 
 use crate::stream::ROUND_TRIP;
-use crate::table;
+use crate::table::{self, quantile};
 
 const PAGE: usize = 4096;
 /// Pages of a chunk: what is demanded, and what is filled, takes 128 KiB on the line, as a chunk of a system's disk does.
@@ -191,15 +191,4 @@ async fn series(
         ended?;
     }
     Ok((took, rate))
-}
-
-/// The value that this share of all is not above.
-fn quantile(values: &[f64], share: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let place = (sorted.len() as f64 * share) as usize;
-    sorted
-        .get(place.min(sorted.len().saturating_sub(1)))
-        .copied()
-        .unwrap_or(f64::NAN)
 }

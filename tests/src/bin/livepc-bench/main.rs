@@ -1,8 +1,8 @@
 //! The benchmarks behind `cargo xtask bench`: LivePC beside what else could do the job, in one run, on the same input.
 //!
-//! `livepc-bench stream IMAGE.raw [--mbit 20,100,1000] [--runs 5] [--only LivePC]` starts a machine over lines of several speeds, in every way
-//! there is, and prints how long it took to its login prompt and what was fetched until then. `LIVEPC_BIN` names the program
-//! that is measured.
+//! `livepc-bench stream IMAGE.raw [--mbit 20,100,1000] [--runs 5] [--only LivePC]` starts a machine over lines of several
+//! speeds, in every way there is, and prints how long it took to its login prompt and what was fetched until then.
+//! `LIVEPC_BIN` names the program that is measured.
 //!
 //! `livepc-bench demand [--mbit 20,100]` measures how long a machine waits for a page while the rest of its disk is fetched,
 //! beside the same on an idle line.

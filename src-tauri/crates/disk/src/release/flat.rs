@@ -75,10 +75,12 @@ impl ReleaseDisk {
         let (reader, file, offset) = (self.reader.clone(), Arc::clone(file), region.offset());
         let share = move || {
             let mut bytes = 0;
-            for (span, (pack, first)) in spans.iter().filter_map(|span| Some((span, span.place?))) {
-                let at = offset + span.page * PAGE;
-                match reader.share(pack, first, span.pages, &file, at) {
-                    Ok(true) => bytes += u64::from(span.pages) * PAGE,
+            for span in &spans {
+                let Some((pack, first, pages)) = span.stored() else {
+                    continue;
+                };
+                match reader.share(pack, first, pages, &file, offset + span.page * PAGE) {
+                    Ok(true) => bytes += u64::from(pages) * PAGE,
                     Ok(false) => return Ok(None),
                     Err(error) => return Err(ReadError::Io(io::Error::other(error))),
                 }

@@ -1,7 +1,6 @@
 //! Which part of the agent answers which request.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use livepc_format::head::ReleaseState;
@@ -126,8 +125,7 @@ impl Answers for Core {
             Request::PauseAll { paused } => {
                 self.database
                     .set(config::PAUSED, if paused { "true" } else { "false" })?;
-                self.paused.store(paused, Ordering::SeqCst);
-                self.fetcher.pause(paused);
+                self.pause(paused);
                 self.touch();
                 Ok(Answer::Done)
             }

@@ -167,9 +167,14 @@ impl Core {
     /// Who paused all downloads finds them paused, also if it was another agent's.
     fn pause_as_before(&self) -> Result<(), Problem> {
         let paused = self.database.setting(config::PAUSED)?.as_deref() == Some("true");
+        self.pause(paused);
+        Ok(())
+    }
+
+    /// Holds back all downloads, or lets them go on.
+    fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::SeqCst);
         self.fetcher.pause(paused);
-        Ok(())
     }
 
     /// A machine has begun to run, or ended: there may be another limit.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use livepc_disk::mount::{DESCRIPTOR, FLAT};
 use livepc_disk::vmdk::{SECTOR, flat_descriptor};
+use livepc_format::index::ObjectRef;
 use livepc_format::manifest::Content;
 use livepc_protocol::{Home, Problem};
 
@@ -66,15 +67,20 @@ pub(super) async fn copy(
         let doing = |e: std::io::Error| Problem::io("The copy of the disk cannot be written", &e);
         std::fs::create_dir_all(&disk_folder).map_err(doing)?;
         crate::export::raw(release, &disk.role, &disk_folder.join(FLAT), true, &mut |_, _| ()).await?;
-        // A manifest's disks have whole sectors, and at least one.
-        let sectors = NonZeroU64::new(disk.size / SECTOR).unwrap_or(NonZeroU64::MIN);
-        let text = flat_descriptor(FLAT, sectors, index.digest.as_bytes());
+        let text = description(disk.size, index);
         let unfinished = disk_folder.join("descriptor.new");
         std::fs::write(&unfinished, text)
             .and_then(|()| std::fs::rename(&unfinished, &descriptor))
             .map_err(doing)?;
     }
     Ok(())
+}
+
+/// What describes the file beside it, which has a disk of `size` bytes, to VMware.
+pub(super) fn description(size: u64, index: &ObjectRef) -> String {
+    // A manifest's disks have whole sectors, and at least one.
+    let sectors = NonZeroU64::new(size / SECTOR).unwrap_or(NonZeroU64::MIN);
+    flat_descriptor(FLAT, sectors, index.digest.as_bytes())
 }
 
 fn remove_others(all: &Path, wanted: &Path) -> Result<(), Problem> {
@@ -86,7 +92,8 @@ fn remove_others(all: &Path, wanted: &Path) -> Result<(), Problem> {
     Ok(())
 }
 
-fn remove_folder(folder: &Path) -> Result<(), Problem> {
+/// Removes a folder, which need not be there.
+pub(super) fn remove_folder(folder: &Path) -> Result<(), Problem> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Problem::io(
             "A copy that is not needed any more cannot be removed",

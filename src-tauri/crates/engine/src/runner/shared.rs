@@ -2,16 +2,15 @@
 //! they have, that takes neither time nor space, and the hypervisor reads at the speed of a file.
 
 use std::fs::File;
-use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use livepc_disk::mount::{DESCRIPTOR, FLAT};
-use livepc_disk::vmdk::{SECTOR, flat_descriptor};
 use livepc_format::manifest::Content;
 use livepc_protocol::{Home, Problem};
 
+use super::flat;
 use crate::problems::of_read;
 use crate::serve::Release;
 
@@ -51,9 +50,7 @@ impl SharedFiles {
             let Some(shared) = device.share_with(Arc::new(file)).await.map_err(of_read)? else {
                 return Ok(None);
             };
-            // A manifest's disks have whole sectors, and at least one.
-            let sectors = NonZeroU64::new(disk.size / SECTOR).unwrap_or(NonZeroU64::MIN);
-            let text = flat_descriptor(FLAT, sectors, index.digest.as_bytes());
+            let text = flat::description(disk.size, index);
             let described = std::fs::write(files.descriptor(&disk.role), text);
             if let Err(error) = described {
                 tracing::info!("no file for a disk: {error}");
@@ -88,15 +85,8 @@ impl SharedFiles {
 
 impl Drop for SharedFiles {
     fn drop(&mut self) {
-        remove(&self.0);
-    }
-}
-
-fn remove(folder: &Path) {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!("{} cannot be removed: {error}", folder.display());
+        if let Err(problem) = flat::remove_folder(&self.0) {
+            tracing::warn!("{} stays: {problem}", self.0.display());
         }
-        _ => {}
     }
 }

@@ -8,7 +8,7 @@ use livepc_transfer::{ChunkSink as _, Config, Fetched, Origin, Priority, Transfe
 use tokio::task::JoinSet;
 use url::Url;
 
-use crate::origin::{Fault, Rule};
+use crate::origin::{Fault, Random, Rule};
 use crate::support::{LARGE, Memory, Pack, SMALL, Site, config, fetcher_into};
 
 /// Chunks and pages in each, of the packs that every server has.
@@ -81,7 +81,7 @@ struct Soak {
     sites: Vec<Site>,
     packs: Vec<Pack>,
     origin: Arc<Origin>,
-    random: u64,
+    random: Random,
 }
 
 impl Soak {
@@ -92,7 +92,7 @@ impl Soak {
             sites,
             packs: packs(),
             origin,
-            random: 0x2545_f491_4f6c_dd1d,
+            random: Random::new(0x2545_f491_4f6c_dd1d),
         }
     }
 
@@ -108,14 +108,6 @@ impl Soak {
         self.sites.iter().map(|site| site.server.failed()).sum()
     }
 
-    /// A number below `end`, by xorshift (Marsaglia 2003).
-    fn chance(&mut self, end: usize) -> usize {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random >> 33) as usize % end
-    }
-
     /// Fetches everything, some of it twice over and as a machine would; gives how that ended, and what is kept.
     async fn round(&mut self) -> (Vec<Ended>, Arc<Memory>) {
         let sink = Arc::new(Memory::default());
@@ -129,9 +121,9 @@ impl Soak {
             .map(|pack| (pack, (0..PACKS[pack].0).collect(), Priority::Fill))
             .collect();
         for _ in 0..DEMANDS {
-            let pack = self.chance(PACKS.len());
-            let first = self.chance(PACKS[pack].0);
-            let end = PACKS[pack].0.min(first + 1 + self.chance(3));
+            let pack = self.random.below(PACKS.len());
+            let first = self.random.below(PACKS[pack].0);
+            let end = PACKS[pack].0.min(first + 1 + self.random.below(3));
             wants.push((pack, (first..end).collect(), Priority::Demand));
         }
         for (pack, numbers, priority) in wants {
