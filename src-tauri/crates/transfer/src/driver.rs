@@ -233,6 +233,8 @@ impl Driver {
         while let Some(plan) = self.schedule.next(now) {
             self.start(plan);
         }
+        // Once all have been asked for that may be.
+        self.schedule.look(now);
         while self.tasks.try_join_next().is_some() {}
         self.totals.bytes_per_second = self.rate.per_second(now);
         self.publish.send_if_modified(|known| {

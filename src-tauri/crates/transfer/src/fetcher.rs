@@ -35,7 +35,7 @@ impl Priority {
 /// What a fetcher keeps to.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Requests to one server at once.
+    /// Requests to one server at once, at the most: there are only as many as make it send faster.
     pub connections: usize,
     /// Requests to all servers at once.
     pub total_connections: usize,
@@ -50,8 +50,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 6,
-            total_connections: 16,
+            connections: 16,
+            total_connections: 24,
             max_bytes_per_second: None,
             attempts: 8,
         }

@@ -9,6 +9,9 @@ use crate::backoff::Backoff;
 use crate::error::TransferError;
 use crate::rate::Rate;
 
+use super::Tuning;
+use super::streams::Streams;
+
 /// After this time without a failure a server counts as well again, and is tried. If it fails then, it is after twice this
 /// time, and so on.
 const FORGIVEN: Duration = Duration::from_secs(60);
@@ -23,6 +26,8 @@ pub(crate) struct Base {
     pub(crate) rate: Rate,
     /// Requests that are under way.
     pub(crate) running: usize,
+    /// How many it should have.
+    pub(super) streams: Streams,
     /// Whether it answers ranges; unknown before its first answer.
     pub(crate) ranges: Option<bool>,
     backoff: Backoff,
@@ -34,14 +39,16 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    pub(crate) fn new(url: Url, backoff: Duration) -> Self {
+    pub(crate) fn new(url: Url, tuning: &Tuning) -> Self {
         Self {
             // Local folders need no proof.
             ranges: (url.scheme() == "file").then_some(true),
             url,
             rate: Rate::default(),
             running: 0,
-            backoff: Backoff::new(backoff),
+            // One place is left to what a machine waits for.
+            streams: Streams::new(tuning.connections.saturating_sub(1).max(1)),
+            backoff: Backoff::new(tuning.backoff),
             failed_at: None,
             relapses: 0,
             not_before: None,

@@ -4,6 +4,7 @@ mod base;
 mod failures;
 mod item;
 mod plan;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +28,7 @@ use item::{Item, Running, State, Ticket};
 /// What the schedule keeps to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tuning {
-    /// Requests to one server at once.
+    /// Requests to one server at once, at the most.
     pub(crate) connections: usize,
     /// Requests to all servers at once.
     pub(crate) total: usize,
@@ -74,7 +75,7 @@ impl Schedule {
     pub(crate) fn base(&mut self, url: &Url) -> BaseId {
         let known = self.bases.iter().position(|base| base.url == *url);
         known.unwrap_or_else(|| {
-            self.bases.push(Base::new(url.clone(), self.tuning.backoff));
+            self.bases.push(Base::new(url.clone(), &self.tuning));
             self.bases.len() - 1
         })
     }
@@ -271,6 +272,15 @@ impl Schedule {
         new
     }
 
+    /// Time has passed: looks whether servers should get more requests at once, or fewer.
+    pub(crate) fn look(&mut self, now: Instant) {
+        let waits = !self.paused && !self.is_recent(now) && !self.queued[Priority::Fill as usize].is_empty();
+        for base in &mut self.bases {
+            let full = waits && base.running >= base.streams.count();
+            base.streams.measured(base.rate.per_second(now), full, now);
+        }
+    }
+
     /// A request ended.
     pub(crate) fn ended(&mut self, id: RequestId, ended: Ended, now: Instant) {
         let Some(running) = self.running.remove(&id) else {
@@ -359,6 +369,11 @@ impl Schedule {
         let mut queued = queued.filter_map(|wanted| self.choose(self.items.get(wanted)?, now));
         let mut running = self.running.values().filter(|r| r.priority == Priority::Demand);
         queued.any(is_well) || running.any(|r| is_well(r.base))
+    }
+
+    /// True if a machine waits, or has waited a moment ago.
+    fn is_recent(&self, now: Instant) -> bool {
+        self.demand_at.is_some_and(|at| now < at + plan::RECENT) || self.has_demand(now)
     }
 
     fn new_request(&mut self) -> RequestId {

@@ -21,10 +21,12 @@ pub(super) const GAP: u64 = 32 * 1024;
 pub(super) const LARGEST: u64 = 4 << 20;
 /// Bytes that a request in the background may have however slow the server is.
 pub(super) const SMALLEST: u64 = 256 * 1024;
+/// Requests that a server may always have, as long as they are small.
+const SMALL: usize = 5;
 /// Bytes of a request that a machine waits for: the next one must not wait long behind it.
 const DEMAND: u64 = 1 << 20;
 /// For so long after a demand another one is likely.
-const RECENT: Duration = Duration::from_secs(60);
+pub(super) const RECENT: Duration = Duration::from_secs(60);
 /// Bytes that a fill may have on its way then, however slow the server is: a chunk or two.
 pub(super) const QUICK: u64 = 128 * 1024;
 
@@ -89,12 +91,12 @@ impl Schedule {
     /// How many bytes a request to this server may have now; `None` if there may be none.
     fn size(&mut self, id: BaseId, priority: Priority, now: Instant) -> Option<u64> {
         let demand = self.has_demand(now);
-        let recent = demand || self.demand_at.is_some_and(|at| now < at + RECENT);
+        let recent = self.is_recent(now);
         let background = self
             .running
             .values()
             .filter(|r| r.base == id && r.priority != Priority::Demand);
-        let outstanding: u64 = background.map(|r| r.size).sum();
+        let (count, outstanding) = background.fold((0, 0), |(count, bytes), r| (count + 1, bytes + r.size));
         let base = &mut self.bases[id];
         let connections = base.connections(now, self.tuning.connections);
         if base.not_before().is_some_and(|time| time > now) || base.running >= connections {
@@ -103,19 +105,22 @@ impl Schedule {
         if priority == Priority::Demand {
             return Some(DEMAND);
         }
-        if self.paused || (connections > 1 && base.running + 1 >= connections) {
+        // What lies far apart makes small requests, of which a few more fill the line.
+        let most = base.streams.count().max(SMALL).min(connections - 1).max(1);
+        if self.paused || count >= most {
             return None;
         }
-        // A quarter of a second each, and three of them to hide the way there and back.
+        // Three quarters of a second on their way, in as many requests as make it fast.
         let rate = base.rate.per_second(now);
-        let size = (rate / 4).clamp(SMALLEST, LARGEST);
+        let streams = base.streams.count() as u64;
+        let size = (rate / 4 * 3 / streams).clamp(SMALLEST, LARGEST);
         let (size, window) = match priority {
             Priority::Fill if demand => return None,
             // What a server has begun to send cannot be taken back, so a demand waits for it: a twentieth of a second.
             Priority::Fill if recent => ((rate / 20).clamp(QUICK, LARGEST), 0),
             // What the machine will read next is on its way; what it waits for now shares the line with that.
             _ if recent => ((rate / 8).clamp(SMALLEST, DEMAND), (rate / 4).max(2 * SMALLEST)),
-            _ => (size, (rate / 4 * 3).max(2 * size)),
+            _ => (size, streams * size),
         };
         (outstanding == 0 || outstanding + size <= window).then_some(size)
     }

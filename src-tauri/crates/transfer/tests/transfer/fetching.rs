@@ -1,13 +1,13 @@
 //! Servers that do what they should.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::origin::{Fault, Rule};
+use crate::origin::{Entry, Fault, Rule};
 use livepc_transfer::{Fetched, Origin, Priority, TransferError};
 use url::Url;
 
-use crate::support::{LARGE, SMALL, Site, config, fetcher, fetcher_into, ranges};
+use crate::support::{LARGE, Pack, SMALL, Site, config, fetcher, fetcher_into, ranges};
 
 #[tokio::test]
 async fn neighbours_come_in_one_request() {
@@ -225,4 +225,50 @@ async fn an_origin_without_servers_is_an_error() {
         matches!(result, Err(TransferError::Everywhere { .. })),
         "{result:?}"
     );
+}
+
+/// The most requests that were answered at the same time.
+fn at_once(requests: &[Entry]) -> usize {
+    let during = |at: Instant| {
+        let runs = |entry: &&Entry| entry.started <= at && entry.ended.is_none_or(|end| at < end);
+        requests.iter().filter(runs).count()
+    };
+    requests
+        .iter()
+        .map(|entry| during(entry.started))
+        .max()
+        .unwrap_or(0)
+}
+
+/// Fetches 30 MB in the background; gives the most requests that were answered at once.
+async fn at_once_for_all(limit: impl FnOnce(&Site)) -> usize {
+    let site = Site::new(&[(60, LARGE), (60, LARGE)]);
+    limit(&site);
+    let (fetcher, sink) = fetcher();
+    let origin = site.origin();
+    let fetch = |pack: &Pack| fetcher.fetch(&origin, pack.id, &pack.chunks, Priority::Fill);
+    for fetched in site.packs.iter().map(fetch).collect::<Vec<_>>() {
+        fetched.await.unwrap();
+    }
+    assert!(
+        site.packs
+            .iter()
+            .all(|pack| sink.count(pack) == pack.chunks.len())
+    );
+    at_once(&site.server.log().entries())
+}
+
+#[tokio::test]
+async fn a_server_that_limits_each_connection_gets_more_of_them() {
+    let each = Fault::Trickle {
+        bytes_per_second: 600_000,
+    };
+    let most = at_once_for_all(|site| site.server.fail(Rule::always("packs/", each))).await;
+    assert!((7..=16).contains(&most), "{most} at once");
+}
+
+#[tokio::test]
+async fn a_full_line_is_shared_by_few() {
+    let most = at_once_for_all(|site| site.server.set_bytes_per_second(Some(5_000_000))).await;
+    assert!((2..=6).contains(&most), "{most} at once");
 }
