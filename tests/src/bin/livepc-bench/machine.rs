@@ -45,6 +45,19 @@ pub(crate) fn wait_for_prompt(serial: &Path, mut machine: Option<&mut Running>) 
     }
 }
 
+/// Seconds that the busiest thread of the process `pid`, which is the guest's processor, has run or was ready to run.
+pub(crate) fn busy(pid: u32) -> Result<f64> {
+    let mut most = 0;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        // `schedstat`: nanoseconds on a processor, nanoseconds in a run queue, time slices.
+        let stat = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        let of_thread = stat.split(' ').take(2).flat_map(str::parse::<u64>).sum();
+        most = most.max(of_thread);
+    }
+    ensure!(most > 0, "the kernel does not say how long threads run");
+    Ok(most as f64 / 1e9)
+}
+
 /// The command line of a machine that LivePC runs, without what is about controlling it and about where its disk and its
 /// serial port are.
 #[derive(Debug, PartialEq)]

@@ -25,17 +25,25 @@ enum Way {
     Nbdkit,
     LivePcNbd,
     LivePcFuse,
+    LivePcFuseCached,
 }
 
 impl Way {
-    const ALL: [Self; 4] = [Self::QemuNbd, Self::Nbdkit, Self::LivePcNbd, Self::LivePcFuse];
+    const ALL: [Self; 5] = [
+        Self::QemuNbd,
+        Self::Nbdkit,
+        Self::LivePcNbd,
+        Self::LivePcFuse,
+        Self::LivePcFuseCached,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Self::QemuNbd => "qemu-nbd, raw file",
             Self::Nbdkit => "nbdkit, raw file",
             Self::LivePcNbd => "LivePC, NBD",
-            Self::LivePcFuse => "LivePC, FUSE",
+            Self::LivePcFuse => "LivePC, FUSE, each read anew",
+            Self::LivePcFuseCached => "LivePC, FUSE, through the page cache",
         }
     }
 }
@@ -61,7 +69,11 @@ struct Measured {
 /// Where fio finds the disk.
 enum Place {
     Socket(PathBuf),
-    File(PathBuf),
+    /// Whether what the system has in memory of the file is passed by, so that each read gets to LivePC.
+    File {
+        path: PathBuf,
+        direct: bool,
+    },
 }
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -159,10 +171,14 @@ fn serve(way: Way, raw: &Path, home: &TestHome, work: &Path) -> Result<(Running,
             command.stdin(Stdio::null()).spawn().context("nbdkit")?
         }
         Way::LivePcNbd => ready(home.spawn(&["serve", "lab", "--nbd", &text(&socket)?]))?,
-        Way::LivePcFuse => {
+        Way::LivePcFuse | Way::LivePcFuseCached => {
             let folder = work.join("disks");
             let server = ready(home.spawn(&["serve", "lab", "--mount", &text(&folder)?]))?;
-            return Ok((Running(server), Place::File(folder.join("disk-flat.vmdk"))));
+            let place = Place::File {
+                path: folder.join("disk-flat.vmdk"),
+                direct: way == Way::LivePcFuse,
+            };
+            return Ok((Running(server), place));
         }
     };
     let server = Running(server);
@@ -192,7 +208,7 @@ fn ready(mut server: Child) -> Result<Child> {
 
 /// Ends a server; one that has mounted something must be asked to.
 fn end(way: Way, mut server: Running) -> Result<()> {
-    if way == Way::LivePcFuse {
+    if matches!(way, Way::LivePcFuse | Way::LivePcFuseCached) {
         Command::new("kill")
             .args(["-TERM", &server.0.id().to_string()])
             .status()?;
@@ -215,10 +231,10 @@ fn measure(place: &Place, load: Load) -> Result<Measured> {
             fio.arg("--ioengine=nbd");
             fio.arg(format!("--uri=nbd+unix:///?socket={}", socket.display()));
         }
-        // Past the system's memory of the file, so that each read gets to LivePC.
-        Place::File(file) => {
-            fio.args(["--ioengine=libaio", "--direct=1", "--readonly"]);
-            fio.arg(format!("--filename={}", file.display()));
+        Place::File { path, direct } => {
+            fio.args(["--ioengine=libaio", "--readonly", "--invalidate=0"]);
+            fio.arg(format!("--direct={}", u8::from(*direct)));
+            fio.arg(format!("--filename={}", path.display()));
         }
     }
     match load {

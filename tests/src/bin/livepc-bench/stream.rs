@@ -14,7 +14,7 @@ use livepc_tests::publisher::Publisher;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::machine::{Model, PROMPT, Running, wait_for_prompt};
+use crate::machine::{Model, PROMPT, Running, busy, wait_for_prompt};
 use crate::table::{self, median};
 
 /// To the server and back.
@@ -97,6 +97,8 @@ impl Way {
 #[derive(Clone, Copy, Debug)]
 struct Measured {
     seconds: f64,
+    /// Of these, the guest's processor had nothing to do, or was not there yet.
+    stalled: f64,
     /// Bytes that came over the line until the prompt, with their headers.
     bytes: u64,
     /// Requests that were answered until then.
@@ -183,21 +185,33 @@ impl Bench {
             "{mbit} Mbit/s, {} ms there and back, median of {runs}:\n",
             ROUND_TRIP.as_millis()
         );
-        let seconds = |of: &[Measured]| median(&of.iter().map(|one| one.seconds).collect::<Vec<_>>());
+        let of = |measured: &[Measured], figure: fn(&Measured) -> f64| {
+            median(&measured.iter().map(figure).collect::<Vec<_>>())
+        };
+        let seconds = |measured: &[Measured]| of(measured, |one| one.seconds);
         let local = seconds(&all[0]);
         let rows = ways.iter().zip(&all).map(|(way, measured)| {
-            let bytes = median(&measured.iter().map(|one| one.bytes as f64).collect::<Vec<_>>());
-            let requests = median(&measured.iter().map(|one| one.requests as f64).collect::<Vec<_>>());
+            let bytes = of(measured, |one| one.bytes as f64);
+            let requests = of(measured, |one| one.requests as f64);
             vec![
                 way.name().to_owned(),
                 format!("{:.1}", seconds(measured)),
                 format!("{:.2}", seconds(measured) / local),
+                format!("{:.1}", of(measured, |one| one.stalled)),
                 format!("{:.1}", bytes / 1e6),
                 format!("{:.2}", bytes / self.trace as f64),
                 format!("{requests:.0}"),
             ]
         });
-        let heading = ["", "s to login", "× local", "MB fetched", "× trace", "requests"];
+        let heading = [
+            "",
+            "s to login",
+            "× local",
+            "s stalled",
+            "MB fetched",
+            "× trace",
+            "requests",
+        ];
         table::print(&heading, &rows.collect::<Vec<_>>());
         println!(
             "The trace alone takes {:.1} s on this line.\n",
@@ -255,8 +269,14 @@ impl Bench {
             serial
         };
         wait_for_prompt(&serial, helpers.last_mut())?;
+        let seconds = begun.elapsed().as_secs_f64();
+        let hypervisor = match &home {
+            Some(home) => home.hypervisors().first().copied(),
+            None => helpers.last().map(|machine| machine.0.id()),
+        };
         let measured = Measured {
-            seconds: begun.elapsed().as_secs_f64(),
+            seconds,
+            stalled: (seconds - busy(hypervisor.context("a hypervisor")?)?).max(0.0),
             bytes: line.received() - before,
             requests: server.asked().len(),
         };

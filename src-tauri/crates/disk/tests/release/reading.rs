@@ -227,3 +227,56 @@ async fn a_disk_of_100_gb_is_open_after_two_small_objects() {
         );
     }
 }
+
+/// However much of such a disk is read, what is known of it is bounded: in a process of its own, so that nobody else's
+/// memory counts.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_of_100_gb_takes_less_than_100_mb() {
+    const ALONE: &str = "LIVEPC_TEST_ALONE";
+    if std::env::var_os(ALONE).is_none() {
+        let name = "reading::a_disk_of_100_gb_takes_less_than_100_mb";
+        let run = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([name, "--exact", "--nocapture"])
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(
+            run.status.success(),
+            "{said}\n{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
+        assert!(said.contains("MB more"), "it was measured: {said}");
+        print!("{said}");
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let published = Published::vast(94);
+    let before = resident();
+    let begun = std::time::Instant::now();
+    let bench = Bench::new(published, None);
+    let opened = begun.elapsed();
+    bench.backend.give_packs();
+    runtime.block_on(async {
+        // Every shard, and some twice, after others have taken its place.
+        for gib in (0..94).chain(0..94) {
+            bench.disk.read_at(gib * GIB, PAGE as u32).await.unwrap();
+        }
+    });
+    let more = resident().saturating_sub(before) / 1_000_000;
+    println!("open after {opened:?}; {more} MB more after a read in every GiB");
+    assert!(more < 100, "{more} MB");
+}
+
+/// Bytes of memory that this process has.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+    kib * 1024
+}
