@@ -1,7 +1,6 @@
 //! One writer for each pack, so that whoever writes to a pack waits for whoever is writing to it, and nobody else does.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use livepc_format::PackId;
 use livepc_format::index::ChunkTable;
@@ -12,6 +11,7 @@ use crate::folder::Folder;
 use crate::medium::Medium;
 use crate::objects;
 use crate::pack_writer::PackWriter;
+use crate::slots::Slots;
 
 /// The most files that are kept open for writing.
 const MAX_OPEN: usize = 64;
@@ -27,7 +27,7 @@ pub(crate) struct Slot {
 pub(crate) struct Writers {
     folder: Folder,
     medium: Arc<dyn Medium>,
-    slots: Mutex<HashMap<PackId, Arc<Mutex<Slot>>>>,
+    slots: Slots<PackId, Slot>,
 }
 
 impl Writers {
@@ -35,13 +35,13 @@ impl Writers {
         Self {
             folder,
             medium,
-            slots: Mutex::default(),
+            slots: Slots::new(MAX_OPEN),
         }
     }
 
     /// Does `work` while nobody else writes to `pack`.
     pub(crate) fn with<T>(&self, pack: PackId, work: impl FnOnce(&mut Access<'_>) -> Result<T>) -> Result<T> {
-        let slot = self.slot(pack);
+        let slot = self.slots.of(pack);
         let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         let mut access = Access {
             writers: self,
@@ -58,16 +58,7 @@ impl Writers {
 
     /// Closes all files. Nobody may be writing.
     pub(crate) fn close_all(&self) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    fn slot(&self, pack: PackId) -> Arc<Mutex<Slot>> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() >= MAX_OPEN && !slots.contains_key(&pack) {
-            // One that somebody holds must stay: there is never a second one for the same pack.
-            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
-        }
-        Arc::clone(slots.entry(pack).or_default())
+        self.slots.clear();
     }
 }
 

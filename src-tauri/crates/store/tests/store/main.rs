@@ -6,10 +6,21 @@ mod adopt;
 mod contents;
 #[cfg(unix)]
 mod full_disk;
+mod interleavings;
 mod kill;
 mod model;
 mod moving;
 mod opening;
 mod prune;
+// Over loom's locks instead of the system's.
+#[path = "../../src/slots.rs"]
+#[allow(dead_code)]
+mod slots;
 mod support;
 mod verify;
+
+/// What `slots` is made of there.
+mod sync {
+    pub(crate) use loom::sync::{Arc, Mutex};
+    pub(crate) use std::sync::PoisonError;
+}
