@@ -2,8 +2,13 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use tempfile::TempDir;
+
+/// How long a service may take to come.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// It ends when it is dropped.
 #[derive(Debug)]
@@ -38,6 +43,30 @@ impl Bus {
             _work: work,
             _daemon: daemon,
         }
+    }
+
+    /// Waits until a service has this name.
+    pub fn wait_for(&self, name: &'static str) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let waiting = async {
+            let bus = zbus::connection::Builder::address(self.address.as_str())?
+                .build()
+                .await?;
+            let bus = zbus::fdo::DBusProxy::new(&bus).await?;
+            // Before it is looked for, so that nothing comes in between.
+            let mut changes = bus.receive_name_owner_changed_with_args(&[(0, name)]).await?;
+            if !bus.name_has_owner(name.try_into()?).await? {
+                changes.next().await;
+            }
+            zbus::Result::Ok(())
+        };
+        let waiting = runtime.block_on(async { tokio::time::timeout(PATIENCE, waiting).await });
+        waiting
+            .unwrap_or_else(|_| panic!("nobody is {name} after {PATIENCE:?}"))
+            .expect("the bus answers");
     }
 
     /// Its address.

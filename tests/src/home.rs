@@ -261,6 +261,8 @@ impl TestHome {
         command
             .env("LIVEPC_HOME", self.path())
             .env("NO_PROXY", "*")
+            // No test touches the keyring of who runs it.
+            .env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nonexistent")
             .arg("--json")
             .args(args);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -284,6 +286,21 @@ impl TestHome {
     #[track_caller]
     pub fn done(&self, args: &[&str]) -> Value {
         self.run(args).done()
+    }
+
+    /// Runs the program with this on its standard input.
+    #[track_caller]
+    #[must_use]
+    pub fn run_with(&self, args: &[&str], input: &str) -> Ran {
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped());
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut stdin = child.stdin.take().expect("its input is a pipe");
+        // A program that does not read has nothing to do with it.
+        let _ = std::io::Write::write_all(&mut stdin, input.as_bytes());
+        drop(stdin);
+        Ran::of(&child.wait_with_output().expect("the program runs"))
     }
 
     /// Starts the program and goes on; its output is read with [`Child::wait_with_output`].

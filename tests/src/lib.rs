@@ -15,13 +15,18 @@
 //! # }
 //! ```
 
+pub mod authority;
 #[cfg(unix)]
 pub mod bus;
+#[cfg(unix)]
+pub mod clock;
 #[cfg(unix)]
 pub mod display;
 pub mod forge;
 pub mod guest;
 pub mod home;
+#[cfg(unix)]
+pub mod keyring;
 pub mod lab;
 #[cfg(target_os = "linux")]
 pub mod line;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::authority::Authority;
 use crate::namespace::Namespace;
 
 /// The server; it ends when it is dropped.
@@ -14,6 +15,8 @@ use crate::namespace::Namespace;
 pub struct Nginx {
     root: PathBuf,
     address: String,
+    /// Its address, as URLs begin with it.
+    site: String,
     work: TempDir,
     process: Child,
 }
@@ -27,31 +30,81 @@ pub struct Asked {
     pub status: u16,
     /// Bytes of its body.
     pub bytes: u64,
+    /// The protocol and its version, as `HTTP/1.1`.
+    pub protocol: String,
+}
+
+/// Where a server listens, and what it does there.
+struct Listen {
+    address: String,
+    /// What `listen` says beside the address.
+    how: &'static str,
+    /// What else is said of the server.
+    more: String,
+    site: String,
+}
+
+impl Listen {
+    fn plain(address: String) -> Self {
+        Self {
+            how: "",
+            more: String::new(),
+            site: format!("http://{address}"),
+            address,
+        }
+    }
 }
 
 impl Nginx {
     /// Serves `root` on a free port of 127.0.0.1.
     #[must_use]
     pub fn serve(root: &Path) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        Self::serve_at(
-            root,
-            &free.expect("a free port").to_string(),
-            Command::new("nginx"),
-        )
+        Self::start(root, &Listen::plain(free_address()), Command::new("nginx"))
+    }
+
+    /// Serves `root` as [`Nginx::serve`] does, but only to who has a password: the file `users` has a line `USER:{PLAIN}PASSWORD`
+    /// for each, and is read with each request.
+    #[must_use]
+    pub fn serve_privately(root: &Path, users: &Path) -> Self {
+        let listen = Listen {
+            more: format!("auth_basic \"labs\"; auth_basic_user_file {};", users.display()),
+            ..Listen::plain(free_address())
+        };
+        Self::start(root, &listen, Command::new("nginx"))
+    }
+
+    /// Serves `root` over HTTPS and HTTP/2, as `localhost`.
+    #[must_use]
+    pub fn serve_https(root: &Path, authority: &Authority) -> Self {
+        let (certificate, key) = (authority.certificate(), authority.key());
+        let plain = Listen::plain(free_address());
+        let listen = Listen {
+            how: "ssl http2",
+            site: plain.site.replace("http://127.0.0.1", "https://localhost"),
+            more: format!(
+                "ssl_certificate {}; ssl_certificate_key {};",
+                certificate.display(),
+                key.display()
+            ),
+            ..plain
+        };
+        Self::start(root, &listen, Command::new("nginx"))
     }
 
     /// Serves `root` from a namespace.
     #[must_use]
     pub fn serve_in(root: &Path, namespace: &Namespace) -> Self {
-        Self::serve_at(
-            root,
-            &format!("{}:8080", namespace.address()),
-            namespace.command("nginx"),
-        )
+        let listen = Listen::plain(format!("{}:8080", namespace.address()));
+        Self::start(root, &listen, namespace.command("nginx"))
     }
 
-    fn serve_at(root: &Path, address: &str, mut program: Command) -> Self {
+    fn start(root: &Path, listen: &Listen, mut program: Command) -> Self {
+        let Listen {
+            address,
+            how,
+            more,
+            site,
+        } = listen;
         let work = tempfile::tempdir().expect("a folder for nginx");
         let at = |name: &str| work.path().join(name).display().to_string();
         let user = if is_root() { "user root;" } else { "" };
@@ -59,13 +112,13 @@ impl Nginx {
             "{user} daemon off; worker_processes 1; pid {pid}; error_log {error} warn;
              events {{ worker_connections 256; }}
              http {{
-               log_format asked '$request_uri $status $body_bytes_sent';
+               log_format asked '$request_uri $status $body_bytes_sent $server_protocol';
                access_log {access} asked;
                client_body_temp_path {body}; proxy_temp_path {proxy}; fastcgi_temp_path {fastcgi};
                uwsgi_temp_path {uwsgi}; scgi_temp_path {scgi};
                types {{ application/atom+xml xml; application/json json; }}
                default_type application/octet-stream;
-               server {{ listen {address}; root {root}; }}
+               server {{ listen {address} {how}; root {root}; {more} }}
              }}",
             pid = at("pid"),
             error = at("error.log"),
@@ -88,7 +141,8 @@ impl Nginx {
             .expect("nginx starts: install the package nginx-light");
         let nginx = Self {
             root: root.to_owned(),
-            address: address.to_owned(),
+            address: address.clone(),
+            site: site.clone(),
             work,
             process,
         };
@@ -115,7 +169,7 @@ impl Nginx {
     /// The URL of a file in the folder.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.address)
+        format!("{}/{path}", self.site)
     }
 
     /// What was asked so far. A request is logged when its answer has ended.
@@ -130,6 +184,7 @@ impl Nginx {
                     path,
                     status: words.next()?.parse().ok()?,
                     bytes: words.next()?.parse().ok()?,
+                    protocol: words.next()?.to_owned(),
                 })
             })
             .collect()
@@ -152,6 +207,11 @@ impl Nginx {
             .open(self.work.path().join("access.log"));
         log.and_then(|log| log.set_len(0)).expect("the log is there");
     }
+}
+
+fn free_address() -> String {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    free.expect("a free port").to_string()
 }
 
 fn is_root() -> bool {

@@ -3,17 +3,21 @@
 //! `LIVEPC_SHOTS` names a folder that gets pictures of the window.
 #![cfg(target_os = "linux")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use livepc_tests::display::Display;
+use livepc_tests::forge::disk;
 use livepc_tests::guest::{self, Console};
 use livepc_tests::home::{TestHome, built, kill};
+use livepc_tests::nginx::Nginx;
 use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
 use livepc_tests::tray::{Tray, find};
 use livepc_tests::webdriver::{App, named};
+use serde_json::json;
 
 const TITLE: &str = "Sample guest";
 const ID: &str = "sample-guest";
@@ -305,6 +309,42 @@ fn a_person_makes_a_disk_larger_and_exports_it() {
         .args([&source, &out.path().join("1.qcow2")])
         .status();
     assert!(compared.expect("qemu-img runs").success(), "what was published");
+}
+
+#[test]
+fn a_person_signs_in_to_a_server_and_out_again() {
+    let work = tempfile::tempdir().expect("a folder");
+    std::fs::set_permissions(work.path(), std::fs::Permissions::from_mode(0o755))
+        .expect("the server reads it");
+    let users = work.path().join("users");
+    std::fs::write(&users, "ada:{PLAIN}lovelace\n").expect("it is written");
+    let publisher = Publisher::new(&disk(work.path(), "1.raw", 1, 1), TITLE);
+    publisher.describe("A small disk.", "The LivePC project");
+    publisher.publish(&[]);
+    let server = Nginx::serve_privately(&publisher.site(), &users);
+    let (display, home) = (Display::new(), TestHome::new());
+    let app = App::open(&display, &home);
+    app.click(&named("add-source"));
+    app.fill(&named("source-url"), &server.url("feed.xml"));
+    app.click(&named("source-confirm"));
+    app.click(&named("sign-in"));
+    let sign_in = |password: &str| {
+        app.fill(&named("sign-in-user"), "ada");
+        app.fill(&named("sign-in-password"), password);
+        app.click(&named("sign-in-confirm"));
+    };
+    sign_in("byron");
+    app.wait_for("[data-testid=error][data-code=login] + *, form + .problem [data-code=login]");
+    assert_eq!(home.done(&["login", "--list"])["logins"], json!([]));
+    sign_in("lovelace");
+    app.wait_for(&named("card"));
+    app.wait_for_none(&named("source-url"));
+    assert_eq!(home.done(&["login", "--list"])["logins"][0]["user"], "ada");
+    picture(&app, "signed-in");
+    app.click(&named("nav-settings"));
+    app.click("[aria-label^='Sign out of']");
+    app.wait_for_none("[aria-label^='Sign out of']");
+    assert_eq!(home.done(&["login", "--list"])["logins"], json!([]));
 }
 
 #[test]

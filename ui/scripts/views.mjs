@@ -39,6 +39,13 @@ const wrongProgram = async (page) => {
   await block.getByTestId('error').waitFor();
 };
 
+const addPrivate = async (page) => {
+  await page.getByTestId('add-source').click();
+  await page.getByTestId('source-url').fill('https://campus.example.org/private/catalog.atom');
+  await page.getByTestId('source-confirm').click();
+  await page.getByTestId('sign-in').click();
+};
+
 /**
  * Every screen: its name, its scene, the way to it, and the part of it that no other view has, if that is not all of it. What
  * lies behind a dialog or menu is checked once, in its own view.
@@ -61,6 +68,32 @@ export const VIEWS = [
       await page.getByTestId('error').waitFor();
     },
     DIALOG,
+  ],
+  [
+    'sign-in',
+    'lively',
+    async (page) => {
+      await addPrivate(page);
+      await page.getByTestId('sign-in-user').fill('ada');
+      await page.getByTestId('sign-in-password').fill('wrong');
+      await page.getByTestId('sign-in-confirm').click();
+      await page.locator('dialog').last().getByTestId('error').waitFor();
+    },
+    DIALOG,
+  ],
+  [
+    'settings-logins',
+    'lively',
+    async (page) => {
+      await addPrivate(page);
+      await page.getByTestId('sign-in-user').fill('ada');
+      await page.getByTestId('sign-in-password').fill('right');
+      await page.getByTestId('sign-in-confirm').click();
+      await page.locator('dialog').first().waitFor({ state: 'detached' });
+      await to('settings')(page);
+      await page.getByRole('heading', { name: 'Signed in to' }).evaluate((e) => e.scrollIntoView({ block: 'nearest' }));
+    },
+    '[aria-labelledby=s-logins]',
   ],
   [
     'subscribe',

@@ -37,6 +37,50 @@ function hold(host: FakeHost, verb: string): { answer: () => void; refuse: (mess
 
 const verbs = (host: FakeHost) => host.asked.map((r) => r.verb);
 
+describe('signing in', () => {
+  const address = 'https://campus.example.org/private/catalog.atom';
+
+  async function ask() {
+    const host = await open();
+    await fireEvent.click(screen.getByTestId('add-source'));
+    await fireEvent.input(screen.getByTestId('source-url'), { target: { value: address } });
+    await fireEvent.click(screen.getByTestId('source-confirm'));
+    await fireEvent.click(await screen.findByTestId('sign-in'));
+    return host;
+  }
+
+  async function give(user: string, password: string) {
+    await fireEvent.input(screen.getByTestId('sign-in-user'), { target: { value: user } });
+    await fireEvent.input(screen.getByTestId('sign-in-password'), { target: { value: password } });
+    await fireEvent.click(screen.getByTestId('sign-in-confirm'));
+  }
+
+  it('is offered where a server asks for it, and then does what failed', async () => {
+    const host = await ask();
+    expect(screen.queryByText('Retry')).toBeNull();
+    await give('ada', 'right');
+    await waitFor(() => expect(screen.queryByTestId('sign-in-user')).toBeNull());
+    expect(host.asked.find((r) => r.verb === 'login')).toEqual({ verb: 'login', url: address, user: 'ada', password: 'right' });
+    await waitFor(() => expect(screen.queryByTestId('source-url')).toBeNull());
+    expect(verbs(host).filter((v) => v === 'source-add')).toHaveLength(2);
+    await fireEvent.click(screen.getByTestId('nav-settings'));
+    await fireEvent.click(await screen.findByLabelText('Sign out of https://campus.example.org'));
+    await waitFor(() => expect(host.asked).toContainEqual({ verb: 'logout', url: 'https://campus.example.org' }));
+    await screen.findByText(/^Nowhere/);
+  });
+
+  it('says what the server does not accept, and asks for both', async () => {
+    const host = await ask();
+    await give('', 'x');
+    screen.getByText(/^Both are needed/);
+    expect(verbs(host)).not.toContain('login');
+    await give('ada', 'wrong');
+    await screen.findByText(/does not accept/);
+    expect(screen.getByTestId('sign-in-user')).toBeTruthy();
+    expect(verbs(host).filter((v) => v === 'source-add')).toHaveLength(1);
+  });
+});
+
 describe('subscribing', () => {
   it('asks the feed when the dialog opens, and subscribes with the fingerprint that was shown', async () => {
     const host = await open();

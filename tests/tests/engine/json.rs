@@ -148,6 +148,19 @@ fn json_is_what_is_documented() {
         "livepc subscribe FEED_URL --yes",
         &home.done(&["subscribe", &feed, "--yes"]),
     );
+    document.name(
+        server.url("").trim_end_matches('/').to_owned(),
+        "https://example.org",
+    );
+    let login = ["login", &feed, "--user", "bob", "--password-stdin"];
+    document.check(
+        "livepc login FEED_URL --user bob --password-stdin",
+        &home.run_with(&login, "secret\n").done(),
+    );
+    document.check(
+        "livepc logout https://example.org",
+        &home.done(&["logout", &feed]),
+    );
     document.check("livepc list", &home.done(&["list"]));
     let downloaded = home.run(&["download", "net-lab"]);
     let progress = downloaded

@@ -84,33 +84,43 @@ fn a_guest_reads_on_when_the_agent_is_killed() {
 }
 
 #[test]
-fn a_machine_whose_runner_was_killed_is_ended_and_starts_again() {
+fn agent_and_runner_are_killed_in_turn_while_a_guest_reads() {
     let mut machine = Started::new();
-    let file = files().swap_remove(0);
-    assert_eq!(
-        machine.home.hypervisors().len(),
-        1,
-        "one hypervisor for a machine"
-    );
-    let runner = machine.home.processes("runner");
-    machine.begin_to_read(&file);
-    kill(runner[0]);
-    let home = &machine.home;
-    home.until("failed", |listed| listed["state"] == "failed");
-    let until = Instant::now() + BOOT;
-    while !home.hypervisors().is_empty() {
-        assert!(Instant::now() < until, "its hypervisor goes on without a disk");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    let shown = home.done(&["show", "sample"]);
-    assert_eq!(shown["livepc"]["problem"]["code"], "hypervisor", "{shown}");
+    let mut files = files().into_iter();
+    let mut file = || files.next().expect("there are enough files");
+    for round in 1..=2 {
+        let (read, lost) = (file(), file());
+        machine.begin_to_read(&read);
+        kill(machine.home.processes("agent")[0]);
+        machine.console.has_read(&read);
 
-    machine.server.set_bytes_per_second(None);
-    let (_, mut console) = guest::start(home, "sample", "serial-2.log", &["--no-fill"]);
-    assert_eq!(home.listed()["state"], "running");
-    console.reads(&file);
-    home.done(&["stop", "sample"]);
-    home.done(&["verify", "sample"]);
+        assert_eq!(
+            machine.home.hypervisors().len(),
+            1,
+            "one hypervisor for a machine"
+        );
+        let runner = machine.home.processes("runner");
+        machine.begin_to_read(&lost);
+        kill(runner[0]);
+        let home = &machine.home;
+        home.until("failed", |listed| listed["state"] == "failed");
+        let until = Instant::now() + BOOT;
+        while !home.hypervisors().is_empty() {
+            assert!(Instant::now() < until, "its hypervisor goes on without a disk");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let shown = home.done(&["show", "sample"]);
+        assert_eq!(shown["livepc"]["problem"]["code"], "hypervisor", "{shown}");
+
+        machine.server.set_bytes_per_second(None);
+        let log = format!("again-{round}.log");
+        (_, machine.console) = guest::start(home, "sample", &log, &["--no-fill"]);
+        assert_eq!(home.listed()["state"], "running");
+        machine.console.reads(&lost);
+        machine.server.set_bytes_per_second(Some(2 << 20));
+    }
+    machine.home.done(&["stop", "sample"]);
+    machine.home.done(&["verify", "sample"]);
 }
 
 #[test]

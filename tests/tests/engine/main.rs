@@ -3,13 +3,16 @@
 
 mod bad_input;
 mod block_map;
+mod clock;
 mod crowd;
 mod cut;
 mod export;
+mod https;
 mod json;
 mod kill;
 mod kills;
 mod lifecycle;
+mod login;
 mod machine;
 #[cfg(target_os = "linux")]
 mod mount;

@@ -43,6 +43,8 @@ export class App {
   addingSource = $state<string | null>(null);
   /** The step that a person is asked about. */
   asking = $state.raw<Asking | null>(null);
+  /** The address that a person is asked to sign in for, and what is done after it. */
+  signingIn = $state.raw<{ url: string; then: (() => void) | null } | null>(null);
   showingShortcuts = $state(false);
   /** Why the agent cannot be asked; null while it can. */
   away = $state.raw<Problem | null>(null);

@@ -1,7 +1,9 @@
 //! The command line.
 
 pub(crate) mod export;
+pub(crate) mod login;
 pub(crate) mod machine;
+pub(crate) mod publisher;
 
 use std::path::PathBuf;
 
@@ -9,7 +11,9 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use self::export::Export;
+use self::login::{Login, Logout};
 use self::machine::{Runner, Start};
+use self::publisher::{CatalogVerb, KeyVerb, ProjectVerb, Publish};
 
 /// Subscribe to virtual machines, start them while they stream in, and publish your own.
 #[derive(Debug, Parser)]
@@ -26,7 +30,7 @@ use self::machine::{Runner, Start};
   livepc start net-lab
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 refused for trust, 5 network, 6 disk full,
-7 hypervisor missing or failed, 130 interrupted.")]
+7 hypervisor missing or failed, 8 a server asks for a user and a password, 130 interrupted.")]
 pub(crate) struct Args {
     /// The folder that has everything of LivePC's [default: the user's folder for application data]
     #[arg(
@@ -100,6 +104,10 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "FP")]
         fingerprint: Option<String>,
     },
+    /// Sign in to a server that asks for a user and a password
+    Login(Login),
+    /// Sign out of a server
+    Logout(Logout),
     /// End a subscription
     #[command(after_help = "Example:
   livepc unsubscribe net-lab --keep-data")]
@@ -357,107 +365,6 @@ Example:
     /// The process of a running machine; started by the agent
     #[command(hide = true)]
     Runner(Runner),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum KeyVerb {
-    /// Make a root key, to be kept offline, and a signing key
-    New {
-        /// Do not protect them with a password
-        #[arg(long)]
-        no_password: bool,
-    },
-    /// Replace the signing key, lost or not, by the word of the root key; the old one is kept
-    #[command(after_help = "Example:
-  livepc key rotate
-  livepc publish net-lab --to /srv/www/net-lab --renew
-
-The root key signs for the new one when a LivePC is published next: publish each of yours, with
-or without a new release, before you take the root key away again. Until then its subscribers
-trust the old key.")]
-    Rotate {
-        /// Do not protect the new key with a password
-        #[arg(long)]
-        no_password: bool,
-    },
-    /// Show the public keys and the fingerprint that subscribers see
-    Show,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum ProjectVerb {
-    /// Write a livepc.toml for a disk; the disk itself stays where it is
-    #[command(after_help = "Example:
-  livepc project init disk.raw --name \"Net Lab\" --dir net-lab
-  livepc publish net-lab --to /srv/www/net-lab")]
-    Init {
-        /// The disk: a raw image
-        source: PathBuf,
-        /// What it is called
-        #[arg(long)]
-        name: String,
-        /// The project's folder
-        #[arg(long, value_name = "P")]
-        dir: PathBuf,
-    },
-}
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
-  livepc publish net-lab --to /srv/www/net-lab --label 2026.11 --record-boot --boot-until 'login:'
-  livepc publish net-lab --to /srv/www/net-lab --renew
-
-If livepc.toml has expires-after, subscribers are told that the list of releases may be out of
-date when it was not published for that long. To publish renews it, whether there is a new
-release or not.")]
-pub(crate) struct Publish {
-    /// The project's folder
-    pub(crate) project: PathBuf,
-    /// Where to: a folder, or a file:// URL
-    #[arg(long, value_name = "DEST")]
-    pub(crate) to: String,
-    /// What the release is called [default: its number]
-    #[arg(long)]
-    pub(crate) label: Option<String>,
-    /// What has changed
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub(crate) changelog: String,
-    /// Say what would be published, and write nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Make no release and read no disk: only sign the list of releases anew, with a new expiry
-    #[arg(long, conflicts_with_all = ["label", "changelog", "dry_run", "record_boot"])]
-    pub(crate) renew: bool,
-    /// Boot the release once, and publish which pages a start reads
-    #[arg(long)]
-    pub(crate) record_boot: bool,
-    /// The start is over when the serial port says this, a regular expression [default: when nothing more is read]
-    #[arg(long, value_name = "REGEX", requires = "record_boot")]
-    pub(crate) boot_until: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum CatalogVerb {
-    /// Begin a catalog
-    Init(CatalogArgs),
-    /// Add a LivePC, or bring its entry up to date
-    Add(CatalogArgs),
-    /// Remove a LivePC
-    Remove(CatalogArgs),
-    /// List the LivePCs
-    List(CatalogArgs),
-}
-
-#[derive(Debug, clap::Args)]
-pub(crate) struct CatalogArgs {
-    /// The catalog's file
-    pub(crate) catalog: PathBuf,
-    /// The address of a LivePC's feed
-    #[arg(long, value_name = "URL")]
-    pub(crate) feed: Option<String>,
-    /// What the catalog is called
-    #[arg(long)]
-    pub(crate) title: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

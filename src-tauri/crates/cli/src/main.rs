@@ -35,6 +35,7 @@ fn exit_code(code: Code) -> u8 {
         Code::Network => 5,
         Code::DiskFull => 6,
         Code::Hypervisor => 7,
+        Code::Login => 8,
         Code::Cancelled => 130,
         Code::UpdateLivepc | Code::Busy | Code::AgentGone | Code::Failed => 1,
     }
@@ -116,6 +117,8 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
             yes,
             fingerprint,
         } => verbs::subscribe::subscribe(&session, feed_url, yes, fingerprint).await,
+        Verb::Login(login) => verbs::login::login(&session, login).await,
+        Verb::Logout(logout) => verbs::login::logout(&session, logout).await,
         Verb::Unsubscribe {
             id,
             keep_data,

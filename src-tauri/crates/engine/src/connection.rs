@@ -1,7 +1,8 @@
 //! Whether the connection to the internet costs by the byte.
 
 #[cfg_attr(target_os = "linux", path = "connection/linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "connection/other.rs")]
+#[cfg_attr(windows, path = "connection/windows.rs")]
+#[cfg_attr(not(any(target_os = "linux", windows)), path = "connection/other.rs")]
 mod system;
 
 use std::time::Duration;

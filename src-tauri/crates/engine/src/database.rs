@@ -46,6 +46,7 @@ const MIGRATIONS: &[M<'_>] = &[
          job INTEGER NOT NULL REFERENCES job(job) ON DELETE CASCADE, pack TEXT NOT NULL, first_page INTEGER NOT NULL,
          pages INTEGER NOT NULL, repaired INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (job, pack, first_page));",
     ),
+    M::up("CREATE TABLE login (server TEXT PRIMARY KEY, user TEXT NOT NULL, place TEXT NOT NULL);"),
 ];
 
 /// The state database.

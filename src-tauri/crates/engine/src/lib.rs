@@ -34,6 +34,7 @@ mod hours;
 mod hypervisors;
 mod library;
 mod locked;
+mod logins;
 pub mod logs;
 mod machine_folder;
 mod own_start;

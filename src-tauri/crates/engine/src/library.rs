@@ -17,11 +17,10 @@ use crate::published::address;
 pub(crate) async fn add(
     database: &Database,
     client: &Client,
-    text: &str,
+    url: &Url,
     now: Timestamp,
 ) -> Result<(), Problem> {
-    let url = address(text)?;
-    let Some((title, entries, validators)) = fetch(client, &url, None).await? else {
+    let Some((title, entries, validators)) = fetch(client, url, None).await? else {
         return Ok(());
     };
     database.change(|t| {
@@ -30,7 +29,7 @@ pub(crate) async fn add(
              ON CONFLICT DO UPDATE SET title = ?2",
             params![url.as_str(), title],
         )?;
-        keep(t, &url, &title, &entries, &validators, now)
+        keep(t, url, &title, &entries, &validators, now)
     })
 }
 

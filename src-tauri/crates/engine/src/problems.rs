@@ -51,7 +51,12 @@ pub(crate) fn of_transfer(error: &TransferError) -> Problem {
     match error {
         TransferError::Digest { .. } => untrusted(message),
         TransferError::Everywhere { tried, .. } => {
-            match tried.iter().find(|error| error.is_network()).or(tried.last()) {
+            let by = |is: fn(&TransferError) -> bool| tried.iter().find(|error| is(error));
+            // What passes by itself, then what a person can do something about.
+            match by(TransferError::is_network)
+                .or_else(|| by(TransferError::is_login))
+                .or(tried.last())
+            {
                 Some(error) => Problem {
                     message,
                     ..of_transfer(error)
@@ -59,6 +64,10 @@ pub(crate) fn of_transfer(error: &TransferError) -> Problem {
                 None => Problem::new(Code::Network, message, "Try again later."),
             }
         }
+        TransferError::Login { at, .. } => Problem {
+            sign_in: Some(at.clone()),
+            ..Problem::new(Code::Login, message, format!("Sign in with “livepc login {at}”."))
+        },
         TransferError::DiskFull { .. } => Problem::new(
             Code::DiskFull,
             message,

@@ -62,6 +62,12 @@ impl Home {
         self.root.join("keys")
     }
 
+    /// Passwords for servers, where there is no keyring to keep them.
+    #[must_use]
+    pub fn passwords(&self) -> PathBuf {
+        self.root.join("passwords.json")
+    }
+
     /// Copies of the `livepc` program that agents and runners run from.
     #[must_use]
     pub fn programs(&self) -> PathBuf {

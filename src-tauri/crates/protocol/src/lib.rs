@@ -49,8 +49,8 @@ pub use lock::ProcessLock;
 pub use message::{Call, MAX_MESSAGE, Message, PROTOCOL, Read, Write, read_message, write_message};
 pub use problem::{Code, Problem};
 pub use request::{
-    Answer, Display, IndexObject, JobAction, LibraryEntry, OpenedRelease, Preview, Pruned, PrunedRelease,
-    Request, SourceStatus, Until, UpdateReport,
+    Answer, Display, IndexObject, JobAction, LibraryEntry, LoginInfo, OpenedRelease, Preview, Pruned,
+    PrunedRelease, Request, Secret, SourceStatus, Until, UpdateReport,
 };
 pub use socket::{Listener, Stream, connect};
 pub use state::{

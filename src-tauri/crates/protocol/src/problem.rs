@@ -17,6 +17,8 @@ pub enum Code {
     Trust,
     /// A server could not be reached or answered wrongly.
     Network,
+    /// A server asks who one is, or does not accept what it was told.
+    Login,
     /// There is no space left.
     DiskFull,
     /// The hypervisor is missing, broken or failed.
@@ -45,6 +47,10 @@ pub struct Problem {
     /// What to do next.
     #[serde(default)]
     pub hint: String,
+    /// The address that a server wants a user and a password for, if to sign in there is what to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub sign_in: Option<String>,
     /// True if something on this computer is missing or in the way, so that no hypervisor has begun with the machine. Such
     /// a failure is no reason to go back to an earlier release.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -59,6 +65,7 @@ impl Problem {
             code,
             message: message.into(),
             hint: hint.into(),
+            sign_in: None,
             of_this_computer: false,
         }
     }

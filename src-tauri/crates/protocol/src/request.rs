@@ -233,6 +233,23 @@ pub enum Request {
         /// True to change nothing, and only say what would go.
         dry_run: bool,
     },
+    /// Makes a user known to a server, after the server has accepted it; the password is kept in the system's keyring.
+    /// Answer: `Logins`.
+    Login {
+        /// An address that the server lets this user have. Its scheme, host and port are the server.
+        url: String,
+        /// The user.
+        user: String,
+        /// The password.
+        password: Secret,
+    },
+    /// Forgets who is known to a server. Answer: `Logins`.
+    Logout {
+        /// The server, or an address on it.
+        url: String,
+    },
+    /// Lists who is known to which server. Answer: `Logins`.
+    Logins,
     /// The value of a setting. Answer: `Setting`.
     ConfigGet {
         /// Its name.
@@ -298,6 +315,30 @@ pub enum Request {
     RunnerRetry,
     /// Ends the agent if it has neither work nor runners. Answer: `Done`.
     AgentStop,
+}
+
+/// Text that is never shown: `{:?}` hides it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(transparent)]
+#[ts(as = "String")]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Who is known to a server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct LoginInfo {
+    /// The server, as `https://example.org`.
+    pub server: String,
+    /// The user.
+    pub user: String,
+    /// The file that has the password, where there is no keyring to keep it.
+    pub file: Option<String>,
 }
 
 /// What to do with a job.
@@ -537,6 +578,11 @@ pub enum Answer {
     BlockMap {
         /// They.
         map: crate::BlockMap,
+    },
+    /// Who is known to which server.
+    Logins {
+        /// By server.
+        logins: Vec<LoginInfo>,
     },
     /// A setting.
     Setting {

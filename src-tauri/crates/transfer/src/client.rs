@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, StatusCode};
+use reqwest::Response;
 use reqwest::redirect::{Action, Attempt, Policy};
 use url::Url;
 
 use crate::error::{Result, TransferError, shown};
+use crate::login::{Login, Logins, NoLogins, is_private, without_login};
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 5;
@@ -36,6 +39,8 @@ pub struct Config {
     pub backoff: Duration,
     /// The proxy.
     pub proxy: Proxy,
+    /// Who is known to which server.
+    pub logins: Arc<dyn Logins>,
 }
 
 impl Default for Config {
@@ -46,6 +51,7 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(10),
             backoff: Duration::from_millis(250),
             proxy: Proxy::System,
+            logins: Arc::new(NoLogins),
         }
     }
 }
@@ -92,6 +98,54 @@ impl Client {
             ranges: builder()?.no_gzip().build().map_err(failed)?,
             config: Arc::new(config),
         })
+    }
+
+    /// Asks for `url` with one of the two clients, as who is known to its server. One try.
+    pub(crate) async fn send(
+        &self,
+        with: &reqwest::Client,
+        url: &Url,
+        headers: HeaderMap,
+    ) -> Result<Response> {
+        let login = self.config.logins.of(url).await;
+        self.send_as(with, url, headers, login.as_ref()).await
+    }
+
+    /// Whether a server lets this user have `url`. Nothing else that is wrong with the answer counts.
+    ///
+    /// # Errors
+    /// [`TransferError::Login`] if it does not, and why the server could not be asked.
+    pub async fn check_login(&self, url: &Url, login: &Login) -> Result<()> {
+        let asked = self.send_as(&self.documents, url, HeaderMap::new(), Some(login));
+        asked.await.map(drop)
+    }
+
+    async fn send_as(
+        &self,
+        with: &reqwest::Client,
+        url: &Url,
+        headers: HeaderMap,
+        login: Option<&Login>,
+    ) -> Result<Response> {
+        let login = login.filter(|_| is_private(url));
+        let mut request = with.get(without_login(url)).headers(headers);
+        if let Some(Login { user, password }) = login {
+            request = request.basic_auth(user, Some(password));
+        }
+        // Connecting has its own limit.
+        let patience = self.config.connect_timeout + self.config.stall_timeout;
+        let response = tokio::time::timeout(patience, request.send())
+            .await
+            .map_err(|_| {
+                TransferError::network(url, format!("no answer for {} seconds", patience.as_secs_f32()))
+            })?
+            .map_err(|error| TransferError::reqwest(url, error))?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // After a redirect it is another server that asks, and a login was not sent to that.
+            let known = login.is_some() && response.url().origin() == url.origin();
+            return Err(TransferError::login(url, response.url(), known));
+        }
+        Ok(response)
     }
 }
 

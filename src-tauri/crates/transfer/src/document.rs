@@ -126,15 +126,7 @@ impl Client {
     }
 
     async fn get(&self, url: &Url, limit: u64, headers: HeaderMap) -> Result<Document> {
-        // Connecting has its own limit.
-        let patience = self.config.connect_timeout + self.config.stall_timeout;
-        let response =
-            tokio::time::timeout(patience, self.documents.get(url.clone()).headers(headers).send())
-                .await
-                .map_err(|_| {
-                    TransferError::network(url, format!("no answer for {} seconds", patience.as_secs_f32()))
-                })?
-                .map_err(|error| TransferError::reqwest(url, error))?;
+        let response = self.send(&self.documents, url, headers).await?;
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED {
             return Ok(Document::NotModified);

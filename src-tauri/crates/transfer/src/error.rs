@@ -34,6 +34,16 @@ pub enum TransferError {
         /// The status, or what is wrong with the answer.
         what: String,
     },
+    /// The server asks who one is (401).
+    #[error("{url}: {}; sign in there, then try again", who(*.known))]
+    Login {
+        /// What was asked for.
+        url: String,
+        /// What to sign in for: the same, or what a redirect led to.
+        at: String,
+        /// True if a user and a password were sent.
+        known: bool,
+    },
     /// The server has other bytes than were signed.
     #[error("{url}: {what}; nothing of it was used: tell its publisher that this server is damaged")]
     Digest {
@@ -105,6 +115,16 @@ impl TransferError {
         }
     }
 
+    /// True if a server asks who one is.
+    #[must_use]
+    pub fn is_login(&self) -> bool {
+        match self {
+            Self::Login { .. } => true,
+            Self::Everywhere { tried, .. } => tried.iter().any(Self::is_login),
+            _ => false,
+        }
+    }
+
     /// True if at least one server sent other bytes than were signed.
     #[must_use]
     pub fn is_digest(&self) -> bool {
@@ -127,6 +147,22 @@ impl TransferError {
         Self::Refused {
             url: shown(url),
             what: what.into(),
+        }
+    }
+
+    /// The server of `at` asked who one is, when `url` was asked for.
+    pub(crate) fn login(url: &Url, at: &Url, known: bool) -> Self {
+        if !crate::login::is_private(at) {
+            return Self::refused(url, "it asks for a password, which is only ever sent over HTTPS");
+        }
+        let mut at = crate::login::without_login(at);
+        // It may be secret, and who is asked for does not depend on it.
+        at.set_query(None);
+        at.set_fragment(None);
+        Self::Login {
+            url: shown(url),
+            at: at.into(),
+            known,
         }
     }
 
@@ -219,6 +255,14 @@ impl TransferError {
     }
 }
 
+fn who(known: bool) -> &'static str {
+    if known {
+        "the server does not accept the user and the password that it was given"
+    } else {
+        "the server asks for a user and a password"
+    }
+}
+
 fn list(errors: &[TransferError]) -> String {
     let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
     if all.is_empty() {
@@ -230,10 +274,7 @@ fn list(errors: &[TransferError]) -> String {
 
 /// A URL without what may be secret in it: credentials and the query.
 pub(crate) fn shown(url: &Url) -> String {
-    let mut url = url.clone();
-    // A URL that can have none keeps none.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
+    let mut url = crate::login::without_login(url);
     if url.query().is_some() {
         url.set_query(Some("…"));
     }

@@ -37,7 +37,8 @@ impl Origin {
     #[must_use]
     pub fn new(bases: impl IntoIterator<Item = Url>) -> Self {
         let mut folders: Vec<Url> = Vec::new();
-        for mut base in bases {
+        for base in bases {
+            let mut base = crate::login::without_login(&base);
             if !base.path().ends_with('/') {
                 base.set_path(&format!("{}/", base.path()));
             }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use reqwest::Response;
 use tokio::io::AsyncSeekExt as _;
 use tokio::sync::{mpsc, oneshot};
@@ -225,23 +225,20 @@ impl<'a> Flight<'a> {
             url, whole, fresh, ..
         } = &self.plan;
         let client = &self.around.client;
-        let mut request = client.ranges.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-        if !whole {
-            request = request.header(RANGE, format!("bytes={start}-{}", end - 1));
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        // Digits, and what came as a header, are one.
+        if !whole && let Ok(range) = format!("bytes={start}-{}", end - 1).parse() {
+            headers.insert(RANGE, range);
         }
         if *fresh {
-            request = request.header(CACHE_CONTROL, "no-cache");
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
-        if let Some(etag) = self.etag.as_ref().filter(|_| !self.buffer.is_empty()) {
-            request = request.header(IF_RANGE, etag);
+        let etag = self.etag.as_ref().filter(|_| !self.buffer.is_empty());
+        if let Some(etag) = etag.and_then(|etag| etag.parse().ok()) {
+            headers.insert(IF_RANGE, etag);
         }
-        let patience = client.config.connect_timeout + client.config.stall_timeout;
-        tokio::time::timeout(patience, request.send())
-            .await
-            .map_err(|_| {
-                TransferError::network(url, format!("no answer for {} seconds", patience.as_secs_f32()))
-            })?
-            .map_err(|error| TransferError::reqwest(url, error))
+        client.send(&client.ranges, url, headers).await
     }
 
     /// Tells the driver what kind of server this is.

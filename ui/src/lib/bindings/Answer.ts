@@ -4,6 +4,7 @@ import type { HypervisorStatus } from "./HypervisorStatus";
 import type { Job } from "./Job";
 import type { LibraryEntry } from "./LibraryEntry";
 import type { LivePc } from "./LivePc";
+import type { LoginInfo } from "./LoginInfo";
 import type { OpenedRelease } from "./OpenedRelease";
 import type { Preview } from "./Preview";
 import type { Pruned } from "./Pruned";
@@ -68,7 +69,11 @@ pruned: Pruned, } | { "answer": "block-map",
 /**
  * They.
  */
-map: BlockMap, } | { "answer": "setting", 
+map: BlockMap, } | { "answer": "logins", 
+/**
+ * By server.
+ */
+logins: Array<LoginInfo>, } | { "answer": "setting", 
 /**
  * Its name.
  */

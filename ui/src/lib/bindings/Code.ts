@@ -4,4 +4,4 @@
  * What kind of problem it is. A code exists only where some consumer acts on it: the exit code of the command line
  * follows from it, and the app decides by it what to offer.
  */
-export type Code = "usage" | "not-found" | "trust" | "network" | "disk-full" | "hypervisor" | "update-livepc" | "busy" | "cancelled" | "agent-gone" | "failed";
+export type Code = "usage" | "not-found" | "trust" | "network" | "login" | "disk-full" | "hypervisor" | "update-livepc" | "busy" | "cancelled" | "agent-gone" | "failed";

@@ -16,4 +16,8 @@ message: string,
 /**
  * What to do next.
  */
-hint: string, };
+hint: string, 
+/**
+ * The address that a server wants a user and a password for, if to sign in there is what to do next.
+ */
+sign_in?: string, };

@@ -5,6 +5,7 @@ import type { HypervisorKind } from "./HypervisorKind";
 import type { IndexObject } from "./IndexObject";
 import type { JobAction } from "./JobAction";
 import type { RunnerState } from "./RunnerState";
+import type { Secret } from "./Secret";
 import type { Until } from "./Until";
 import type { UpdatePolicy } from "./UpdatePolicy";
 
@@ -216,7 +217,23 @@ repair: boolean, } | { "verb": "prune",
 /**
  * True to change nothing, and only say what would go.
  */
-dry_run: boolean, } | { "verb": "config-get", 
+dry_run: boolean, } | { "verb": "login", 
+/**
+ * An address that the server lets this user have. Its scheme, host and port are the server.
+ */
+url: string, 
+/**
+ * The user.
+ */
+user: string, 
+/**
+ * The password.
+ */
+password: Secret, } | { "verb": "logout", 
+/**
+ * The server, or an address on it.
+ */
+url: string, } | { "verb": "logins" } | { "verb": "config-get", 
 /**
  * Its name.
  */

@@ -16,6 +16,7 @@ import { before, entries as allEntries, releases } from './content';
 import { NO_KVM, SCENES, UNREACHABLE, WRONG_KEY, fresh, world, type Scene, type World } from './scenes';
 import { advance, ended } from './advance';
 import { blockMap } from './blocks';
+import { Logins } from './logins';
 import { choose, survey } from './hypervisors';
 
 const TICK_MS = 400;
@@ -57,6 +58,7 @@ export class FakeHost implements Host {
     { id: 'gis-studio', title: 'GIS Studio', release: 4, label: '2026.1', bytes: 2.1e9 },
     { id: null, title: 'forensics-101-9c0f', release: 1, label: null, bytes: 840e6 },
   ];
+  readonly #logins = new Logins();
   readonly #snapshots = new Set<(s: Snapshot) => void>();
   readonly #messages = new Set<(m: Message) => void>();
   #nextJob = 100;
@@ -221,6 +223,14 @@ export class FakeHost implements Host {
       case 'pause-all':
         this.#change({ paused: request.paused });
         return { answer: 'done' };
+      case 'login':
+        this.#logins.login(request.url, request.user, request.password);
+        return { answer: 'logins', logins: this.#logins.list };
+      case 'logout':
+        this.#logins.logout(request.url);
+        return { answer: 'logins', logins: this.#logins.list };
+      case 'logins':
+        return { answer: 'logins', logins: this.#logins.list };
       case 'config-get':
       case 'config-set':
         return this.#setting(request.name, request.verb === 'config-set' ? request.value : null);
@@ -242,6 +252,7 @@ export class FakeHost implements Host {
   }
 
   #addSource(url: string): Answer {
+    this.#logins.check(url);
     if (/unreachable/.test(url)) throw { ...UNREACHABLE, message: `The server ${new URL(url).host} could not be reached: the connection timed out after 20\u00a0s.` };
     const added = allEntries().map((e) => ({ ...e, source: url }));
     const known = new Set(this.#world.entries.map((e) => e.feed_url));
@@ -255,6 +266,7 @@ export class FakeHost implements Host {
   }
 
   #preview(feedUrl: string): Answer {
+    this.#logins.check(feedUrl);
     if (this.scene === 'offline') throw UNREACHABLE;
     if (this.scene === 'failed') throw WRONG_KEY;
     const entry = this.#world.entries.find((e) => e.feed_url === feedUrl);

@@ -5,7 +5,7 @@ use livepc_protocol::{Code, Problem};
 use livepc_publish::catalog;
 use serde_json::json;
 
-use crate::args::{CatalogArgs, CatalogVerb};
+use crate::args::publisher::{CatalogArgs, CatalogVerb};
 use crate::session::Session;
 use crate::verbs::publish::of_publish;
 

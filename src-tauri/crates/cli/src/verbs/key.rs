@@ -4,7 +4,7 @@ use livepc_protocol::{Code, Problem};
 use livepc_publish::{KeyFolder, PublicKeys};
 use serde_json::{Value, json};
 
-use crate::args::KeyVerb;
+use crate::args::publisher::KeyVerb;
 use crate::session::Session;
 use crate::verbs::publish::of_publish;
 

@@ -6,6 +6,7 @@ use serde_json::json;
 use crate::args::SourceVerb;
 use crate::output::bytes;
 use crate::session::{Session, unexpected};
+use crate::verbs::login;
 
 pub(crate) async fn source(session: &Session<'_>, verb: SourceVerb) -> Result<(), Problem> {
     let request = match verb {
@@ -13,7 +14,8 @@ pub(crate) async fn source(session: &Session<'_>, verb: SourceVerb) -> Result<()
         SourceVerb::List => Request::SourceList,
         SourceVerb::Remove { url } => Request::SourceRemove { url },
     };
-    let Answer::Sources { sources } = session.ask(request).await? else {
+    let client = session.client().await?;
+    let Answer::Sources { sources } = login::call(session, &client, request).await? else {
         return Err(unexpected());
     };
     session.output.result(&json!({"sources": sources}), || {

@@ -9,6 +9,7 @@ pub(crate) mod key;
 pub(crate) mod library;
 pub(crate) mod lifecycle;
 pub(crate) mod list;
+pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod publish;
 pub(crate) mod roles;

@@ -13,7 +13,7 @@ use livepc_publish::{
 };
 use serde_json::{Value, json};
 
-use crate::args::{ProjectVerb, Publish};
+use crate::args::publisher::{ProjectVerb, Publish};
 use crate::output::{Output, bytes};
 use crate::session::{Session, unexpected};
 use crate::verbs::key;

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::output::bytes;
 use crate::session::{Session, unexpected};
+use crate::verbs::login;
 
 pub(crate) async fn subscribe(
     session: &Session<'_>,
@@ -19,7 +20,7 @@ pub(crate) async fn subscribe(
             let request = Request::Preview {
                 feed_url: feed_url.clone(),
             };
-            let Answer::Preview { preview } = client.call(request).await? else {
+            let Answer::Preview { preview } = login::call(session, &client, request).await? else {
                 return Err(unexpected());
             };
             if preview.subscribed.is_none() && !yes {
@@ -33,7 +34,7 @@ pub(crate) async fn subscribe(
         fingerprint: confirmed,
         download: false,
     };
-    let Answer::LivePc { livepc } = client.call(request).await? else {
+    let Answer::LivePc { livepc } = login::call(session, &client, request).await? else {
         return Err(unexpected());
     };
     session.output.result(&json!(livepc), || {

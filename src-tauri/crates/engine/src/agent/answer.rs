@@ -139,6 +139,10 @@ impl Answers for Core {
                 let pruned = Self::to_its_end(async move { core.prune(dry_run).await }).await?;
                 Ok(Answer::Pruned { pruned })
             }
+            Request::Login { .. } | Request::Logout { .. } | Request::Logins => {
+                let core = self.clone();
+                Self::to_its_end(async move { core.answer_logins(request).await }).await
+            }
             Request::ConfigGet { name } => {
                 let value = config::get(&self.database, &name)?;
                 Ok(Answer::Setting { name, value })
@@ -183,6 +187,7 @@ impl Core {
     async fn answer_library(self: &Arc<Self>, request: Request) -> Result<Answer, Problem> {
         match request {
             Request::SourceAdd { url } => {
+                let url = self.address(&url).await?;
                 library::add(&self.database, &self.client, &url, (self.now)()).await?;
                 self.library_changed();
             }
@@ -215,7 +220,7 @@ impl Core {
 
     /// What a person decides on. Nothing but feed, head and keys is asked for.
     async fn preview(self: &Arc<Self>, feed_url: &str) -> Result<Preview, Problem> {
-        let url = published::address(feed_url)?;
+        let url = self.address(feed_url).await?;
         let published = published::look(&self.client, &url, None).await?;
         let Some((published, feed)) = published.and_then(|p| p.feed.clone().map(|feed| (p, feed))) else {
             return Err(Problem::new(
@@ -265,7 +270,7 @@ impl Core {
         fingerprint: &str,
         download: bool,
     ) -> Result<Answer, Problem> {
-        let url = published::address(feed_url)?;
+        let url = self.address(feed_url).await?;
         let fingerprint = Fingerprint::parse(fingerprint).map_err(|e| Problem {
             code: Code::Usage,
             ..of_format(&e)

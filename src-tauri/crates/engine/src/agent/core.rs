@@ -22,6 +22,7 @@ use super::release::Opened;
 use super::tidy::livepc_of;
 use crate::database::Database;
 use crate::locked::lock;
+use crate::logins::Logins;
 use crate::problems::of_store;
 use crate::server::Guests;
 
@@ -33,6 +34,7 @@ pub(crate) struct Core {
     pub(super) launcher: Launcher,
     pub(super) now: Clock,
     pub(super) database: Database,
+    pub(super) logins: Arc<Logins>,
     pub(super) store: Arc<Store>,
     pub(super) reader: Reader,
     pub(super) client: Client,

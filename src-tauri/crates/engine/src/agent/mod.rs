@@ -16,6 +16,7 @@ mod poll;
 mod progress;
 mod release;
 mod schedule;
+mod sign_in;
 mod snapshot;
 mod space;
 mod speed;
@@ -37,6 +38,7 @@ pub use self::core::Clock;
 use self::core::Core;
 pub(crate) use self::core::sink;
 use crate::database::Database;
+use crate::logins::Logins;
 use crate::problems::{of_store, of_transfer};
 use crate::server::{Guests, serve};
 use crate::{config, store_move, subscription};
@@ -109,7 +111,12 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
     store_move::settle(&home)?;
     let store = Arc::new(Store::open(home.store()).map_err(|e| of_store(&e))?);
     let reader = store.reader();
-    let client = Client::new(Config::default()).map_err(|e| of_transfer(&e))?;
+    let logins = Arc::new(Logins::read(&database, home.passwords())?);
+    let config = Config {
+        logins: logins.clone(),
+        ..Config::default()
+    };
+    let client = Client::new(config).map_err(|e| of_transfer(&e))?;
     let writes = Arc::new(AtomicU64::new(0));
     let fetcher = Fetcher::new(
         client.clone(),
@@ -122,6 +129,7 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
         launcher,
         now,
         database,
+        logins,
         store,
         reader,
         client,

@@ -153,7 +153,13 @@ impl Core {
     /// Asks publishers and sources again and again, each when it is due, and after the computer slept.
     pub(super) async fn poll(self: Arc<Self>) {
         let mut at_work = JoinSet::new();
+        let mut is_hour = true;
         loop {
+            let was_hour = std::mem::replace(&mut is_hour, self.is_update_hour().unwrap_or(true));
+            if is_hour && !was_hour {
+                tracing::info!("the hours for updates have begun");
+                self.polling.woke();
+            }
             self.follow_subscriptions();
             while at_work.len() < AT_ONCE
                 && let Some(subject) = self.polling.take()
@@ -218,11 +224,15 @@ impl Core {
 
     /// Whether a new release may be fetched now that nobody asks for it: by the hour, and by what the connection costs.
     async fn may_fetch_unasked(&self) -> Result<bool, Problem> {
-        let now = (self.now)().to_zoned(jiff::tz::TimeZone::system());
-        if !config::is_update_hour(&self.database, now.time())? {
+        if !self.is_update_hour()? {
             return Ok(false);
         }
         Ok(config::get(&self.database, config::METERED)? == "fetch" || !connection::is_metered().await)
+    }
+
+    fn is_update_hour(&self) -> Result<bool, Problem> {
+        let now = (self.now)().to_zoned(jiff::tz::TimeZone::system());
+        config::is_update_hour(&self.database, now.time())
     }
 
     /// Notes that a publisher has begun to answer and does not come to an end.
@@ -278,7 +288,7 @@ impl Polling {
         lock(&self.schedule).person_asked(&subject, worked, self.since.elapsed(), random());
     }
 
-    fn woke(&self) {
+    pub(super) fn woke(&self) {
         lock(&self.schedule).woke(self.since.elapsed());
     }
 

@@ -6,6 +6,7 @@ mod documents;
 mod errors;
 mod faults;
 mod fetching;
+mod logins;
 mod mirrors;
 // The origin of the end-to-end suites, without all else that they need.
 #[path = "../../../../../tests/src/origin/mod.rs"]

@@ -1,0 +1,173 @@
+//! Where passwords are kept: the system's keyring (Secret Service on Linux, Keychain on macOS, Credential Manager on
+//! Windows), or a file where there is none, as on a server without a desktop.
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Write as _};
+use std::path::Path;
+
+use livepc_protocol::{Code, Problem};
+
+/// See the module. All of this may block: a keyring may ask a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Keyring,
+    File,
+}
+
+/// A password's name.
+#[derive(Clone, Debug)]
+pub(super) struct Name {
+    pub(super) server: String,
+    pub(super) user: String,
+}
+
+type Passwords = BTreeMap<String, String>;
+
+impl Place {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Keyring => "keyring",
+            Self::File => "file",
+        }
+    }
+
+    pub(super) fn of(text: &str) -> Self {
+        if text == Self::File.as_str() {
+            Self::File
+        } else {
+            Self::Keyring
+        }
+    }
+
+    /// Keeps a password in the keyring, or else in `file`; says where it is now.
+    pub(super) fn keep(name: &Name, password: &str, file: &Path) -> Result<Self, Problem> {
+        match entry(name).and_then(|entry| entry.set_password(password)) {
+            Ok(()) => Ok(Self::Keyring),
+            Err(error) => {
+                tracing::info!(%error, "no keyring keeps passwords here: a file does");
+                change(file, |all| {
+                    all.insert(name.server.clone(), password.to_owned());
+                })?;
+                Ok(Self::File)
+            }
+        }
+    }
+
+    pub(super) fn read(self, name: &Name, file: &Path) -> Result<String, Problem> {
+        let found = match self {
+            Self::Keyring => {
+                let password = entry(name).and_then(|entry| entry.get_password());
+                password.map_err(|error| error.to_string())
+            }
+            Self::File => read(file)?
+                .remove(&name.server)
+                .ok_or_else(|| format!("{} has none", file.display())),
+        };
+        found.map_err(|why| {
+            Problem::new(
+                Code::Failed,
+                format!("The password for {} could not be had: {why}.", name.server),
+                "Sign in again.",
+            )
+        })
+    }
+
+    pub(super) fn forget(self, name: &Name, file: &Path) -> Result<(), Problem> {
+        match self {
+            Self::Keyring => {
+                // Whoever emptied the keyring by other means has nothing left to forget.
+                if let Err(error) = entry(name).and_then(|entry| entry.delete_credential()) {
+                    tracing::warn!(%error, server = name.server, "the keyring did not give up a password");
+                }
+                Ok(())
+            }
+            Self::File => change(file, |all| drop(all.remove(&name.server))),
+        }
+    }
+}
+
+/// As people see it in their keyring: what it is for, and the user.
+fn entry(name: &Name) -> keyring::Result<keyring::Entry> {
+    keyring::Entry::new(&format!("LivePC: {}", name.server), &name.user)
+}
+
+fn read(file: &Path) -> Result<Passwords, Problem> {
+    match std::fs::read(file) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+            Problem::new(
+                Code::Failed,
+                format!("{} cannot be understood: {error}.", file.display()),
+                "Remove it, and sign in again.",
+            )
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Passwords::new()),
+        Err(error) => Err(failed(file, &error)),
+    }
+}
+
+/// Replaces the file as a whole; a temporary file is one that only its user can read, and that stays so.
+fn change(file: &Path, change: impl FnOnce(&mut Passwords)) -> Result<(), Problem> {
+    let mut all = read(file)?;
+    change(&mut all);
+    let write = || {
+        if all.is_empty() {
+            return std::fs::remove_file(file);
+        }
+        let folder = file.parent().unwrap_or(Path::new("."));
+        let mut next = tempfile::NamedTempFile::new_in(folder)?;
+        next.write_all(serde_json::to_string_pretty(&all)?.as_bytes())?;
+        next.as_file().sync_all()?;
+        next.persist(file).map_err(|error| error.error)?;
+        Ok(())
+    };
+    match write() {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(file, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn failed(file: &Path, error: &std::io::Error) -> Problem {
+    Problem::io(&format!("Passwords cannot be kept in {}", file.display()), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_passwords_is_private_and_goes_with_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("passwords.json");
+        let name = |server: &str| Name {
+            server: server.to_owned(),
+            user: "me".to_owned(),
+        };
+        let put = |server: &str, password: &str| {
+            change(&file, |all| {
+                drop(all.insert(server.to_owned(), password.to_owned()));
+            })
+            .unwrap();
+        };
+        assert!(Place::File.read(&name("a"), &file).is_err(), "none is there");
+        put("a", "first");
+        put("b", "second");
+        put("a", "third");
+        assert_eq!(Place::File.read(&name("a"), &file).unwrap(), "third");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = file.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "nobody else reads it");
+        }
+        Place::File.forget(&name("a"), &file).unwrap();
+        assert!(Place::File.read(&name("a"), &file).is_err());
+        assert_eq!(Place::File.read(&name("b"), &file).unwrap(), "second");
+        Place::File.forget(&name("b"), &file).unwrap();
+        assert!(!file.exists());
+        std::fs::write(&file, "no JSON").unwrap();
+        assert!(
+            change(&file, |_| ()).is_err(),
+            "what is not understood is not overwritten"
+        );
+    }
+}
