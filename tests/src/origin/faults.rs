@@ -15,6 +15,11 @@ pub enum Fault {
         /// Seconds.
         retry_after: Option<u64>,
     },
+    /// Asks who one is in this way (`WWW-Authenticate`), unless one has said it.
+    Asks {
+        /// The challenge.
+        scheme: &'static str,
+    },
     /// Sends nothing more after so many bytes, and keeps the connection open.
     Stall {
         /// Bytes sent before.

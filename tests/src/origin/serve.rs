@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LOCATION, RETRY_AFTER};
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
@@ -73,6 +75,10 @@ async fn respond(request: &Request<Incoming>, shared: Arc<Shared>, twin: Arc<Tcp
             if let Some(seconds) = retry_after {
                 answer.set(RETRY_AFTER, &seconds.to_string());
             }
+        }
+        Some(Fault::Asks { scheme }) if !request.headers().contains_key(AUTHORIZATION) => {
+            answer = Answer::empty(StatusCode::UNAUTHORIZED);
+            answer.set(WWW_AUTHENTICATE, scheme);
         }
         Some(Fault::Redirect { to }) => {
             answer = Answer::empty(StatusCode::FOUND);

@@ -1,15 +1,17 @@
-//! The two web clients: one for documents, one for ranges of packs.
+//! The web clients, for documents and for ranges of packs, and as whom they ask.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, StatusCode};
 use reqwest::Response;
 use reqwest::redirect::{Action, Attempt, Policy};
 use url::Url;
 
-use crate::error::{Result, TransferError, shown};
-use crate::login::{Login, Logins, NoLogins, is_private, without_login};
+use crate::body;
+use crate::error::{LoginNeeded, Result, TransferError, shown};
+use crate::login::{Login, Logins, NoLogins, is_here, is_private, without_login};
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 5;
@@ -59,11 +61,26 @@ impl Default for Config {
 /// Asks web servers, and local folders (`file://` URLs) in the same way. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// Follows what a server does to documents: compression is undone.
-    pub(crate) documents: reqwest::Client,
-    /// Takes bytes as they lie on the server.
-    pub(crate) ranges: reqwest::Client,
+    web: Both,
+    /// For servers on this computer: no proxy is between.
+    here: Both,
     pub(crate) config: Arc<Config>,
+}
+
+/// A client for each kind of file.
+#[derive(Clone, Debug)]
+struct Both {
+    documents: reqwest::Client,
+    ranges: reqwest::Client,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A document: compression on the way is undone.
+    Document,
+    /// A range of a pack: bytes as they lie on the server.
+    Range,
 }
 
 impl Client {
@@ -77,7 +94,7 @@ impl Client {
         let failed = |error: reqwest::Error| TransferError::Client {
             what: error.to_string(),
         };
-        let builder = || {
+        let builder = |proxy: &Proxy| {
             let builder = reqwest::Client::builder()
                 .user_agent(config.user_agent.as_str())
                 .connect_timeout(config.connect_timeout)
@@ -87,66 +104,133 @@ impl Client {
                 .no_brotli()
                 .no_zstd()
                 .no_deflate();
-            Ok(match &config.proxy {
+            Ok(match proxy {
                 Proxy::System => builder,
                 Proxy::Direct => builder.no_proxy(),
                 Proxy::Url(url) => builder.proxy(reqwest::Proxy::all(url.as_str()).map_err(failed)?),
             })
         };
+        let both = |proxy: &Proxy| {
+            Ok(Both {
+                documents: builder(proxy)?.gzip(true).build().map_err(failed)?,
+                ranges: builder(proxy)?.no_gzip().build().map_err(failed)?,
+            })
+        };
         Ok(Self {
-            documents: builder()?.gzip(true).build().map_err(failed)?,
-            ranges: builder()?.no_gzip().build().map_err(failed)?,
+            web: both(&config.proxy)?,
+            here: both(&Proxy::Direct)?,
             config: Arc::new(config),
         })
     }
 
-    /// Asks for `url` with one of the two clients, as who is known to its server. One try.
-    pub(crate) async fn send(
-        &self,
-        with: &reqwest::Client,
-        url: &Url,
-        headers: HeaderMap,
-    ) -> Result<Response> {
-        let login = self.config.logins.of(url).await;
-        self.send_as(with, url, headers, login.as_ref()).await
+    /// Asks for `url` as who is known to its server. One try; but where a redirect leads to another server, which asks who
+    /// one is, that one is asked for itself.
+    pub(crate) async fn send(&self, kind: Kind, url: &Url, headers: HeaderMap) -> Result<Response> {
+        let mut at = url.clone();
+        for _ in 0..=REDIRECTS {
+            let login = self.login(url, &at).await?;
+            let response = self
+                .send_as(kind, url, &at, headers.clone(), login.as_ref())
+                .await?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            let asks = response.url();
+            let elsewhere = asks.origin() != at.origin();
+            if elsewhere && is_private(asks) && self.login(url, asks).await?.is_some() {
+                at = asks.clone();
+                continue;
+            }
+            let why = match login {
+                Some(_) if !elsewhere => LoginNeeded::Refused,
+                _ => LoginNeeded::Unknown,
+            };
+            return Err(asks_who(url, &response, why));
+        }
+        Err(TransferError::refused(url, "it leads from server to server"))
     }
 
-    /// Whether a server lets this user have `url`. Nothing else that is wrong with the answer counts.
+    /// Who is known to the server of `at`, when `url` is asked for.
+    async fn login(&self, url: &Url, at: &Url) -> Result<Option<Login>> {
+        if !is_private(at) {
+            return Ok(None);
+        }
+        let found = self.config.logins.of(at).await;
+        found.map_err(|why| TransferError::login(url, at, LoginNeeded::Unavailable(why)))
+    }
+
+    /// Whether a server wants to know who asks for `url`, and gives it to this user.
     ///
     /// # Errors
-    /// [`TransferError::Login`] if it does not, and why the server could not be asked.
+    /// [`TransferError::Login`] if it does not, or if a redirect leads to another server that asks; [`TransferError::Refused`]
+    /// if it gives it to everybody, so that nothing shows whether the login is right; else why it gives nothing.
     pub async fn check_login(&self, url: &Url, login: &Login) -> Result<()> {
-        let asked = self.send_as(&self.documents, url, HeaderMap::new(), Some(login));
-        asked.await.map(drop)
+        let to_nobody = self
+            .send_as(Kind::Document, url, url, HeaderMap::new(), None)
+            .await?;
+        let status = to_nobody.status();
+        if status.is_success() {
+            return Err(TransferError::refused(
+                url,
+                "it is for everybody, so that no login can be tried with it",
+            ));
+        }
+        if status != StatusCode::UNAUTHORIZED {
+            return Err(body::failed(url, status, to_nobody.headers()));
+        }
+        let asks = to_nobody.url();
+        if asks.origin() != url.origin() {
+            return Err(asks_who(url, &to_nobody, LoginNeeded::Unknown));
+        }
+        let asked = self.send_as(Kind::Document, url, url, HeaderMap::new(), Some(login));
+        let response = asked.await?;
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            StatusCode::UNAUTHORIZED => Err(asks_who(url, &response, LoginNeeded::Refused)),
+            status => Err(body::failed(url, status, response.headers())),
+        }
     }
 
+    /// Asks for `at`, which stands for `url`, without a login or with this one.
     async fn send_as(
         &self,
-        with: &reqwest::Client,
+        kind: Kind,
         url: &Url,
+        at: &Url,
         headers: HeaderMap,
         login: Option<&Login>,
     ) -> Result<Response> {
-        let login = login.filter(|_| is_private(url));
-        let mut request = with.get(without_login(url)).headers(headers);
+        let both = if is_here(at) { &self.here } else { &self.web };
+        let client = match kind {
+            Kind::Document => &both.documents,
+            Kind::Range => &both.ranges,
+        };
+        let mut request = client.get(without_login(at)).headers(headers);
         if let Some(Login { user, password }) = login {
             request = request.basic_auth(user, Some(password));
         }
         // Connecting has its own limit.
         let patience = self.config.connect_timeout + self.config.stall_timeout;
-        let response = tokio::time::timeout(patience, request.send())
+        tokio::time::timeout(patience, request.send())
             .await
             .map_err(|_| {
                 TransferError::network(url, format!("no answer for {} seconds", patience.as_secs_f32()))
             })?
-            .map_err(|error| TransferError::reqwest(url, error))?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            // After a redirect it is another server that asks, and a login was not sent to that.
-            let known = login.is_some() && response.url().origin() == url.origin();
-            return Err(TransferError::login(url, response.url(), known));
-        }
-        Ok(response)
+            .map_err(|error| TransferError::reqwest(url, error))
     }
+}
+
+/// What it means that a server asks who one is: Basic, the one scheme that is known here, may be one of several.
+fn asks_who(url: &Url, response: &Response, why: LoginNeeded) -> TransferError {
+    let schemes = response.headers().get_all(WWW_AUTHENTICATE).iter();
+    let schemes: Vec<&str> = schemes.filter_map(|scheme| scheme.to_str().ok()).collect();
+    let is_basic = schemes
+        .iter()
+        .any(|scheme| scheme.to_ascii_lowercase().contains("basic"));
+    if !schemes.is_empty() && !is_basic {
+        return TransferError::refused(url, "it asks who one is in a way that LivePC does not know");
+    }
+    TransferError::login(url, response.url(), why)
 }
 
 /// Follows a redirect to HTTPS, or from plain HTTP to the same host.

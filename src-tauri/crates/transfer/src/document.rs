@@ -10,8 +10,9 @@ use url::Url;
 
 use crate::backoff::Backoff;
 use crate::body::{self, Body};
-use crate::client::Client;
+use crate::client::{Client, Kind};
 use crate::error::{Result, TransferError};
+use crate::login::without_login;
 use crate::origin::{Origin, join};
 use crate::pace::Pace;
 
@@ -126,7 +127,7 @@ impl Client {
     }
 
     async fn get(&self, url: &Url, limit: u64, headers: HeaderMap) -> Result<Document> {
-        let response = self.send(&self.documents, url, headers).await?;
+        let response = self.send(Kind::Document, url, headers).await?;
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED {
             return Ok(Document::NotModified);
@@ -145,7 +146,8 @@ impl Client {
             etag: text(ETAG),
             last_modified: text(LAST_MODIFIED),
         };
-        let found = response.url().clone();
+        // What a redirect says of a user is no part of it.
+        let found = without_login(response.url());
         let pace = Pace::new(self.config.stall_timeout);
         let bytes = Body::Web(Box::new(response)).read(url, limit, pace).await?;
         Ok(Document::New {

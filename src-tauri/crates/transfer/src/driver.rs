@@ -40,6 +40,7 @@ pub(crate) enum Command {
     },
     Withdraw(TicketId),
     Pause(bool),
+    SignedIn,
     UnderWay(oneshot::Sender<Vec<(PackId, Chunk)>>),
 }
 
@@ -165,6 +166,7 @@ impl Driver {
                 self.schedule.withdraw(ticket);
             }
             Command::Pause(paused) => self.schedule.pause(paused),
+            Command::SignedIn => self.schedule.signed_in(),
             Command::UnderWay(reply) => {
                 // Who asked may not wait any longer.
                 let _ = reply.send(self.schedule.under_way());

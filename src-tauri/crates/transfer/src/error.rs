@@ -35,14 +35,14 @@ pub enum TransferError {
         what: String,
     },
     /// The server asks who one is (401).
-    #[error("{url}: {}; sign in there, then try again", who(*.known))]
+    #[error("{url}: {why}; sign in there, then try again")]
     Login {
         /// What was asked for.
         url: String,
-        /// What to sign in for: the same, or what a redirect led to.
-        at: String,
-        /// True if a user and a password were sent.
-        known: bool,
+        /// What to sign in for: the same, or what a redirect led to; with its query.
+        at: Box<Url>,
+        /// Why.
+        why: LoginNeeded,
     },
     /// The server has other bytes than were signed.
     #[error("{url}: {what}; nothing of it was used: tell its publisher that this server is damaged")]
@@ -89,6 +89,20 @@ pub enum TransferError {
         /// What is wrong.
         what: String,
     },
+}
+
+/// Why there is to be signed in to a server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoginNeeded {
+    /// Nobody is known to it.
+    #[error("the server asks for a user and a password")]
+    Unknown,
+    /// It does not accept who is.
+    #[error("the server does not accept the user and the password that it was given")]
+    Refused,
+    /// Somebody is known to it, and the password cannot be had.
+    #[error("the password for this server cannot be had: {0}")]
+    Unavailable(String),
 }
 
 /// The result of a transfer.
@@ -150,19 +164,15 @@ impl TransferError {
         }
     }
 
-    /// The server of `at` asked who one is, when `url` was asked for.
-    pub(crate) fn login(url: &Url, at: &Url, known: bool) -> Self {
+    /// The server of `at` wants to know who one is, when `url` was asked for.
+    pub(crate) fn login(url: &Url, at: &Url, why: LoginNeeded) -> Self {
         if !crate::login::is_private(at) {
             return Self::refused(url, "it asks for a password, which is only ever sent over HTTPS");
         }
-        let mut at = crate::login::without_login(at);
-        // It may be secret, and who is asked for does not depend on it.
-        at.set_query(None);
-        at.set_fragment(None);
         Self::Login {
             url: shown(url),
-            at: at.into(),
-            known,
+            at: Box::new(crate::login::without_login(at)),
+            why,
         }
     }
 
@@ -255,14 +265,6 @@ impl TransferError {
     }
 }
 
-fn who(known: bool) -> &'static str {
-    if known {
-        "the server does not accept the user and the password that it was given"
-    } else {
-        "the server asks for a user and a password"
-    }
-}
-
 fn list(errors: &[TransferError]) -> String {
     let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
     if all.is_empty() {
@@ -273,7 +275,8 @@ fn list(errors: &[TransferError]) -> String {
 }
 
 /// A URL without what may be secret in it: credentials and the query.
-pub(crate) fn shown(url: &Url) -> String {
+#[must_use]
+pub fn shown(url: &Url) -> String {
     let mut url = crate::login::without_login(url);
     if url.query().is_some() {
         url.set_query(Some("…"));

@@ -191,6 +191,12 @@ impl Fetcher {
         self.cap.set(limit);
     }
 
+    /// Somebody has signed in to a server: those that asked who one is are asked again.
+    pub fn signed_in(&self) {
+        // The driver runs as long as there is a sender.
+        let _ = self.commands.send(Command::SignedIn);
+    }
+
     /// The chunks that are on their way now.
     pub async fn under_way(&self) -> Vec<(PackId, Chunk)> {
         let (reply, answer) = oneshot::channel();

@@ -27,8 +27,8 @@ mod wanted;
 
 pub use client::{Client, Config, Proxy};
 pub use document::{Document, Validators};
-pub use error::{Result, TransferError};
+pub use error::{LoginNeeded, Result, TransferError, shown};
 pub use fetcher::{Fetched, Fetcher, Limits, Priority, Totals};
-pub use login::{Login, Logins, NoLogins, is_private, server, without_login};
+pub use login::{Found, Login, Logins, NoLogins, is_private, login_in, server, without_login};
 pub use origin::Origin;
 pub use sink::{ChunkSink, VerifiedChunk};

@@ -21,10 +21,13 @@ impl fmt::Debug for Login {
     }
 }
 
-/// Who is known to which server. It is asked before every request, and may take its time: a keyring may have to be unlocked.
+/// What [`Logins::of`] finds: a login, that nobody is known, or why the one that is known cannot be had now.
+pub type Found<'a> = Pin<Box<dyn Future<Output = Result<Option<Login>, String>> + Send + 'a>>;
+
+/// Who is known to which server. It is asked before every request.
 pub trait Logins: fmt::Debug + Send + Sync {
     /// The login for the server of a URL: for its scheme, host and port together, so that no other server ever sees it.
-    fn of<'a>(&'a self, url: &'a Url) -> Pin<Box<dyn Future<Output = Option<Login>> + Send + 'a>>;
+    fn of<'a>(&'a self, url: &'a Url) -> Found<'a>;
 }
 
 /// Nobody is known to any server.
@@ -32,8 +35,8 @@ pub trait Logins: fmt::Debug + Send + Sync {
 pub struct NoLogins;
 
 impl Logins for NoLogins {
-    fn of<'a>(&'a self, _url: &'a Url) -> Pin<Box<dyn Future<Output = Option<Login>> + Send + 'a>> {
-        Box::pin(std::future::ready(None))
+    fn of<'a>(&'a self, _url: &'a Url) -> Found<'a> {
+        Box::pin(std::future::ready(Ok(None)))
     }
 }
 
@@ -46,13 +49,31 @@ pub fn server(url: &Url) -> Option<String> {
 /// True if a password on its way to this URL can be read by nobody else: over HTTPS, or within this computer.
 #[must_use]
 pub fn is_private(url: &Url) -> bool {
-    let here = match url.host() {
+    url.scheme() == "https" || (url.scheme() == "http" && is_here(url))
+}
+
+/// True if the URL's host is this computer.
+pub(crate) fn is_here(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
         Some(Host::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
         None => false,
+    }
+}
+
+/// The user and the password in a URL, if it has both.
+#[must_use]
+pub fn login_in(url: &Url) -> Option<Login> {
+    let decoded = |text: &str| {
+        percent_encoding::percent_decode_str(text)
+            .decode_utf8_lossy()
+            .into_owned()
     };
-    url.scheme() == "https" || (url.scheme() == "http" && here)
+    Some(Login {
+        user: decoded(url.username()),
+        password: decoded(url.password()?),
+    })
 }
 
 /// The URL without a user and a password in it, which belong into [`Logins`].
@@ -113,5 +134,8 @@ mod tests {
             password: "secret".to_owned(),
         };
         assert_eq!(format!("{login:?}"), "Login(…)");
+        let given = login_in(&url("https://a%40b:p%3Aw@a.example/x")).unwrap();
+        assert_eq!((given.user.as_str(), given.password.as_str()), ("a@b", "p:w"));
+        assert_eq!(login_in(&url("https://me@a.example/")), None);
     }
 }

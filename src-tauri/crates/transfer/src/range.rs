@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::body::{self, Body};
 use crate::cap::Cap;
-use crate::client::Client;
+use crate::client::{Client, Kind};
 use crate::driver::Event;
 use crate::error::{Result, TransferError};
 use crate::landing::{Arrived, Landing};
@@ -238,7 +238,7 @@ impl<'a> Flight<'a> {
         if let Some(etag) = etag.and_then(|etag| etag.parse().ok()) {
             headers.insert(IF_RANGE, etag);
         }
-        client.send(&client.ranges, url, headers).await
+        client.send(Kind::Range, url, headers).await
     }
 
     /// Tells the driver what kind of server this is.

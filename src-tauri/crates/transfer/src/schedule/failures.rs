@@ -47,6 +47,11 @@ impl Schedule {
         if let Some(item) = self.items.get_mut(first) {
             item.attempts += 1;
             if item.attempts >= self.tuning.attempts {
+                // Where somebody can do something about another server, that is told too.
+                let asked = item.barred.iter().map(|(_, error)| error.clone());
+                let asked = asked.filter(TransferError::is_login);
+                let tried = std::iter::once(error).chain(asked).collect();
+                let error = TransferError::combined(&paths::pack(&first.pack), tried);
                 self.fail_downloads(first, &error);
             }
         }
@@ -56,9 +61,14 @@ impl Schedule {
         let attempts = self.tuning.attempts;
         let bases = &self.bases;
         let hopeless = |item: &Item| item.open().all(|base| bases[base].given_up(attempts).is_some());
-        let hopeless = self.items.iter().filter(|(_, item)| {
-            item.state == State::Queued && item.priority != Priority::Demand && hopeless(item)
-        });
+        // A machine waits for as long as it takes, unless somebody can do something about it.
+        let waits = |item: &Item| {
+            item.priority == Priority::Demand && !item.barred.iter().any(|(_, error)| error.is_login())
+        };
+        let hopeless = self
+            .items
+            .iter()
+            .filter(|(_, item)| item.state == State::Queued && !waits(item) && hopeless(item));
         let hopeless: Vec<Wanted> = hopeless.map(|(wanted, _)| *wanted).collect();
         for wanted in hopeless {
             let Some(item) = self.items.get(&wanted) else {
@@ -68,8 +78,20 @@ impl Schedule {
                 .open()
                 .filter_map(|base| self.bases[base].given_up(attempts).cloned());
             let barred = item.barred.iter().map(|(_, error)| error.clone());
+            let is_demand = item.priority == Priority::Demand;
             let error = TransferError::combined(&paths::pack(&wanted.pack), last.chain(barred).collect());
-            self.fail_downloads(&wanted, &error);
+            if is_demand {
+                self.fail_all(&wanted, &error);
+            } else {
+                self.fail_downloads(&wanted, &error);
+            }
+        }
+    }
+
+    /// Somebody has signed in: servers that asked who one is are asked again.
+    pub(crate) fn signed_in(&mut self) {
+        for item in self.items.values_mut() {
+            item.barred.retain(|(_, error)| !error.is_login());
         }
     }
 

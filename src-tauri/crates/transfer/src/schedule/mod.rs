@@ -204,18 +204,26 @@ impl Schedule {
         if !self.has_demand(now) {
             return Vec::new();
         }
+        // What is nearly there is not thrown away: the server has sent it already, and a new connection is slow at first. Of
+        // each server as much as it sends in a twentieth of a second.
+        let budget = |base: &mut Base| (base.rate.per_second(now) / 20).max(plan::QUICK);
+        let mut budgets: Vec<u64> = self.bases.iter_mut().map(budget).collect();
+        let fills = self.running.iter_mut().filter(|(_, running)| {
+            running.priority == Priority::Fill && !running.whole && !running.cancelled
+        });
+        let mut fills: Vec<_> = fills
+            .map(|(id, running)| (running.size.saturating_sub(running.got), *id, running))
+            .collect();
+        fills.sort_unstable_by_key(|(left, id, _)| (*left, *id));
         let mut cancel = Vec::new();
-        for (id, running) in &mut self.running {
-            let rate = self.bases[running.base].rate.per_second(now);
-            let left = running.size.saturating_sub(running.got);
-            // What is nearly there is not thrown away: the server has sent it already, and a new connection is slow at first.
-            if running.priority == Priority::Fill
-                && !running.whole
-                && !running.cancelled
-                && left > (rate / 20).max(plan::QUICK)
-            {
+        for (left, id, running) in fills {
+            let budget = &mut budgets[running.base];
+            if left <= *budget {
+                *budget -= left;
+            } else {
+                *budget = 0;
                 running.cancelled = true;
-                cancel.push(*id);
+                cancel.push(id);
             }
         }
         cancel
@@ -274,7 +282,9 @@ impl Schedule {
 
     /// Time has passed: looks whether servers should get more requests at once, or fewer.
     pub(crate) fn look(&mut self, now: Instant) {
-        let waits = !self.paused && !self.is_recent(now) && !self.queued[Priority::Fill as usize].is_empty();
+        let queued = |priority| !self.queued[priority as usize].is_empty();
+        let queued = queued(Priority::BootMap) || queued(Priority::Fill);
+        let waits = queued && !self.paused && !self.is_recent(now);
         for base in &mut self.bases {
             let full = waits && base.running >= base.streams.count();
             base.streams.measured(base.rate.per_second(now), full, now);

@@ -21,8 +21,6 @@ pub(super) const GAP: u64 = 32 * 1024;
 pub(super) const LARGEST: u64 = 4 << 20;
 /// Bytes that a request in the background may have however slow the server is.
 pub(super) const SMALLEST: u64 = 256 * 1024;
-/// Requests that a server may always have, as long as they are small.
-const SMALL: usize = 5;
 /// Bytes of a request that a machine waits for: the next one must not wait long behind it.
 const DEMAND: u64 = 1 << 20;
 /// For so long after a demand another one is likely.
@@ -105,14 +103,15 @@ impl Schedule {
         if priority == Priority::Demand {
             return Some(DEMAND);
         }
-        // What lies far apart makes small requests, of which a few more fill the line.
-        let most = base.streams.count().max(SMALL).min(connections - 1).max(1);
+        // What lies far apart makes small requests, of which half as many more fill the line.
+        let streams = base.streams.count();
+        let most = (streams + streams.div_ceil(2)).min(connections - 1).max(1);
         if self.paused || count >= most {
             return None;
         }
         // Three quarters of a second on their way, in as many requests as make it fast.
         let rate = base.rate.per_second(now);
-        let streams = base.streams.count() as u64;
+        let streams = streams as u64;
         let size = (rate / 4 * 3 / streams).clamp(SMALLEST, LARGEST);
         let (size, window) = match priority {
             Priority::Fill if demand => return None,
@@ -120,7 +119,10 @@ impl Schedule {
             Priority::Fill if recent => ((rate / 20).clamp(QUICK, LARGEST), 0),
             // What the machine will read next is on its way; what it waits for now shares the line with that.
             _ if recent => ((rate / 8).clamp(SMALLEST, DEMAND), (rate / 4).max(2 * SMALLEST)),
-            _ => (size, streams * size),
+            // Nothing is known of the line yet.
+            _ if rate == 0 => (size, 2 * size),
+            // And a little, since a chunk is longer than its pages at the worst.
+            _ => (size, streams * size + size / 2),
         };
         (outstanding == 0 || outstanding + size <= window).then_some(size)
     }

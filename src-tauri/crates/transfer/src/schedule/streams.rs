@@ -1,9 +1,9 @@
 //! How many requests a server gets at once in the background: more, for as long as that makes it send faster.
 //!
 //! A line that is full sends no faster when it is shared by more requests; a server that limits each connection, or one
-//! that is so far away that a connection's window is the limit, does. So this climbs from a few by half as many again,
-//! stays where a step did not help, and looks again from time to time, upwards and downwards in turn. The search is that of
-//! hill climbing; what is climbed is the rate of all requests together.
+//! that is so far away that a connection's window is the limit, does (over HTTP/1.1: with HTTP/2 all share one connection).
+//! So this climbs from a few by half as many again, stays where a step did not help, and looks again from time to time,
+//! downwards and upwards in turn: hill climbing on how fast the server sends.
 
 use std::time::Duration;
 
@@ -11,12 +11,13 @@ use tokio::time::Instant;
 
 /// Where it begins: one that is answered, one that is on its way, one that is asked for.
 pub(super) const FEW: usize = 3;
+/// With fewer the line is idle between two requests.
+const FEWEST: usize = 2;
 /// A step is judged after this time, which is the one that rates are measured over.
 const STEP: Duration = Duration::from_secs(3);
 /// After a step that was taken back the next one waits.
 const REST: Duration = Duration::from_secs(60);
-/// More requests are worth it from this many percent of the rate on; fewer, down to that many.
-const FASTER: u64 = 115;
+/// Fewer requests are as good down to this many percent of the rate.
 const NO_SLOWER: u64 = 98;
 
 /// See the module.
@@ -25,10 +26,20 @@ pub(super) struct Streams {
     count: usize,
     most: usize,
     /// The step that is being judged: where it began, and how fast it was there.
-    from: Option<(usize, u64)>,
+    from: Option<Step>,
     /// Whether the next step goes upwards.
     up: bool,
-    look_at: Option<Instant>,
+    /// Since when as many requests as may be are under way, without a step between.
+    full_since: Option<Instant>,
+    rest_until: Option<Instant>,
+}
+
+/// Where a step began, how fast it was there, and when that was.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    count: usize,
+    rate: u64,
+    at: Instant,
 }
 
 impl Streams {
@@ -38,7 +49,8 @@ impl Streams {
             most,
             from: None,
             up: true,
-            look_at: None,
+            full_since: None,
+            rest_until: None,
         }
     }
 
@@ -49,34 +61,61 @@ impl Streams {
 
     /// The server sends so many bytes a second; `full` says that as many requests are under way as it may have.
     pub(super) fn measured(&mut self, rate: u64, full: bool, now: Instant) {
-        let Some(at) = self.look_at.filter(|_| full) else {
+        if !full {
             // What is measured while there is little to ask for says nothing about the server.
-            self.look_at = full.then(|| now + STEP);
-            return;
-        };
-        if now < at {
+            self.full_since = None;
+            // The requests of before were larger, and must end first.
+            if self.from.is_none_or(|step| now > step.at + STEP) {
+                self.take_back();
+            }
             return;
         }
-        let helped = self.from.is_none_or(|(count, before)| {
-            let least = if self.count > count { FASTER } else { NO_SLOWER };
-            rate > before / 100 * least
-        });
+        let since = *self.full_since.get_or_insert(now);
+        if now < since + STEP || self.rest_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let helped = self.from.is_none_or(|step| step.helped(self.count, rate));
         let next = if self.up {
             (self.count + self.count.div_ceil(2)).min(self.most)
         } else {
-            (self.count * 2 / 3).max(1)
+            (self.count * 2 / 3).max(FEWEST).min(self.most)
         };
+        self.full_since = Some(now);
         if helped && next != self.count {
-            self.from = Some((self.count, rate));
+            self.from = Some(Step {
+                count: self.count,
+                rate,
+                at: now,
+            });
             self.count = next;
-            self.look_at = Some(now + STEP);
             return;
         }
-        if let Some((count, _)) = self.from.take().filter(|_| !helped) {
-            self.count = count;
+        if helped {
+            self.from = None;
         }
+        self.take_back();
         self.up = !self.up;
-        self.look_at = Some(now + REST);
+        self.rest_until = Some(now + REST);
+    }
+
+    /// Goes back to where the step began that is being judged, if one is.
+    fn take_back(&mut self) {
+        if let Some(step) = self.from.take() {
+            self.count = step.count;
+        }
+    }
+}
+
+impl Step {
+    /// Whether it was worth it to come to so many requests, at so many bytes a second. Who shares a full line with others gets
+    /// more of it by more requests too, but less than a server gives that limits each of them: half of that gain is asked for.
+    fn helped(self, count: usize, rate: u64) -> bool {
+        let [from, count] = [self.count, count].map(|count| count as u64);
+        if count > from {
+            rate.saturating_mul(2 * from) > self.rate.saturating_mul(from + count)
+        } else {
+            rate > self.rate / 100 * NO_SLOWER
+        }
     }
 }
 
@@ -103,8 +142,8 @@ mod tests {
         let counts = found(&mut Streams::new(16), 20, |count| count.min(6) as u64 * 1_000_000);
         assert_eq!(
             counts.last(),
-            Some(&8),
-            "the step behind the limit was of no use: {counts:?}"
+            Some(&5),
+            "the step behind the limit was of little use: {counts:?}"
         );
     }
 
@@ -116,7 +155,7 @@ mod tests {
             counts.iter().all(|count| *count <= 5),
             "tried, and taken back: {counts:?}"
         );
-        assert_eq!(streams.count(), 1, "one is as fast");
+        assert_eq!(streams.count(), FEWEST, "fewer are as fast");
         let counts = found(&mut Streams::new(16), 600, |count| {
             if count < 3 { 2_000_000 } else { 2_500_000 }
         });
@@ -129,6 +168,18 @@ mod tests {
     }
 
     #[test]
+    fn a_larger_share_of_a_full_line_is_not_taken() {
+        // Three requests to another server are there all the time.
+        let share = |count: usize| 10_000_000 * count as u64 / (count as u64 + 3);
+        let counts = found(&mut Streams::new(16), 60, share);
+        assert!(counts.iter().all(|count| *count <= 5), "{counts:?}");
+        assert!(
+            counts.iter().filter(|count| **count == 5).count() <= 20,
+            "{counts:?}"
+        );
+    }
+
+    #[test]
     fn a_server_with_little_to_do_shows_nothing() {
         let mut streams = Streams::new(16);
         let now = Instant::now();
@@ -136,6 +187,12 @@ mod tests {
             // Never full for three seconds on end.
             streams.measured(1000 * second, second % 3 != 0, now + Duration::from_secs(second));
         }
+        assert_eq!(streams.count(), FEW);
+        // A step that cannot be judged is taken back, and a rest goes on.
+        let mut streams = Streams::new(16);
+        found(&mut streams, 4, |count| count as u64 * 1000);
+        assert_eq!(streams.count(), 5);
+        streams.measured(0, false, now + STEP * 5);
         assert_eq!(streams.count(), FEW);
         assert_eq!(Streams::new(2).count(), 2, "never more than there may be");
     }

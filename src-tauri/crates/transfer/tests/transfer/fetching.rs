@@ -266,9 +266,3 @@ async fn a_server_that_limits_each_connection_gets_more_of_them() {
     let most = at_once_for_all(|site| site.server.fail(Rule::always("packs/", each))).await;
     assert!((7..=16).contains(&most), "{most} at once");
 }
-
-#[tokio::test]
-async fn a_full_line_is_shared_by_few() {
-    let most = at_once_for_all(|site| site.server.set_bytes_per_second(Some(5_000_000))).await;
-    assert!((2..=6).contains(&most), "{most} at once");
-}
