@@ -99,7 +99,7 @@ describe('an export', () => {
 
   it('that is done is told with its place', () => {
     const app = new App(new FakeHost());
-    const snapshot = (job: object) => ({ livepcs: [], jobs: [sampleJob({ export: { format: 'raw', disk: null, changes: false, place: '/tmp/x.raw', force: false }, ...job })], paused: false, store: { bytes: 0, free: 0 }, library_revision: 0 });
+    const snapshot = (job: object) => ({ livepcs: [], jobs: [sampleJob({ export: { format: 'raw', disk: null, changes: false, place: '/tmp/x.raw', force: false }, ...job })], paused: false, store: { place: '/store', bytes: 0, free: 0 }, library_revision: 0 });
     app.accept(snapshot({}));
     app.accept(snapshot({ status: 'done' }));
     app.accept(snapshot({ status: 'done' }));

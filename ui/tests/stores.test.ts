@@ -13,7 +13,7 @@ import { status } from '../src/machines/status';
 import { addressIn, feedOfLink, offer } from '../src/shell/drop';
 
 const plain = (texts: string[]) => texts.map((t) => t.replaceAll('\u00a0', ' '));
-const snapshot = (over: Partial<Snapshot>): Snapshot => ({ livepcs: [], jobs: [], paused: false, store: { bytes: 0, free: 1 }, library_revision: 0, ...over });
+const snapshot = (over: Partial<Snapshot>): Snapshot => ({ livepcs: [], jobs: [], paused: false, store: { place: '/store', bytes: 0, free: 1 }, library_revision: 0, ...over });
 const problem = { code: 'disk-full' as const, message: 'Full.', hint: 'Free some.' };
 
 describe('app', () => {

@@ -12,19 +12,19 @@ const YEAR: i64 = 365 * 24 * 3600;
 /// A computer whose battery is flat wakes up in another decade, and is set right in the middle of a download.
 #[test]
 fn a_clock_that_jumps_disturbs_no_download_and_no_trust() {
-    let mut lab = Lab::subscribed(24);
+    let mut lab = Lab::subscribed(16);
     lab.home.done(&["agent", "stop"]);
     let clock = Clock::of(&mut lab.home);
     lab.relist(|head| head.expires = Some(Timestamp::now() + SignedDuration::from_hours(24)));
     let stale = |lab: &Lab| lab.home.done(&["show", "lab"])["livepc"]["stale"]["why"].clone();
     assert_eq!(stale(&lab), json!(null));
 
-    lab.server.set_bytes_per_second(Some(4 << 20));
+    lab.server.set_bytes_per_second(Some(1 << 20));
     lab.server.log().clear();
     let mut download = lab.home.spawn(&["download", "lab"]);
     for (part, ahead) in [(1, 10 * YEAR), (2, -10 * YEAR), (3, 10 * YEAR), (4, 0)] {
         let until = Instant::now() + Duration::from_secs(60);
-        while lab.server.log().sent("packs/") < part * (4 << 20) {
+        while lab.server.log().sent("packs/") < part * (2 << 20) {
             assert!(Instant::now() < until, "the download stands since jump {part}");
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -36,6 +36,7 @@ fn a_clock_that_jumps_disturbs_no_download_and_no_trust() {
         let rate = job["bytes_per_second"].as_u64().expect("a rate");
         assert!(rate < 64 << 20, "no jump makes it faster: {job}");
     }
+    lab.server.set_bytes_per_second(None);
     assert!(download.wait().expect("it ends").success());
     assert_eq!(lab.here(), [1]);
     assert_eq!(stale(&lab), json!(null), "nothing of it stays");
@@ -60,7 +61,7 @@ fn the_hours_for_updates_begin_on_time() {
     let now = Timestamp::now().to_zoned(TimeZone::UTC);
     let evening = now
         .date()
-        .at(21, 59, 50, 0)
+        .at(21, 59, 30, 0)
         .to_zoned(TimeZone::UTC)
         .expect("a time");
     let evening = evening.checked_add(1.day()).expect("tomorrow");
@@ -73,14 +74,11 @@ fn the_hours_for_updates_begin_on_time() {
     lab.home.until("told", |_| {
         lab.home.done(&["show", "lab"])["livepc"]["release_available"] == 2
     });
-    let minute = (Timestamp::now() + SignedDuration::from_secs(ahead))
-        .to_zoned(TimeZone::UTC)
-        .minute();
-    assert!(
-        minute != 59 || lab.server.log().sent("packs/") == 0,
-        "it is not yet time"
-    );
-    let until = Instant::now() + Duration::from_secs(120);
+    let there = Timestamp::now() + SignedDuration::from_secs(ahead);
+    let hour = there.to_zoned(TimeZone::UTC).hour();
+    assert_eq!(hour, 21, "this computer is too slow to see what happens before");
+    assert_eq!(lab.server.log().sent("packs/"), 0, "it is not yet time");
+    let until = Instant::now() + Duration::from_secs(180);
     while lab.here() != [2, 1] {
         assert!(Instant::now() < until, "nothing is fetched although it is time");
         std::thread::sleep(Duration::from_millis(200));

@@ -3,6 +3,8 @@
 //! The examples there are the outputs of this scenario, with what differs from run to run replaced. After a change that
 //! is meant, `LIVEPC_WRITE_DOCS=1` puts the new outputs there.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use livepc_tests::forge::disk;
@@ -148,10 +150,15 @@ fn json_is_what_is_documented() {
         "livepc subscribe FEED_URL --yes",
         &home.done(&["subscribe", &feed, "--yes"]),
     );
+    let users = work.path().join("users");
+    std::fs::write(&users, "bob:{PLAIN}secret\n").expect("it is written");
+    std::fs::set_permissions(work.path(), Permissions::from_mode(0o755)).expect("the server reads it");
+    let private = Nginx::serve_privately(&publisher.site(), &users);
     document.name(
-        server.url("").trim_end_matches('/').to_owned(),
+        private.url("").trim_end_matches('/').to_owned(),
         "https://example.org",
     );
+    let feed = private.url("feed.xml");
     let login = ["login", &feed, "--user", "bob", "--password-stdin"];
     document.check(
         "livepc login FEED_URL --user bob --password-stdin",

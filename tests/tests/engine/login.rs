@@ -158,7 +158,11 @@ fn a_private_feed_is_subscribed_to_after_signing_in() {
     assert_eq!(lab.home.done(&["logout", &lab.server()])["logins"], json!([]));
     assert!(!file.exists(), "nobody remembers it");
     lab.home.run(&["update", "lab", "--check"]).refused(8, "login");
+    let problem = || lab.home.done(&["show", "lab"])["livepc"]["problem"].clone();
+    assert_eq!(problem()["sign_in"], lab.feed().as_str());
     lab.home.run(&["logout", &lab.server()]).refused(3, "not-found");
+    lab.signs_in(PASSWORD);
+    assert_eq!(problem(), json!(null), "it is mended at once");
 }
 
 #[test]
@@ -193,11 +197,36 @@ fn a_password_in_an_address_is_taken_out_of_it() {
 }
 
 #[test]
+fn a_private_feed_goes_into_a_catalog_without_its_password() {
+    let lab = Private::new(TestHome::new());
+    let catalog = lab.work.path().join("catalog.xml");
+    let file = catalog.to_str().expect("UTF-8");
+    lab.home.done(&["catalog", "init", file, "--title", "Labs"]);
+    let add = |feed: &str| lab.home.run(&["catalog", "add", file, "--feed", feed]);
+    add(&lab.feed()).refused(8, "login");
+    let mut url = Url::parse(&lab.feed()).expect("a URL");
+    url.set_username("ada").expect("it takes one");
+    url.set_password(Some(PASSWORD)).expect("it takes one");
+    let added = add(url.as_str());
+    assert_eq!(added.code, 0, "{}", added.text);
+    let written = std::fs::read_to_string(&catalog).expect("the catalog");
+    assert!(written.contains(&lab.feed()), "{written}");
+    assert!(
+        spellings(PASSWORD).iter().all(|text| !written.contains(text)),
+        "{written}"
+    );
+}
+
+#[test]
 fn a_password_goes_to_no_other_server() {
     let lab = Lab::subscribed(3);
     let mirror = Origin::start(lab.publisher.site()).expect("the mirror starts");
     let at = Url::parse(&mirror.url()).expect("a URL");
     lab.relist(|head| head.mirrors.push(at));
+    let asks = Fault::Asks {
+        scheme: "Basic realm=\"labs\"",
+    };
+    lab.server.fail(Rule::always("feed.xml", asks));
     let args = ["login", &lab.feed(), "--user", "ada", "--password-stdin"];
     let signed_in = lab.home.run_with(&args, "secret");
     assert_eq!(signed_in.code, 0, "{}", signed_in.text);

@@ -103,6 +103,19 @@ export function groups(fingerprint: string): string[] {
   return fingerprint.replace(/[\s:-]/g, '').match(/.{1,4}/g) ?? [];
 }
 
+/** An address without a user and a password in it, fit to be shown. */
+export function withoutLogin(address: string): string {
+  try {
+    const url = new URL(address);
+    if (url.username === '' && url.password === '') return address;
+    url.username = '';
+    url.password = '';
+    return url.href;
+  } catch {
+    return address;
+  }
+}
+
 /** The host of a URL, or the text itself if it is none. */
 export function hostOf(url: string): string {
   try {

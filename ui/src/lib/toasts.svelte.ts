@@ -31,6 +31,11 @@ export class Toasts {
     this.#add({ title, text: null, problem, retry });
   }
 
+  /** Takes away what asks for signing in to a server, which has been done. */
+  signedIn(server: string): void {
+    this.list = this.list.filter(({ problem }) => !problem?.sign_in || new URL(problem.sign_in).origin !== server);
+  }
+
   dismiss(key: number): void {
     this.list = this.list.filter((t) => t.key !== key);
   }

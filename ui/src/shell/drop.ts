@@ -1,4 +1,5 @@
 import type { App } from '../lib/app.svelte';
+import { withoutLogin } from '../lib/format';
 
 const LONGEST = 2000;
 
@@ -23,7 +24,8 @@ export function feedOfLink(address: string): string | null {
     const url = new URL(address);
     if (url.protocol !== 'livepc:') return null;
     const feed = url.searchParams.get('feed');
-    return feed && addressIn(feed) ? feed : null;
+    // A link signs nobody in.
+    return feed && addressIn(feed) && withoutLogin(feed) === feed ? feed : null;
   } catch {
     return null;
   }

@@ -1,9 +1,11 @@
 //! What a catalog says of a LivePC, taken from the LivePC itself.
 
+use std::sync::Arc;
+
 use livepc_format::feed::CatalogEntry;
 use livepc_format::{Manifest, limits, paths};
 use livepc_protocol::{Code, Problem};
-use livepc_transfer::{Client, Config, Origin};
+use livepc_transfer::{Client, Config, Found, Logins, Origin, login_in, without_login};
 use url::Url;
 
 use crate::problems::{of_format, of_transfer};
@@ -14,9 +16,20 @@ use crate::{published, subscription};
 /// # Errors
 /// [`Code::Network`], [`Code::NotFound`] and [`Code::Trust`], as for subscribing to it.
 pub async fn read(feed_url: &str) -> Result<CatalogEntry, Problem> {
-    let url = published::address(feed_url)?;
-    let client = Client::new(Config::default()).map_err(|e| of_transfer(&e))?;
-    let looked = published::look(&client, &url, None).await?;
+    let given = published::address(feed_url)?;
+    let url = without_login(&given);
+    let config = Config {
+        logins: Arc::new(Given(given)),
+        ..Config::default()
+    };
+    let client = Client::new(config).map_err(|e| of_transfer(&e))?;
+    let looked = published::look(&client, &url, None).await.map_err(|problem| match problem.code {
+        Code::Login => Problem {
+            hint: "Give the user and the password in the address, as https://USER:PASSWORD@…; they are not kept.".to_owned(),
+            ..problem
+        },
+        _ => problem,
+    })?;
     let Some((published, feed)) = looked.and_then(|p| p.feed.clone().map(|feed| (p, feed))) else {
         return Err(Problem::new(
             Code::Network,
@@ -61,5 +74,16 @@ pub async fn read(feed_url: &str) -> Result<CatalogEntry, Problem> {
 /// # Errors
 /// [`Code::Usage`] if it is neither.
 pub fn feed_address(text: &str) -> Result<Url, Problem> {
-    published::address(text)
+    published::address(text).map(|url| without_login(&url))
+}
+
+/// Who is known to the server of an address, by what the address says.
+#[derive(Debug)]
+struct Given(Url);
+
+impl Logins for Given {
+    fn of<'a>(&'a self, url: &'a Url) -> Found<'a> {
+        let login = login_in(&self.0).filter(|_| self.0.origin() == url.origin());
+        Box::pin(std::future::ready(Ok(login)))
+    }
 }

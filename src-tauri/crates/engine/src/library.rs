@@ -5,7 +5,7 @@ use livepc_format::feed::{self, CatalogEntry, Source};
 use livepc_format::limits;
 use livepc_format::machine::GuestOs;
 use livepc_protocol::{Code, LibraryEntry, Problem, SourceStatus};
-use livepc_transfer::{Client, Document, Validators};
+use livepc_transfer::{Client, Document, Validators, without_login};
 use rusqlite::params;
 use url::Url;
 
@@ -35,7 +35,7 @@ pub(crate) async fn add(
 
 /// Removes a source; subscriptions stay.
 pub(crate) fn remove(database: &Database, text: &str) -> Result<(), Problem> {
-    let url = address(text).map_or_else(|_| text.to_owned(), String::from);
+    let url = address(text).map_or_else(|_| text.to_owned(), |url| without_login(&url).into());
     if database.run("DELETE FROM source WHERE url = ?1", [&url])? == 0 {
         return Err(not_found(
             format!("There is no source {}.", livepc_format::text::line(text, 200)),

@@ -4,46 +4,47 @@
 mod place;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::pin::Pin;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use livepc_protocol::{Code, LoginInfo, Problem};
-use livepc_transfer::{Login, NoLogins, server};
+use livepc_transfer::{Found, Login, NoLogins, server};
 use rusqlite::params;
+use tokio::sync::watch;
 use url::Url;
 
 use self::place::{Name, Place};
 use crate::database::Database;
 use crate::locked::lock;
 
-/// A keyring that did not give a password is not asked again for so long: it may ask a person each time.
+/// How long a request waits for a keyring, which may be asking a person for a password of its own.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long who signs in or out waits for it.
+const AT_HAND: Duration = Duration::from_secs(120);
+/// One that did not give a password is not asked again for so long: it may ask a person each time.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Who is known to one server.
 #[derive(Debug)]
 struct Known {
-    user: String,
+    name: Name,
     place: Place,
-    /// Read when it is first needed, by one at a time.
-    found: tokio::sync::Mutex<Found>,
+    password: watch::Sender<Password>,
 }
 
-/// What was found where the password should be.
-#[derive(Default)]
-struct Found {
-    password: Option<String>,
-    failed: Option<Instant>,
+/// A password, which is read when it is first needed.
+#[derive(Clone)]
+enum Password {
+    Unread,
+    BeingRead,
+    Here(String),
+    Missing { since: Instant, why: String },
 }
 
-impl std::fmt::Debug for Found {
+impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.password.is_some() {
-            "Found(…)"
-        } else {
-            "Found"
-        })
+        f.write_str("Password(…)")
     }
 }
 
@@ -52,59 +53,60 @@ impl std::fmt::Debug for Found {
 pub(crate) struct Logins {
     file: PathBuf,
     known: Mutex<BTreeMap<String, Arc<Known>>>,
+    /// One change at a time.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Logins {
     /// Those that the database knows; `file` is for passwords that no keyring keeps.
     pub(crate) fn read(database: &Database, file: PathBuf) -> Result<Self, Problem> {
         let rows = database.all("SELECT server, user, place FROM login", [], |row| {
-            let known = Known {
+            let name = Name {
+                server: row.get(0)?,
                 user: row.get(1)?,
-                place: Place::of(&row.get::<_, String>(2)?),
-                found: tokio::sync::Mutex::default(),
             };
-            Ok((row.get(0)?, Arc::new(known)))
+            let place = Place::of(&row.get::<_, String>(2)?);
+            Ok((name.server.clone(), Known::new(name, place, Password::Unread)))
         })?;
         Ok(Self {
             file,
             known: Mutex::new(rows.into_iter().collect()),
+            changing: tokio::sync::Mutex::default(),
         })
     }
 
     /// Keeps a login that its server has accepted, in the place of an earlier one.
     pub(crate) async fn keep(&self, database: &Database, server: &str, login: Login) -> Result<(), Problem> {
-        self.forget(database, server).await?;
-        let Login { user, password } = login;
+        let _turn = self.changing.lock().await;
+        let before = lock(&self.known).get(server).cloned();
         let name = Name {
             server: server.to_owned(),
-            user: user.clone(),
+            user: login.user,
         };
-        let (file, secret) = (self.file.clone(), password.clone());
-        let place = blocking(move || Place::keep(&name, &secret, &file)).await?;
-        database.run(
-            "INSERT INTO login VALUES (?1, ?2, ?3)",
-            params![server, user, place.as_str()],
-        )?;
-        let found = Found {
-            password: Some(password),
-            failed: None,
-        };
-        let known = Known {
-            user,
-            place,
-            found: tokio::sync::Mutex::new(found),
-        };
-        lock(&self.known).insert(server.to_owned(), Arc::new(known));
+        let (to, password, file) = (name.clone(), login.password.clone(), self.file.clone());
+        let place = at_hand(move || Place::keep(&to, &password, &file)).await?;
+        let sql = "INSERT INTO login VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET user = ?2, place = ?3";
+        database.run(sql, params![name.server, name.user, place.as_str()])?;
+        let now = Known::new(name, place, Password::Here(login.password));
+        lock(&self.known).insert(server.to_owned(), now.clone());
+        if let Some(before) = before.filter(|before| before.place != now.place || before.name != now.name) {
+            let file = self.file.clone();
+            let forgotten = at_hand(move || before.place.forget(&before.name, &file)).await;
+            if let Err(problem) = forgotten {
+                tracing::warn!("a password of before is still kept: {problem}");
+            }
+        }
         Ok(())
     }
 
     /// Forgets who is known to a server; false if nobody is.
     pub(crate) async fn forget(&self, database: &Database, server: &str) -> Result<bool, Problem> {
+        let _turn = self.changing.lock().await;
         let Some(known) = lock(&self.known).get(server).cloned() else {
             return Ok(false);
         };
-        let (name, place, file) = (known.name(server), known.place, self.file.clone());
-        blocking(move || place.forget(&name, &file)).await?;
+        let file = self.file.clone();
+        at_hand(move || known.place.forget(&known.name, &file)).await?;
         database.run("DELETE FROM login WHERE server = ?1", [server])?;
         lock(&self.known).remove(server);
         Ok(true)
@@ -113,61 +115,89 @@ impl Logins {
     /// All of them, by server.
     pub(crate) fn list(&self) -> Vec<LoginInfo> {
         let known = lock(&self.known);
-        let info = |(server, known): (&String, &Arc<Known>)| LoginInfo {
-            server: server.clone(),
-            user: known.user.clone(),
+        let info = |known: &Arc<Known>| LoginInfo {
+            server: known.name.server.clone(),
+            user: known.name.user.clone(),
             file: (known.place == Place::File).then(|| self.file.display().to_string()),
         };
-        known.iter().map(info).collect()
-    }
-
-    async fn login(&self, server: &str) -> Option<Login> {
-        let known = lock(&self.known).get(server).cloned()?;
-        let mut found = known.found.lock().await;
-        if found.password.is_none() && found.failed.is_none_or(|at| at.elapsed() > AGAIN) {
-            let (name, place, file) = (known.name(server), known.place, self.file.clone());
-            match blocking(move || place.read(&name, &file)).await {
-                Ok(password) => found.password = Some(password),
-                Err(problem) => {
-                    tracing::warn!("{problem}");
-                    found.failed = Some(Instant::now());
-                }
-            }
-        }
-        Some(Login {
-            user: known.user.clone(),
-            password: found.password.clone()?,
-        })
+        known.values().map(info).collect()
     }
 }
 
 impl Known {
-    fn name(&self, server: &str) -> Name {
-        Name {
-            server: server.to_owned(),
-            user: self.user.clone(),
+    fn new(name: Name, place: Place, password: Password) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            place,
+            password: watch::Sender::new(password),
+        })
+    }
+
+    /// The login; why not, if the password cannot be had.
+    async fn login(self: Arc<Self>, file: &Path) -> Result<Option<Login>, String> {
+        let mut password = self.password.subscribe();
+        self.read_if_needed(file);
+        let is_read = |password: &Password| matches!(password, Password::Here(_) | Password::Missing { .. });
+        let read = tokio::time::timeout(PATIENCE, password.wait_for(is_read)).await;
+        match read.map(|read| read.map(|password| password.clone())) {
+            Ok(Ok(Password::Here(password))) => Ok(Some(Login {
+                user: self.name.user.clone(),
+                password,
+            })),
+            Ok(Ok(Password::Missing { why, .. })) => Err(why),
+            _ => Err("the keyring does not answer; it may be asking for its own password".to_owned()),
+        }
+    }
+
+    /// Reads the password, if nobody does and nobody has, in the background: who asked may not wait for its end.
+    fn read_if_needed(self: &Arc<Self>, file: &Path) {
+        let begun = self.password.send_if_modified(|password| {
+            let needed = match password {
+                Password::Unread => true,
+                Password::Missing { since, .. } => since.elapsed() > AGAIN,
+                Password::BeingRead | Password::Here(_) => false,
+            };
+            if needed {
+                *password = Password::BeingRead;
+            }
+            needed
+        });
+        if begun {
+            let (known, file) = (self.clone(), file.to_owned());
+            tokio::task::spawn_blocking(move || {
+                let read = known.place.read(&known.name, &file);
+                known.password.send_replace(match read {
+                    Ok(password) => Password::Here(password),
+                    Err(why) => {
+                        tracing::warn!(server = known.name.server, "no password: {why}");
+                        let since = Instant::now();
+                        Password::Missing { since, why }
+                    }
+                });
+            });
         }
     }
 }
 
 impl livepc_transfer::Logins for Logins {
-    fn of<'a>(&'a self, url: &'a Url) -> Pin<Box<dyn Future<Output = Option<Login>> + Send + 'a>> {
-        match server(url).filter(|server| lock(&self.known).contains_key(server)) {
-            Some(server) => Box::pin(async move { self.login(&server).await }),
+    fn of<'a>(&'a self, url: &'a Url) -> Found<'a> {
+        let known = server(url).and_then(|server| lock(&self.known).get(&server).cloned());
+        match known {
+            Some(known) => Box::pin(known.login(&self.file)),
             None => NoLogins.of(url),
         }
     }
 }
 
-async fn blocking<T: Send + 'static>(
+/// Works on a keyring for somebody who is there to answer what it asks.
+async fn at_hand<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|error| {
-        Err(Problem::new(
-            Code::Failed,
-            format!("The keyring failed: {error}."),
-            "Try again.",
-        ))
-    })
+    let failed =
+        |why: String| Problem::new(Code::Failed, format!("The keyring failed: {why}."), "Try again.");
+    match tokio::time::timeout(AT_HAND, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(_) => Err(failed("it does not answer".to_owned())),
+    }
 }

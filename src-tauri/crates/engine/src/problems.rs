@@ -4,7 +4,7 @@ use livepc_disk::block::ReadError;
 use livepc_format::FormatError;
 use livepc_protocol::{Code, Problem};
 use livepc_store::StoreError;
-use livepc_transfer::TransferError;
+use livepc_transfer::{TransferError, shown};
 
 /// The hint for data that a signature or digest refuses.
 pub(crate) const DO_NOT_TRUST: &str =
@@ -59,14 +59,20 @@ pub(crate) fn of_transfer(error: &TransferError) -> Problem {
             {
                 Some(error) => Problem {
                     message,
+                    // It may help whatever else is wrong.
+                    sign_in: tried.iter().find_map(|error| of_transfer(error).sign_in),
                     ..of_transfer(error)
                 },
                 None => Problem::new(Code::Network, message, "Try again later."),
             }
         }
         TransferError::Login { at, .. } => Problem {
-            sign_in: Some(at.clone()),
-            ..Problem::new(Code::Login, message, format!("Sign in with “livepc login {at}”."))
+            sign_in: Some(at.to_string()),
+            ..Problem::new(
+                Code::Login,
+                message,
+                format!("Sign in with “livepc login {}”.", shown(at)),
+            )
         },
         TransferError::DiskFull { .. } => Problem::new(
             Code::DiskFull,

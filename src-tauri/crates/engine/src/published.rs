@@ -32,12 +32,14 @@ pub(crate) struct Known {
 /// Reads the address of a feed or catalog as a person gives it: a URL, or a path of this computer.
 pub(crate) fn address(text: &str) -> Result<Url, Problem> {
     let text = text.trim();
+    // A password may stand before the host, also where something else is wrong.
+    let shown = text.rsplit_once('@').map_or(text, |(_, rest)| rest);
     let wrong = |why: &str| {
         Problem::new(
             Code::Usage,
             format!(
                 "“{}” is not an address of a feed: {why}.",
-                livepc_format::text::line(text, 200)
+                livepc_format::text::line(shown, 200)
             ),
             "It looks like https://example.org/feed.xml.",
         )

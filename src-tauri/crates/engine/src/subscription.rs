@@ -327,6 +327,12 @@ pub(crate) fn refused(database: &Database, id: &str, problem: &Problem) -> Resul
         .map(drop)
 }
 
+/// Forgets what has kept a subscription from being up to date, and its machine from starting.
+pub(crate) fn forgive(database: &Database, id: &str) -> Result<(), Problem> {
+    let sql = "UPDATE subscription SET problem = NULL, outcome = NULL WHERE id = ?1";
+    database.run(sql, [id]).map(drop)
+}
+
 /// Notes that a release is in use from `now` on.
 pub(crate) fn used(database: &Database, id: &str, sequence: u64, now: Timestamp) -> Result<(), Problem> {
     let sql = "UPDATE subscription SET in_use = ?2, last_used = ?3, outcome = NULL WHERE id = ?1";

@@ -293,6 +293,12 @@ fn a_document_points_only_where_it_may() {
         ("../a.xml", base(), "https://example.org/a.xml"),
         (" //cdn.example/a.xml ", base(), "https://cdn.example/a.xml"),
         ("http://plain.example/a.xml", base(), "http://plain.example/a.xml"),
+        // As whom it is read is not for the document to say.
+        (
+            "https://eve:pw@cdn.example/a.xml",
+            base(),
+            "https://cdn.example/a.xml",
+        ),
         ("a.xml", file.clone(), "file:///srv/a.xml"),
         (
             "https://example.org/a.xml",

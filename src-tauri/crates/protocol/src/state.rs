@@ -340,9 +340,11 @@ pub struct Damage {
 }
 
 /// What the store takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct StoreUse {
+    /// The folder that it is in.
+    pub place: String,
     /// Bytes allocated on disk.
     pub bytes: u64,
     /// Bytes free on that disk.

@@ -232,9 +232,18 @@ fn measure(place: &Place, load: Load) -> Result<Measured> {
             fio.arg(format!("--uri=nbd+unix:///?socket={}", socket.display()));
         }
         Place::File { path, direct } => {
-            fio.args(["--ioengine=libaio", "--readonly", "--invalidate=0"]);
-            fio.arg(format!("--direct={}", u8::from(*direct)));
+            fio.args(["--readonly", "--invalidate=0"]);
             fio.arg(format!("--filename={}", path.display()));
+            if *direct {
+                fio.args(["--ioengine=libaio", "--direct=1"]);
+            } else {
+                // What is in the page cache is read at once: as many threads as others ask for at a time.
+                let threads = match load {
+                    Load::Sequential => 1,
+                    Load::Random => 16,
+                };
+                fio.args(["--ioengine=psync", "--thread", &format!("--numjobs={threads}")]);
+            }
         }
     }
     match load {

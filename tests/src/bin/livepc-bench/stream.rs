@@ -97,8 +97,8 @@ impl Way {
 #[derive(Clone, Copy, Debug)]
 struct Measured {
     seconds: f64,
-    /// Of these, the guest's processor had nothing to do, or was not there yet.
-    stalled: f64,
+    /// Of these, the guest's processor had nothing to do, or was not there yet. A firmware that waits for its disk is busy.
+    idle: f64,
     /// Bytes that came over the line until the prompt, with their headers.
     bytes: u64,
     /// Requests that were answered until then.
@@ -197,7 +197,7 @@ impl Bench {
                 way.name().to_owned(),
                 format!("{:.1}", seconds(measured)),
                 format!("{:.2}", seconds(measured) / local),
-                format!("{:.1}", of(measured, |one| one.stalled)),
+                format!("{:.1}", of(measured, |one| one.idle)),
                 format!("{:.1}", bytes / 1e6),
                 format!("{:.2}", bytes / self.trace as f64),
                 format!("{requests:.0}"),
@@ -207,7 +207,7 @@ impl Bench {
             "",
             "s to login",
             "× local",
-            "s stalled",
+            "s idle",
             "MB fetched",
             "× trace",
             "requests",
@@ -276,7 +276,7 @@ impl Bench {
         };
         let measured = Measured {
             seconds,
-            stalled: (seconds - busy(hypervisor.context("a hypervisor")?)?).max(0.0),
+            idle: (seconds - busy(hypervisor.context("a hypervisor")?)?).max(0.0),
             bytes: line.received() - before,
             requests: server.asked().len(),
         };

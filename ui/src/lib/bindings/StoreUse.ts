@@ -5,6 +5,10 @@
  */
 export type StoreUse = { 
 /**
+ * The folder that it is in.
+ */
+place: string, 
+/**
  * Bytes allocated on disk.
  */
 bytes: number, 

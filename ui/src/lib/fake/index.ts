@@ -334,7 +334,7 @@ export class FakeHost implements Host {
     if (!dryRun) {
       this.#spare = [];
       const { store } = this.#world.snapshot;
-      this.#change({ store: { bytes: store.bytes - all, free: store.free + all } });
+      this.#change({ store: { ...store, bytes: store.bytes - all, free: store.free + all } });
     }
     return { releases, leftover_bytes: leftover, bytes: all };
   }

@@ -19,6 +19,7 @@ export interface World {
 
 const MB = 1e6;
 
+const STORE = '/home/ada/.local/share/livepc/store';
 export const UNREACHABLE: Problem = {
   code: 'network',
   message: 'The server community.example.org could not be reached: the connection timed out after 20 s.',
@@ -103,12 +104,12 @@ export function world(scene: Scene): World {
     livepcs: [],
     jobs: [],
     paused: false,
-    store: { bytes: 41.2e9, free: 118e9 },
+    store: { place: STORE, bytes: 41.2e9, free: 118e9 },
     library_revision: 1,
   };
   const result: World = { snapshot, entries: all, sources: sources() };
   if (scene === 'empty') {
-    return { snapshot: { ...snapshot, store: { bytes: 0, free: 159e9 } }, entries: [], sources: [] };
+    return { snapshot: { ...snapshot, store: { place: STORE, bytes: 0, free: 159e9 } }, entries: [], sources: [] };
   }
   if (scene === 'many') {
     result.sources = [{ ...(sources()[0] as SourceStatus), entries: 3000 }];

@@ -110,9 +110,9 @@ impl Published {
         published
     }
 
-    /// Publishes a disk of so many GiB that are all in use, of which one pack is made: the first 64 pages of each GiB lie in
-    /// it. The others have names.
-    pub(crate) fn vast(gib: u64) -> Self {
+    /// Publishes a disk of so many GiB that are all in use, of which so many pages lie together, and of which one pack is made:
+    /// the first pages of each GiB lie in it. The others have names.
+    pub(crate) fn vast(gib: u64, together: u32) -> Self {
         const PACKS: u64 = 64;
         let mut published = Self::new(
             &[gib << 21],
@@ -133,13 +133,17 @@ impl Published {
             let other = |of: u64| PackId(Digest::of(&(u64::from(number) << 32 | of).to_le_bytes()));
             shard.packs.extend((0..PACKS).map(other));
             // A chunk is here, the next one there, as on a disk that has lived.
-            for chunk in 0..(SHARD_PAGES / 64) as u32 {
+            for chunk in 0..SHARD_PAGES as u32 / together {
                 let of = u64::from(chunk) * 7 % PACKS;
                 shard.extents.push(Extent {
-                    page: chunk * 64,
-                    len: 64,
+                    page: chunk * together,
+                    len: together,
                     pack: if chunk == 0 { 0 } else { 1 + of as u32 },
-                    first_page: if chunk == 0 { 0 } else { chunk / PACKS as u32 * 64 },
+                    first_page: if chunk == 0 {
+                        0
+                    } else {
+                        chunk / PACKS as u32 * together
+                    },
                 });
             }
             let (bytes, object) = shard.encode().unwrap();

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use livepc_protocol::{Code, Job, JobAction, JobKind, Problem, Until, UpdateReport};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::core::Core;
@@ -155,10 +156,11 @@ impl Core {
         let mut at_work = JoinSet::new();
         let mut is_hour = true;
         loop {
-            let was_hour = std::mem::replace(&mut is_hour, self.is_update_hour().unwrap_or(true));
+            let was_hour = is_hour;
+            is_hour = self.is_update_hour().unwrap_or(was_hour);
             if is_hour && !was_hour {
                 tracing::info!("the hours for updates have begun");
-                self.polling.woke();
+                self.polling.hours_began();
             }
             self.follow_subscriptions();
             while at_work.len() < AT_ONCE
@@ -170,6 +172,7 @@ impl Core {
             let (pause, before) = (if full { TICK } else { self.polling.idle() }, (self.now)());
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = self.polling.hurried.notified() => {}
                 Some(_) = at_work.join_next() => {}
             }
             if schedule::woke(before, (self.now)(), pause) {
@@ -259,6 +262,8 @@ impl Core {
 /// The schedule of an agent, with its clock and its dice.
 pub(super) struct Polling {
     schedule: Mutex<Schedule>,
+    /// Somebody is due earlier than was said.
+    hurried: Notify,
     since: Instant,
 }
 
@@ -266,6 +271,7 @@ impl Polling {
     pub(super) fn new() -> Self {
         Self {
             schedule: Mutex::default(),
+            hurried: Notify::new(),
             since: Instant::now(),
         }
     }
@@ -288,7 +294,22 @@ impl Polling {
         lock(&self.schedule).person_asked(&subject, worked, self.since.elapsed(), random());
     }
 
-    pub(super) fn woke(&self) {
+    fn hours_began(&self) {
+        lock(&self.schedule).hours_began(self.since.elapsed(), random);
+    }
+
+    /// Has the Library's sources and these LivePCs' publishers asked now.
+    pub(super) fn hurry(&self, ids: impl IntoIterator<Item = String>) {
+        let subjects = ids.into_iter().map(Subject::Subscription);
+        let mut schedule = lock(&self.schedule);
+        for subject in std::iter::once(Subject::Library).chain(subjects) {
+            schedule.hurry(&subject, self.since.elapsed());
+        }
+        drop(schedule);
+        self.hurried.notify_one();
+    }
+
+    fn woke(&self) {
         lock(&self.schedule).woke(self.since.elapsed());
     }
 

@@ -16,6 +16,8 @@ pub(super) const MOST: Duration = Duration::from_secs(6 * 60 * 60);
 pub(super) const TICK: Duration = Duration::from_secs(30);
 /// A pause that took this much longer than it should was no pause: the computer slept.
 const SLEPT: Duration = Duration::from_secs(60);
+/// Within this time from the beginning of the hours for updates everybody is asked.
+const SPREAD: Duration = Duration::from_secs(60);
 /// After waking up, a computer needs a moment until it has its network again.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -105,6 +107,27 @@ impl Schedule {
         }
     }
 
+    /// Makes all LivePCs due within `SPREAD`, since what is new may be fetched from now on. `random` gives each its time, so
+    /// that a publisher's subscribers do not all come at the full hour.
+    pub(super) fn hours_began(&mut self, now: Duration, mut random: impl FnMut() -> u32) {
+        for (subject, entry) in &mut self.entries {
+            if matches!(subject, Subject::Subscription(_)) {
+                entry.due = entry
+                    .due
+                    .min(now + SPREAD.mul_f64(f64::from(random()) / f64::from(u32::MAX)));
+            }
+        }
+    }
+
+    /// Makes somebody due now, whose publisher may answer otherwise than before.
+    pub(super) fn hurry(&mut self, subject: &Subject, now: Duration) {
+        if let Some(entry) = self.entries.get_mut(subject) {
+            entry.failures = 0;
+            entry.due = now;
+            entry.overslept = entry.asked;
+        }
+    }
+
     /// How long nothing is to be done, but for what is being asked.
     pub(super) fn idle(&self, now: Duration) -> Duration {
         let waiting = self.entries.values().filter(|entry| !entry.asked);
@@ -148,6 +171,38 @@ mod tests {
 
     fn take_all(schedule: &mut Schedule, now: Duration) -> Vec<Subject> {
         std::iter::from_fn(|| schedule.take(now)).collect()
+    }
+
+    #[test]
+    fn when_the_hours_begin_all_are_asked_one_after_the_other() {
+        let mut schedule = Schedule::default();
+        schedule.follow([Subject::Library, subject("a"), subject("b")], Duration::ZERO);
+        while let Some(subject) = schedule.take(Duration::ZERO) {
+            schedule.ended(&subject, true, Duration::ZERO, 0);
+        }
+        let mut dice = [u32::MAX / 2, u32::MAX].into_iter();
+        schedule.hours_began(Duration::from_secs(100), || dice.next().unwrap());
+        assert_eq!(schedule.take(Duration::from_secs(129)), None);
+        assert_eq!(schedule.take(Duration::from_secs(131)), Some(subject("a")));
+        assert_eq!(schedule.take(Duration::from_secs(160)), Some(subject("b")));
+        assert_eq!(
+            schedule.take(Duration::from_secs(160)),
+            None,
+            "the Library as ever"
+        );
+    }
+
+    #[test]
+    fn who_is_hurried_is_asked_at_once_and_again_if_it_was_being_asked() {
+        let mut schedule = Schedule::default();
+        schedule.follow([subject("a")], Duration::ZERO);
+        assert_eq!(schedule.take(Duration::ZERO), Some(subject("a")));
+        schedule.hurry(&subject("a"), Duration::ZERO);
+        schedule.ended(&subject("a"), false, Duration::ZERO, 0);
+        assert_eq!(schedule.take(SETTLE), Some(subject("a")));
+        schedule.ended(&subject("a"), true, SETTLE, 0);
+        schedule.hurry(&subject("a"), SETTLE);
+        assert_eq!(schedule.take(SETTLE), Some(subject("a")));
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Signing in to servers and out of them.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use livepc_protocol::{Answer, Code, JobStatus, Problem, Request, Secret};
-use livepc_transfer::{Login, is_private, server as server_of, without_login};
+use livepc_protocol::{Answer, Code, JobAction, JobStatus, Problem, Request, Secret};
+use livepc_transfer::{Login, is_private, login_in, server as server_of, without_login};
 use url::Url;
 
 use super::core::Core;
 use crate::problems::{not_found, of_transfer};
-use crate::published;
 use crate::server::misplaced;
+use crate::{published, subscription};
 
 /// Characters of a user and of a password at the most.
 const LONGEST: usize = 1000;
@@ -43,17 +44,9 @@ impl Core {
     pub(super) async fn address(self: &Arc<Self>, text: &str) -> Result<Url, Problem> {
         let given = published::address(text)?;
         let url = without_login(&given);
-        if let Some(password) = given.password() {
-            let decoded = |text: &str| {
-                percent_encoding::percent_decode_str(text)
-                    .decode_utf8_lossy()
-                    .into_owned()
-            };
-            let login = Login {
-                user: decoded(given.username()),
-                password: decoded(password),
-            };
-            self.sign_in(&url, login).await?;
+        if let Some(login) = login_in(&given) {
+            let (core, url) = (self.clone(), url.clone());
+            Self::to_its_end(async move { core.sign_in(&url, login).await }).await?;
         }
         Ok(url)
     }
@@ -83,29 +76,55 @@ impl Core {
             .map_err(|error| of_transfer(&error))?;
         self.logins.keep(&self.database, &server, login).await?;
         tracing::info!(server, "signed in");
-        self.polling.woke();
+        self.fetcher.signed_in();
+        self.forgive(&server)?;
         self.do_again_at(&server).await;
+        self.touch();
         Ok(())
     }
 
-    /// Does again the newest job of each LivePC, if that failed because this server asked who one is.
+    /// Whoever could not be asked because of this server is asked now.
+    fn forgive(self: &Arc<Self>, server: &str) -> Result<(), Problem> {
+        let mut ids = Vec::new();
+        for subscription in subscription::all(&self.database)? {
+            let problems = [&subscription.problem, &subscription.outcome];
+            if problems
+                .into_iter()
+                .flatten()
+                .any(|problem| is_about(problem, server))
+            {
+                subscription::forgive(&self.database, &subscription.id)?;
+                ids.push(subscription.id);
+            }
+        }
+        self.polling.hurry(ids);
+        Ok(())
+    }
+
+    /// Does again what waits for this server, and the newest job of each LivePC if that failed for it.
     async fn do_again_at(self: &Arc<Self>, server: &str) {
-        let mut seen = std::collections::HashSet::new();
-        for job in self.ended_jobs().unwrap_or_default() {
-            let asked = job
+        let mut seen = HashSet::new();
+        let waiting = self.jobs.active().into_iter();
+        let waiting = waiting.filter(|job| job.status == JobStatus::Waiting);
+        let ended = self.ended_jobs().unwrap_or_default().into_iter();
+        let failed = ended.filter(|job| seen.insert(job.id.clone()) && job.status == JobStatus::Failed);
+        for job in waiting.chain(failed.collect::<Vec<_>>()) {
+            if job
                 .problem
                 .as_ref()
-                .and_then(|problem| problem.sign_in.as_deref());
-            let asked = asked
-                .and_then(|at| Url::parse(at).ok())
-                .and_then(|at| server_of(&at));
-            let failed = job.status == JobStatus::Failed && asked.as_deref() == Some(server);
-            if seen.insert(job.id.clone()) && failed {
+                .is_some_and(|problem| is_about(problem, server))
+            {
                 // It says by itself what is wrong now.
-                let _ = self.control_job(job.job, livepc_protocol::JobAction::Retry).await;
+                let _ = self.control_job(job.job, JobAction::Retry).await;
             }
         }
     }
+}
+
+/// Whether it is this server that is to be signed in to.
+fn is_about(problem: &Problem, server: &str) -> bool {
+    let at = problem.sign_in.as_deref().and_then(|at| Url::parse(at).ok());
+    at.and_then(|at| server_of(&at)).as_deref() == Some(server)
 }
 
 fn on_a_server(text: &str) -> Result<Url, Problem> {

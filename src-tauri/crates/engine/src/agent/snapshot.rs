@@ -43,6 +43,13 @@ impl Core {
         let problem = runner
             .as_ref()
             .and_then(|runner| runner.problem.clone())
+            // What a person can do something about, before what once happened.
+            .or_else(|| {
+                subscription
+                    .problem
+                    .clone()
+                    .filter(|problem| problem.sign_in.is_some())
+            })
             .or_else(|| subscription.outcome.clone())
             .or_else(|| subscription.problem.clone());
         let root = &subscription.keys.root;
@@ -196,6 +203,7 @@ impl Core {
                 jobs,
                 paused: core.is_paused(),
                 store: StoreUse {
+                    place: core.home.store().display().to_string(),
                     bytes: core.store_bytes(),
                     free,
                 },

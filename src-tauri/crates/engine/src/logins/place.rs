@@ -4,8 +4,13 @@
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
+use keyring_core::CredentialStore;
 use livepc_protocol::{Code, Problem};
+
+/// The file that becomes the file of passwords.
+const NEXT: &str = "passwords.json.next";
 
 /// See the module. All of this may block: a keyring may ask a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +20,7 @@ pub(super) enum Place {
 }
 
 /// A password's name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
     pub(super) server: String,
     pub(super) user: String,
@@ -39,56 +44,79 @@ impl Place {
         }
     }
 
-    /// Keeps a password in the keyring, or else in `file`; says where it is now.
+    /// Keeps a password in the keyring, or in `file` where there is none; says where it is now. A keyring that is locked, and
+    /// stays so, is no reason for a file.
     pub(super) fn keep(name: &Name, password: &str, file: &Path) -> Result<Self, Problem> {
-        match entry(name).and_then(|entry| entry.set_password(password)) {
-            Ok(()) => Ok(Self::Keyring),
+        let kept = match keyring() {
+            Ok(keyring) => keyring.build(&name.service(), &name.user, None),
             Err(error) => {
-                tracing::info!(%error, "no keyring keeps passwords here: a file does");
+                tracing::info!(%error, "there is no keyring: a file has the password");
                 change(file, |all| {
                     all.insert(name.server.clone(), password.to_owned());
                 })?;
-                Ok(Self::File)
+                return Ok(Self::File);
             }
-        }
+        };
+        let kept = kept.and_then(|entry| entry.set_password(password));
+        kept.map(|()| Self::Keyring).map_err(|error| refused(&error))
     }
 
-    pub(super) fn read(self, name: &Name, file: &Path) -> Result<String, Problem> {
-        let found = match self {
+    /// The password; why not, if it is not there.
+    pub(super) fn read(self, name: &Name, file: &Path) -> Result<String, String> {
+        match self {
             Self::Keyring => {
-                let password = entry(name).and_then(|entry| entry.get_password());
+                let entry = keyring().and_then(|keyring| keyring.build(&name.service(), &name.user, None));
+                let password = entry.and_then(|entry| entry.get_password());
                 password.map_err(|error| error.to_string())
             }
-            Self::File => read(file)?
+            Self::File => read(file)
+                .map_err(|problem| problem.message)?
                 .remove(&name.server)
                 .ok_or_else(|| format!("{} has none", file.display())),
-        };
-        found.map_err(|why| {
-            Problem::new(
-                Code::Failed,
-                format!("The password for {} could not be had: {why}.", name.server),
-                "Sign in again.",
-            )
-        })
+        }
     }
 
     pub(super) fn forget(self, name: &Name, file: &Path) -> Result<(), Problem> {
         match self {
             Self::Keyring => {
-                // Whoever emptied the keyring by other means has nothing left to forget.
-                if let Err(error) = entry(name).and_then(|entry| entry.delete_credential()) {
-                    tracing::warn!(%error, server = name.server, "the keyring did not give up a password");
+                let entry = keyring().and_then(|keyring| keyring.build(&name.service(), &name.user, None));
+                match entry.and_then(|entry| entry.delete_credential()) {
+                    // Somebody has removed it by other means.
+                    Ok(()) | Err(keyring_core::Error::NoEntry) => Ok(()),
+                    Err(error) => Err(refused(&error)),
                 }
-                Ok(())
             }
-            Self::File => change(file, |all| drop(all.remove(&name.server))),
+            Self::File => change(file, |all| {
+                all.remove(&name.server);
+            }),
         }
     }
 }
 
-/// As people see it in their keyring: what it is for, and the user.
-fn entry(name: &Name) -> keyring::Result<keyring::Entry> {
-    keyring::Entry::new(&format!("LivePC: {}", name.server), &name.user)
+impl Name {
+    /// What it is for, as people see it in their keyring beside the user.
+    fn service(&self) -> String {
+        format!("LivePC: {}", self.server)
+    }
+}
+
+/// The system's keyring, found anew each time: it may come and go with a desktop.
+fn keyring() -> keyring_core::Result<Arc<CredentialStore>> {
+    #[cfg(target_os = "linux")]
+    let found = zbus_secret_service_keyring_store::Store::new()?;
+    #[cfg(windows)]
+    let found = windows_native_keyring_store::Store::new()?;
+    #[cfg(target_os = "macos")]
+    let found = apple_native_keyring_store::keychain::Store::new()?;
+    Ok(found)
+}
+
+fn refused(error: &keyring_core::Error) -> Problem {
+    Problem::new(
+        Code::Failed,
+        format!("The keyring of this computer did not do it: {error}."),
+        "Unlock the keyring, then try again.",
+    )
 }
 
 fn read(file: &Path) -> Result<Passwords, Problem> {
@@ -114,7 +142,12 @@ fn change(file: &Path, change: impl FnOnce(&mut Passwords)) -> Result<(), Proble
             return std::fs::remove_file(file);
         }
         let folder = file.parent().unwrap_or(Path::new("."));
-        let mut next = tempfile::NamedTempFile::new_in(folder)?;
+        // Always the same one, so that a kill leaves no passwords behind that nobody knows of.
+        let _ = std::fs::remove_file(folder.join(NEXT));
+        let mut next = tempfile::Builder::new()
+            .prefix(NEXT)
+            .rand_bytes(0)
+            .tempfile_in(folder)?;
         next.write_all(serde_json::to_string_pretty(&all)?.as_bytes())?;
         next.as_file().sync_all()?;
         next.persist(file).map_err(|error| error.error)?;

@@ -47,7 +47,10 @@ pub(super) fn document(
 /// The address that `href` gives in the document at `base`, if the document may point to it: HTTP or HTTPS, or a file
 /// on the same computer if the document is one itself.
 pub(super) fn address(href: &str, base: &Url) -> Option<Url> {
-    let url = base.join(href.trim()).ok()?;
+    let mut url = base.join(href.trim()).ok()?;
+    // Who reads it is nobody that the document could know. A URL that can have no user keeps none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
     let allowed = match url.scheme() {
         "http" | "https" => url.has_host(),
         // `file://host/` is a network share on Windows: opening it tells the host who is asking.
