@@ -50,6 +50,19 @@ pub fn facts(release: u32) -> Value {
     serde_json::from_str(&text).expect("JSON")
 }
 
+/// The files that a start does not read, the smallest first.
+#[must_use]
+pub fn unread_files(release: u32) -> Vec<Value> {
+    let facts = facts(release);
+    let files = facts["files"].as_array().expect("files").iter();
+    let mut unread: Vec<Value> = files
+        .filter(|file| file["read_at_boot"] == false)
+        .cloned()
+        .collect();
+    unread.sort_by_key(|file| file["size"].as_u64());
+    unread
+}
+
 /// Waits until `file` has `text`, at most `limit`; gives the file's content.
 #[track_caller]
 #[must_use]

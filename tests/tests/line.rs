@@ -16,11 +16,8 @@ const ROOT: u64 = 33 << 20;
 
 /// A file that a start does not read, and that lies far behind on the disk, where it is filled in late.
 fn file_far_behind(publisher: &Publisher) -> (Partition, Value, Vec<u64>) {
-    let facts = guest::facts(1);
-    let files = facts["files"].as_array().expect("files").clone();
-    let (file, pages) = files
+    let (file, pages) = guest::unread_files(1)
         .into_iter()
-        .filter(|file| file["read_at_boot"] == false)
         .map(|file| {
             let path = file["path"].as_str().expect("a path");
             let pages = presence::pages_of_file(&guest::disk(1), ROOT, path);

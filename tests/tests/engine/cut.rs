@@ -6,7 +6,6 @@ use livepc_tests::guest::{self, BOOT};
 use livepc_tests::home::TestHome;
 use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
-use serde_json::Value;
 
 /// How long the network is gone: longer than any limit within.
 fn cut() -> Duration {
@@ -18,15 +17,6 @@ fn cut() -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// The largest file that a start does not read.
-fn largest() -> Value {
-    let facts = guest::facts(1);
-    let files = facts["files"].as_array().expect("files").iter();
-    let unread = files.filter(|file| file["read_at_boot"] == false);
-    let largest = unread.max_by_key(|file| file["size"].as_u64());
-    largest.expect("a file").clone()
-}
-
 #[test]
 fn a_guest_that_reads_while_the_network_is_gone_sees_no_error() {
     let publisher = Publisher::new(&guest::disk(1), "Sample");
@@ -35,7 +25,7 @@ fn a_guest_that_reads_while_the_network_is_gone_sees_no_error() {
     let home = TestHome::new();
     home.done(&["subscribe", &format!("{}feed.xml", server.url()), "--yes"]);
     let (serial, mut console) = guest::start(&home, "sample", "serial.log", &["--no-fill"]);
-    let file = largest();
+    let file = guest::unread_files(1).pop().expect("a file");
     // So slow that it is cut in the middle of the file.
     server.set_bytes_per_second(Some(1 << 20));
     server.log().clear();

@@ -52,20 +52,10 @@ impl Started {
     }
 }
 
-/// Small files that a start does not read.
-fn files() -> Vec<Value> {
-    let facts = guest::facts(1);
-    let files = facts["files"].as_array().expect("files");
-    let unread = files.iter().filter(|file| file["read_at_boot"] == false);
-    let mut unread: Vec<_> = unread.cloned().collect();
-    unread.sort_by_key(|file| file["size"].as_u64());
-    unread
-}
-
 #[test]
 fn a_guest_reads_on_when_the_agent_is_killed() {
     let mut machine = Started::new();
-    for file in files().iter().take(3) {
+    for file in guest::unread_files(1).iter().take(3) {
         machine.begin_to_read(file);
         let agents = machine.home.processes("agent");
         assert_eq!(agents.len(), 1, "one agent for a home");
@@ -86,7 +76,7 @@ fn a_guest_reads_on_when_the_agent_is_killed() {
 #[test]
 fn agent_and_runner_are_killed_in_turn_while_a_guest_reads() {
     let mut machine = Started::new();
-    let mut files = files().into_iter();
+    let mut files = guest::unread_files(1).into_iter();
     let mut file = || files.next().expect("there are enough files");
     for round in 1..=2 {
         let (read, lost) = (file(), file());

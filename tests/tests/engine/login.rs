@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use livepc_tests::forge::disk;
+use livepc_tests::guest;
 use livepc_tests::home::{Ran, TestHome};
 use livepc_tests::keyring::Keyring;
 use livepc_tests::lab::Lab;
@@ -28,7 +29,12 @@ struct Private {
 impl Private {
     fn new(home: TestHome) -> Self {
         let work = tempfile::tempdir().expect("a folder");
-        let publisher = Publisher::new(&disk(work.path(), "1.raw", 3, 1), "Lab");
+        let source = disk(work.path(), "1.raw", 3, 1);
+        Self::of(&source, work, home)
+    }
+
+    fn of(source: &Path, work: TempDir, home: TestHome) -> Self {
+        let publisher = Publisher::new(source, "Lab");
         publisher.publish(&[]);
         let users = work.path().join("users");
         let server = Nginx::serve_privately(&publisher.site(), &users);
@@ -194,6 +200,30 @@ fn a_password_in_an_address_is_taken_out_of_it() {
     );
     let sources = lab.home.done(&["source", "add", url.as_str()]);
     assert_eq!(sources["sources"][0]["url"], lab.feed().as_str());
+}
+
+/// The publisher changes the password while a machine runs: it waits, says for what, and goes on.
+#[test]
+fn a_machine_goes_on_after_signing_in() {
+    let work = tempfile::tempdir().expect("a folder");
+    let lab = Private::of(&guest::disk(1), work, TestHome::new());
+    lab.signs_in(PASSWORD);
+    lab.home.done(&["subscribe", &lab.feed(), "--yes"]);
+    let (serial, mut console) = guest::start(&lab.home, "lab", "serial.log", &["--no-fill"]);
+    lab.let_in(OTHER);
+    let file = guest::unread_files(1).swap_remove(0);
+    console.tell(&format!("sha256 {}", file["path"].as_str().expect("a path")));
+    lab.home.until("stalled", |listed| listed["state"] == "stalled");
+    let problem = lab.home.done(&["show", "lab"])["livepc"]["problem"].clone();
+    assert_eq!(problem["code"], "login", "{problem}");
+    let at = problem["sign_in"].as_str().expect("where to sign in");
+    assert!(at.starts_with(&lab.server()), "{problem}");
+    lab.signs_in(OTHER);
+    console.has_read(&file);
+    lab.home.until("running", |listed| listed["state"] == "running");
+    let said = std::fs::read_to_string(serial).expect("the serial log");
+    assert!(!said.contains("I/O error"), "the guest saw none: {said}");
+    lab.home.done(&["stop", "lab"]);
 }
 
 #[test]

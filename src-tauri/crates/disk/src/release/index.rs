@@ -15,7 +15,7 @@ use super::{Backend, Layout, Span};
 use crate::block::ReadError;
 
 /// Bytes of shards that are kept in memory.
-const SHARD_BYTES: usize = 64 << 20;
+const SHARD_BYTES: usize = 32 << 20;
 /// Objects that are decoded at a time: one that means no good takes up to 256 MiB for that.
 const DECODED_AT_ONCE: usize = 2;
 

@@ -66,6 +66,11 @@ impl Core {
             }
             let own = self.own_start_chunks(&opened).await?;
             if !own.is_empty() {
+                if plan.is_none() {
+                    // It may be more than the publisher's boot map, for which there is room.
+                    let _turn = self.room.lock().await;
+                    self.make_room(&job, &own).await?;
+                }
                 self.set_phase(active, JobPhase::BootReady);
                 self.fetch_all(&opened, &own, Priority::BootMap).await?;
             }
