@@ -1,8 +1,8 @@
 import type { Code } from './bindings/Code';
 import type { Problem } from './bindings/Problem';
 
-/** Codes where doing the same again cannot end otherwise. */
-const FINAL: ReadonlySet<Code> = new Set(['usage', 'not-found', 'trust', 'update-livepc', 'cancelled']);
+/** Codes where doing the same again cannot end otherwise, or only after something else. */
+const FINAL: ReadonlySet<Code> = new Set(['usage', 'not-found', 'trust', 'login', 'update-livepc', 'cancelled']);
 
 /** True if Retry makes sense. */
 export function canRetry(problem: Problem): boolean {
