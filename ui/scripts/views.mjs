@@ -174,6 +174,15 @@ export const VIEWS = [
   ['activity-offline', 'offline', to('activity')],
   ['activity-empty', 'empty', to('activity')],
   ['settings', 'lively', to('settings')],
+  [
+    'settings-store',
+    'lively',
+    async (page) => {
+      await to('settings')(page);
+      await page.getByText('livepc store move').evaluate((e) => e.scrollIntoView({ block: 'nearest' }));
+    },
+    NOTHING,
+  ],
   ['settings-hypervisors', 'lively', hypervisors, NOTHING],
   ['settings-hypervisors-none', 'failed', hypervisors, HYPERVISORS],
   ['settings-hypervisors-slow', 'offline', hypervisors, NOTHING],
