@@ -6,6 +6,8 @@ mod adopt;
 mod contents;
 #[cfg(unix)]
 mod full_disk;
+// loom changes stacks by itself, which unwinding on Windows does not bear; what it tries is the same on all systems.
+#[cfg(unix)]
 mod interleavings;
 mod kill;
 mod model;
@@ -13,6 +15,7 @@ mod moving;
 mod opening;
 mod prune;
 // Over loom's locks instead of the system's.
+#[cfg(unix)]
 #[path = "../../src/slots.rs"]
 #[allow(dead_code)]
 mod slots;
@@ -20,6 +23,7 @@ mod support;
 mod verify;
 
 /// What `slots` is made of there.
+#[cfg(unix)]
 mod sync {
     pub(crate) use loom::sync::{Arc, Mutex};
     pub(crate) use std::sync::PoisonError;
