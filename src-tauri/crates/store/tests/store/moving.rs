@@ -30,10 +30,12 @@ fn a_store_is_the_same_where_it_is_renamed_or_copied_to() {
     );
     let (store, pack) = store_in(&first);
     fs::create_dir(&second).unwrap();
-    assert!(
-        store.move_to(&second, &mut |_, _| {}).unwrap(),
-        "an empty folder makes room"
-    );
+    let renamed = store.move_to(&second, &mut |_, _| {}).unwrap();
+    assert_eq!(renamed, cfg!(unix), "an empty folder makes room");
+    if !renamed {
+        // No folder gets another name on Windows while its files are open, so it was copied.
+        remove_store(&first).unwrap();
+    }
     assert!(!first.exists());
 
     // No folder gets the name of one that is not empty, so it is copied.
