@@ -114,13 +114,23 @@ impl Output {
     /// Asks a question that is answered with yes or no.
     pub(crate) async fn ask(&self, question: &str) -> bool {
         drop(write!(std::io::stderr(), "{question} [y/N] "));
-        // Where it may block, so that Ctrl-C is still noticed.
-        let answer = tokio::task::spawn_blocking(|| {
-            let mut answer = String::new();
-            std::io::stdin().read_line(&mut answer).map(|_| answer)
-        });
-        matches!(answer.await, Ok(Ok(answer)) if matches!(answer.trim(), "y" | "Y" | "yes"))
+        matches!(typed(line).await, Ok(answer) if matches!(answer.trim(), "y" | "Y" | "yes"))
     }
+}
+
+/// What somebody types, read where it may block, so that Ctrl-C is still noticed.
+pub(crate) async fn typed(
+    read: impl FnOnce() -> std::io::Result<String> + Send + 'static,
+) -> std::io::Result<String> {
+    let read = tokio::task::spawn_blocking(read).await;
+    read.unwrap_or_else(|e| Err(std::io::Error::other(e)))
+}
+
+/// A line of the standard input, without its end.
+pub(crate) fn line() -> std::io::Result<String> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Bytes for people: `41.3 MB`.

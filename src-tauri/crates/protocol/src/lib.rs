@@ -31,6 +31,7 @@ mod home;
 mod hypervisor;
 mod launch;
 mod lock;
+mod login;
 mod message;
 mod problem;
 mod request;
@@ -46,11 +47,12 @@ pub use home::{Home, private_folder};
 pub use hypervisor::{HypervisorKind, HypervisorStatus};
 pub use launch::{Launcher, detach};
 pub use lock::ProcessLock;
+pub use login::{LoginInfo, Secret};
 pub use message::{Call, MAX_MESSAGE, Message, PROTOCOL, Read, Write, read_message, write_message};
 pub use problem::{Code, Problem};
 pub use request::{
-    Answer, Display, IndexObject, JobAction, LibraryEntry, LoginInfo, OpenedRelease, Preview, Pruned,
-    PrunedRelease, Request, Secret, SourceStatus, Until, UpdateReport,
+    Answer, Display, IndexObject, JobAction, LibraryEntry, OpenedRelease, Preview, Pruned, PrunedRelease,
+    Request, SourceStatus, Until, UpdateReport,
 };
 pub use socket::{Listener, Stream, connect};
 pub use state::{

@@ -6,6 +6,7 @@ use ts_rs::TS;
 use crate::Desktop;
 use crate::export::Export;
 use crate::hypervisor::{HypervisorKind, HypervisorStatus};
+use crate::login::{LoginInfo, Secret};
 use crate::state::{LivePc, MachineState, ReleaseInfo, RunnerState, Snapshot, Trust, UpdatePolicy};
 
 /// How far a release is fetched.
@@ -315,30 +316,6 @@ pub enum Request {
     RunnerRetry,
     /// Ends the agent if it has neither work nor runners. Answer: `Done`.
     AgentStop,
-}
-
-/// Text that is never shown: `{:?}` hides it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[serde(transparent)]
-#[ts(as = "String")]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-/// Who is known to a server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[ts(export)]
-pub struct LoginInfo {
-    /// The server, as `https://example.org`.
-    pub server: String,
-    /// The user.
-    pub user: String,
-    /// The file that has the password, where there is no keyring to keep it.
-    pub file: Option<String>,
 }
 
 /// What to do with a job.

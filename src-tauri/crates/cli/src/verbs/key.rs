@@ -5,6 +5,7 @@ use livepc_publish::{KeyFolder, PublicKeys};
 use serde_json::{Value, json};
 
 use crate::args::publisher::KeyVerb;
+use crate::output::typed;
 use crate::session::Session;
 use crate::verbs::publish::of_publish;
 
@@ -145,8 +146,6 @@ async fn ask(session: &Session<'_>, prompt: &'static str) -> Result<String, Prob
             "Put it into a file that only you can read, and name that in LIVEPC_KEY_PASSWORD_FILE; or use --no-password.",
         ));
     }
-    // Where it may block, so that Ctrl-C is still noticed.
-    let asked = tokio::task::spawn_blocking(move || rpassword::prompt_password(prompt)).await;
-    let asked = asked.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+    let asked = typed(move || rpassword::prompt_password(prompt)).await;
     asked.map_err(|e| Problem::io("The password cannot be read", &e))
 }

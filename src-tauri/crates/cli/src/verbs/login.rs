@@ -6,6 +6,7 @@ use livepc_protocol::{Answer, Client, Code, LoginInfo, Problem, Request, Secret}
 use serde_json::json;
 
 use crate::args::login::{Login, Logout};
+use crate::output::{line, typed};
 use crate::session::{Session, unexpected};
 
 /// How often somebody may mistype a password.
@@ -23,7 +24,7 @@ pub(crate) async fn login(session: &Session<'_>, login: Login) -> Result<(), Pro
         None => ask_user(session, &url).await?,
     };
     let password = if login.password_stdin {
-        from_stdin().await?
+        reading(line).await?
     } else {
         ask_password(session, &url).await?
     };
@@ -127,19 +128,7 @@ async fn ask(
     reading(question).await
 }
 
-async fn from_stdin() -> Result<String, Problem> {
-    reading(line).await
-}
-
-fn line() -> std::io::Result<String> {
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// Reads where it may block, so that Ctrl-C is still noticed.
 async fn reading(read: impl FnOnce() -> std::io::Result<String> + Send + 'static) -> Result<String, Problem> {
-    let read = tokio::task::spawn_blocking(read).await;
-    let read = read.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+    let read = typed(read).await;
     read.map_err(|e| Problem::io("The user or the password cannot be read", &e))
 }

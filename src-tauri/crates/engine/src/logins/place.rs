@@ -65,8 +65,7 @@ impl Place {
     pub(super) fn read(self, name: &Name, file: &Path) -> Result<String, String> {
         match self {
             Self::Keyring => {
-                let entry = keyring().and_then(|keyring| keyring.build(&name.service(), &name.user, None));
-                let password = entry.and_then(|entry| entry.get_password());
+                let password = name.entry().and_then(|entry| entry.get_password());
                 password.map_err(|error| error.to_string())
             }
             Self::File => read(file)
@@ -79,8 +78,7 @@ impl Place {
     pub(super) fn forget(self, name: &Name, file: &Path) -> Result<(), Problem> {
         match self {
             Self::Keyring => {
-                let entry = keyring().and_then(|keyring| keyring.build(&name.service(), &name.user, None));
-                match entry.and_then(|entry| entry.delete_credential()) {
+                match name.entry().and_then(|entry| entry.delete_credential()) {
                     // Somebody has removed it by other means.
                     Ok(()) | Err(keyring_core::Error::NoEntry) => Ok(()),
                     Err(error) => Err(refused(&error)),
@@ -97,6 +95,11 @@ impl Name {
     /// What it is for, as people see it in their keyring beside the user.
     fn service(&self) -> String {
         format!("LivePC: {}", self.server)
+    }
+
+    /// Its place in the system's keyring.
+    fn entry(&self) -> keyring_core::Result<keyring_core::Entry> {
+        keyring()?.build(&self.service(), &self.user, None)
     }
 }
 
