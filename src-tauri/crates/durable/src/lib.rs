@@ -1,0 +1,266 @@
+//! Files that a power cut leaves as they were or as they are meant to be, and names that are still there afterwards.
+//!
+//! Terms:
+//! - *durable*: on the disk, not only in the system's memory. A file's bytes are durable after they were flushed, a name in a
+//!   folder after the folder was.
+//! - *whole*: a file that is there under its name has all of its bytes. That takes three steps in this order: the bytes are
+//!   flushed under another name, the file is renamed, the folder is flushed.
+//!
+//! Everything that a person was told is done, and everything that is trusted because its name is there, is written through
+//! this crate. What is a cache, and checked before it is used, need not be.
+//!
+//! ```
+//! # let home = tempfile::tempdir()?;
+//! use livepc_durable::{Readers, write};
+//! let place = home.path().join("machines/lab/overlay.json");
+//! livepc_durable::create_folder(place.parent().expect("it has one"))?;
+//! write(&place, Readers::User, br#"{"release":3}"#)?;
+//! assert_eq!(std::fs::read(&place)?, br#"{"release":3}"#);
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+#[cfg_attr(unix, path = "os/unix.rs")]
+#[cfg_attr(windows, path = "os/windows.rs")]
+mod os;
+
+/// What unfinished files are called until they have their name: with this before some random letters. One that a crash left
+/// behind may be removed.
+pub const UNFINISHED: &str = ".livepc-";
+
+/// Who may read a new file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// The user alone.
+    User,
+    /// Everybody whom the user's own settings allow (the umask), such as a web server.
+    All,
+}
+
+/// Puts a file with these bytes at `path`, in place of what is there.
+///
+/// # Errors
+/// What the system says. What was at `path` is there as before then, unless it was the last step that failed: flushing the
+/// folder.
+pub fn write(path: &Path, readers: Readers, bytes: &[u8]) -> io::Result<()> {
+    replace(path, readers, |file| file.write_all(bytes)).map(drop)
+}
+
+/// Puts the file that `fill` writes at `path`, in place of what is there. The file that it gives is that file, open.
+///
+/// # Errors
+/// As [`write`].
+pub fn replace(
+    path: &Path,
+    readers: Readers,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<File> {
+    let mut file = unfinished(path, readers)?;
+    fill(file.as_file_mut())?;
+    put(file, path)
+}
+
+/// A file beside `path` that has no part in anything until it is [`put`] or [`put_new`], and is removed if it never is.
+///
+/// # Errors
+/// What the system says.
+pub fn unfinished(path: &Path, readers: Readers) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED);
+    if readers == Readers::All {
+        os::readable_by_all(&mut builder);
+    }
+    builder.tempfile_in(folder_of(path))
+}
+
+/// Gives an unfinished file its name, in place of what is there.
+///
+/// # Errors
+/// As [`write`].
+pub fn put(file: NamedTempFile, path: &Path) -> io::Result<File> {
+    file.as_file().sync_all()?;
+    let file = file.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder_of(path))?;
+    Ok(file)
+}
+
+/// Gives an unfinished file its name, unless something has it.
+///
+/// # Errors
+/// As [`write`]; [`io::ErrorKind::AlreadyExists`] if there is something.
+pub fn put_new(file: NamedTempFile, path: &Path) -> io::Result<File> {
+    file.as_file().sync_all()?;
+    let file = match file.persist_noclobber(path) {
+        // exFAT, SMB and FUSE have neither hard links nor a rename that replaces nothing: one at a time may do it there.
+        Err(refused) if os::has_no_such_rename(&refused.error) && !path.try_exists()? => {
+            refused.file.persist(path).map_err(|error| error.error)?
+        }
+        placed => placed.map_err(|error| error.error)?,
+    };
+    sync_folder(folder_of(path))?;
+    Ok(file)
+}
+
+/// Renames a file or a folder whose content is durable. `to` is replaced if it is a file.
+///
+/// # Errors
+/// What the system says.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    sync_folder(folder_of(to))?;
+    if folder_of(from) != folder_of(to) {
+        sync_folder(folder_of(from))?;
+    }
+    Ok(())
+}
+
+/// Removes a file for good; that there is none is no error.
+///
+/// # Errors
+/// What the system says.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sync_folder(folder_of(path)),
+    }
+}
+
+/// Makes a folder, and those above it that are missing.
+///
+/// # Errors
+/// What the system says.
+pub fn create_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(folder);
+    if above != folder {
+        create_folder(above)?;
+    }
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sync_folder(above),
+    }
+}
+
+/// Flushes a file that somebody else wrote, and its name.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_file(path: &Path) -> io::Result<()> {
+    os::open_to_flush(path)?.sync_all()?;
+    sync_folder(folder_of(path))
+}
+
+/// Flushes the names in a folder.
+///
+/// # Errors
+/// What the system says.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    os::sync_folder(folder)
+}
+
+/// The folder that a path is in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        Some(_) => Path::new("."),
+        // A root is in itself.
+        None => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names in a folder.
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.json");
+        write(&path, Readers::User, b"one").unwrap();
+        write(&path, Readers::User, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        let failed = replace(&path, Readers::User, |file| {
+            file.write_all(b"thr")?;
+            Err(io::ErrorKind::StorageFull.into())
+        });
+        assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(names(folder.path()), ["record.json"], "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_is_new_takes_no_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        fs::write(&path, "there").unwrap();
+        let mut file = unfinished(&path, Readers::User).unwrap();
+        file.write_all(b"new").unwrap();
+        let refused = put_new(file, &path).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(
+            (fs::read(&path).unwrap(), names(folder.path()).len()),
+            (b"there".to_vec(), 1)
+        );
+    }
+
+    #[test]
+    fn folders_are_made_with_those_above() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("a/b/c");
+        create_folder(&deep).unwrap();
+        create_folder(&deep).expect("it is there");
+        assert!(deep.is_dir());
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(create_folder(&file).is_err(), "a file is no folder");
+    }
+
+    #[test]
+    fn to_remove_nothing_is_no_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone");
+        write(&path, Readers::All, b"").unwrap();
+        let moved = folder.path().join("moved");
+        rename(&path, &moved).unwrap();
+        sync_file(&moved).unwrap();
+        remove(&moved).unwrap();
+        remove(&moved).unwrap();
+        assert_eq!(names(folder.path()).len(), 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn who_may_read_it_is_said() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        for (readers, others) in [(Readers::User, 0), (Readers::All, 0o004)] {
+            let path = folder.path().join("file");
+            write(&path, readers, b"").unwrap();
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(
+                mode & 0o004,
+                others,
+                "{readers:?}: {mode:o}, where the umask is 022"
+            );
+        }
+    }
+}

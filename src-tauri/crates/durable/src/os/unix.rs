@@ -1,0 +1,35 @@
+//! Unix: folders are flushed as files are.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        // Some file systems (FUSE, SMB) keep nothing back of a folder, and say that they cannot flush it.
+        Err(error) if is_unsupported(&error) => Ok(()),
+        result => result,
+    }
+}
+
+/// True if a file system knows neither hard links nor a rename that replaces nothing.
+pub(crate) fn has_no_such_rename(error: &io::Error) -> bool {
+    // What `link` says on vfat and exFAT.
+    const EPERM: i32 = 1;
+    is_unsupported(error) || error.raw_os_error() == Some(EPERM)
+}
+
+fn is_unsupported(error: &io::Error) -> bool {
+    const EINVAL: i32 = 22;
+    error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(EINVAL)
+}
+
+/// Flushing takes no right to write here.
+pub(crate) fn open_to_flush(path: &Path) -> io::Result<File> {
+    File::open(path)
+}
+
+pub(crate) fn readable_by_all(builder: &mut tempfile::Builder<'_, '_>) {
+    builder.permissions(Permissions::from_mode(0o666));
+}
