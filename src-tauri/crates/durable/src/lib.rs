@@ -136,14 +136,27 @@ pub fn remove(path: &Path) -> io::Result<()> {
 /// # Errors
 /// What the system says.
 pub fn create_folder(folder: &Path) -> io::Result<()> {
+    create(folder, &|folder| fs::create_dir(folder))
+}
+
+/// Makes a folder that only the user can enter, and those above it that are missing, which are so, too. One that is there
+/// is left as it is.
+///
+/// # Errors
+/// What the system says.
+pub fn create_private_folder(folder: &Path) -> io::Result<()> {
+    create(folder, &os::create_private)
+}
+
+fn create(folder: &Path, make: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
     let above = folder_of(folder);
     if above != folder {
-        create_folder(above)?;
+        create(above, make)?;
     }
-    match fs::create_dir(folder) {
+    match make(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(error) => Err(error),
         Ok(()) => sync_folder(above),
@@ -232,6 +245,21 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(create_folder(&file).is_err(), "a file is no folder");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_private_folder_is_for_the_user_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        create_private_folder(&folder.path().join("a/b")).unwrap();
+        for made in ["a", "a/b"] {
+            let mode = fs::metadata(folder.path().join(made))
+                .unwrap()
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o700, "{made}");
+        }
     }
 
     #[test]

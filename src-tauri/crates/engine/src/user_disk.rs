@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fatfs::{FatType, FormatVolumeOptions};
+use livepc_durable::Readers;
 use livepc_format::FileSystem;
 use livepc_format::limits::{DISK_SIZE, SECTOR};
 use livepc_format::manifest::{Content, Disk};
@@ -129,18 +130,14 @@ impl<'a> UserDisk<'a> {
 
     /// The file appears whole or not at all.
     fn make_new(&self, size: u64) -> io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let mut unfinished = tempfile::Builder::new();
-        let unfinished = unfinished.prefix(".own-disk-").tempfile_in(folder)?;
+        let unfinished = livepc_durable::unfinished(&self.path, Readers::User)?;
         let file = unfinished.as_file();
         file.set_len(size)?;
         match self.file_system {
             Some(FileSystem::Fat32) => format_fat32(file, self.label)?,
             None => {}
         }
-        file.sync_all()?;
-        unfinished.persist_noclobber(&self.path).map_err(|e| e.error)?;
-        Ok(())
+        livepc_durable::put_new(unfinished, &self.path).map(drop)
     }
 }
 

@@ -53,10 +53,11 @@ pub fn discard_saved_state(folder: &Path) -> Result<()> {
 }
 
 /// Bytes of the state of a suspended machine in its folder; 0 if it is not suspended.
-#[must_use]
-pub fn saved_state_bytes(folder: &Path) -> u64 {
-    let of_qemu = qemu::state::file(folder).metadata();
-    of_qemu.map_or(0, |found| found.len()) + vmware::state::bytes(folder)
+///
+/// # Errors
+/// If that cannot be found out.
+pub fn saved_state_bytes(folder: &Path) -> Result<u64> {
+    Ok(qemu::state::bytes(folder)? + vmware::state::bytes(folder)?)
 }
 
 /// Ends a machine that was left running with this run-time folder, because the process that had started it died.

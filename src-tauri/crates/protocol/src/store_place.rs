@@ -4,9 +4,10 @@
 //! places: the new one counts as soon as the store is whole there, which its version file says, since that is written last.
 //! So whenever a move ends, there is one store, and everybody knows where.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use livepc_durable::Readers;
 use serde::{Deserialize, Serialize};
 
 use crate::{Code, Home, Problem};
@@ -99,10 +100,7 @@ impl Home {
         let failed =
             |error: std::io::Error| Problem::io(&format!("{} cannot be written", path.display()), &error);
         if place.moving_from.is_none() && place.store == self.own_store() {
-            return match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(error)),
-                _ => sync_folder(self.root()).map_err(failed),
-            };
+            return livepc_durable::remove(&path).map_err(failed);
         }
         let text = serde_json::to_string_pretty(place).map_err(|_| {
             Problem::new(
@@ -111,31 +109,12 @@ impl Home {
                 "Choose a folder whose name is UTF-8.",
             )
         })?;
-        let new = path.with_extension("new");
-        let write = || {
-            let mut file = std::fs::File::create(&new)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&new, &path)?;
-            sync_folder(self.root())
-        };
-        write().map_err(failed)
+        livepc_durable::write(&path, Readers::User, text.as_bytes()).map_err(failed)
     }
 
     fn store_place_file(&self) -> PathBuf {
         self.root().join(StorePlace::FILE)
     }
-}
-
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    std::fs::File::open(folder)?.sync_all()
-}
-
-/// NTFS journals names itself, and folders cannot be flushed.
-#[cfg(windows)]
-fn sync_folder(_folder: &Path) -> std::io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -28,12 +28,12 @@ pub fn init(path: &Path, title: &str) -> Result<()> {
         entries: Vec::new(),
     };
     let partial = partial(path, &catalog)?;
-    match partial.persist_noclobber(path) {
-        Ok(_) => sync(path),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+    match livepc_durable::put_new(partial, path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(PublishError::CatalogExists(path.to_owned()))
         }
-        Err(error) => Err(error.error).context(|| format!("writing {}", path.display())),
+        Err(error) => Err(error).context(|| format!("writing {}", path.display())),
     }
 }
 
@@ -134,11 +134,9 @@ pub fn address(path: &Path) -> Result<Url> {
 }
 
 fn write(path: &Path, catalog: &Catalog) -> Result<()> {
-    partial(path, catalog)?
-        .persist(path)
-        .map_err(|error| error.error)
-        .context(|| format!("writing {}", path.display()))?;
-    sync(path)
+    livepc_durable::put(partial(path, catalog)?, path)
+        .map(drop)
+        .context(|| format!("writing {}", path.display()))
 }
 
 /// Writes the catalog beside the place where it belongs.
@@ -150,12 +148,7 @@ fn partial(path: &Path, catalog: &Catalog) -> Result<tempfile::NamedTempFile> {
     os::public_file(&mut builder);
     let mut partial = builder.tempfile_in(folder(path)).context(what)?;
     partial.write_all(&bytes).context(what)?;
-    partial.as_file().sync_all().context(what)?;
     Ok(partial)
-}
-
-fn sync(path: &Path) -> Result<()> {
-    os::sync_dir(folder(path)).context(|| format!("making {} durable", path.display()))
 }
 
 fn folder(path: &Path) -> &Path {

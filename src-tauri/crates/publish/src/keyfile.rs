@@ -12,7 +12,6 @@ use tempfile::NamedTempFile;
 
 use crate::authority::PublishKeys;
 use crate::error::{Context as _, PublishError, Result};
-use crate::os;
 
 pub use self::rotate::Rotated;
 
@@ -83,7 +82,8 @@ impl KeyFolder {
                 }
             }
         }
-        os::private_dir(&self.dir).context(|| format!("making the folder {}", self.dir.display()))?;
+        livepc_durable::create_private_folder(&self.dir)
+            .context(|| format!("making the folder {}", self.dir.display()))?;
         // Made before the first is written: a key without the other is of no use.
         let (root, signing) = (make(Kind::Root, password)?, make(Kind::Signing, password)?);
         let mut files = Vec::new();
@@ -92,7 +92,6 @@ impl KeyFolder {
             files.push((self.partial(&format!("{public}\n"))?, self.public_path(kind)));
         }
         put_all(files)?;
-        os::sync_dir(&self.dir).context(|| format!("making the keys in {} durable", self.dir.display()))?;
         Ok(PublicKeys {
             root: root.0,
             signing: signing.0,
@@ -107,7 +106,6 @@ impl KeyFolder {
             .tempfile_in(&self.dir)
             .context(what)?;
         partial.write_all(text.as_bytes()).context(what)?;
-        partial.as_file().sync_all().context(what)?;
         Ok(partial)
     }
 
@@ -196,15 +194,15 @@ impl KeyFolder {
 fn put_all(files: Vec<(NamedTempFile, PathBuf)>) -> Result<()> {
     let mut put: Vec<PathBuf> = Vec::new();
     for (partial, path) in files {
-        if let Err(error) = partial.persist_noclobber(&path) {
+        if let Err(error) = livepc_durable::put_new(partial, &path) {
             for path in put {
                 if let Err(error) = fs::remove_file(&path) {
                     tracing::warn!(path = %path.display(), %error, "a key of a failed attempt stays");
                 }
             }
-            return match error.error.kind() {
+            return match error.kind() {
                 io::ErrorKind::AlreadyExists => Err(PublishError::KeyExists(path)),
-                _ => Err(error.error).context(|| format!("writing {}", path.display())),
+                _ => Err(error).context(|| format!("writing {}", path.display())),
             };
         }
         put.push(path);

@@ -4,4 +4,4 @@
 #[cfg_attr(windows, path = "os/windows.rs")]
 mod system;
 
-pub(crate) use system::{is_disk_device, next_data, next_hole, private_dir, public_file, read_at, sync_dir};
+pub(crate) use system::{is_disk_device, next_data, next_hole, public_file, read_at};

@@ -3,7 +3,6 @@
 //! Losing it loses no page: content that is not listed is fetched instead of copied, and nothing is pruned before it is
 //! known again what is needed.
 
-use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -318,7 +317,7 @@ fn move_aside(path: &Path) -> Result<()> {
         from.push(suffix);
         let mut to = path.as_os_str().to_owned();
         to.push(format!(".damaged{suffix}"));
-        match fs::rename(&from, to) {
+        match livepc_durable::rename(Path::new(&from), Path::new(&to)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(StoreError::io("moved aside", Path::new(&from), error));
             }

@@ -8,7 +8,6 @@ use livepc_format::{Digest, PackId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError};
-use crate::os;
 
 /// The version of the layout that this program makes, and the newest that it knows.
 const VERSION: u64 = 1;
@@ -133,17 +132,7 @@ pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>>
 
 /// Makes a folder, and those above it, durably.
 pub(crate) fn create_folder(folder: &Path) -> Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
-    if let Some(above) = folder.parent() {
-        create_folder(above)?;
-    }
-    let made = match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => folder.parent().map_or(Ok(()), os::sync_folder),
-    };
-    made.map_err(|error| StoreError::io("created", folder, error))
+    livepc_durable::create_folder(folder).map_err(|error| StoreError::io("created", folder, error))
 }
 
 /// Puts a whole file at `path`, durably: at no time is there a part of it.
@@ -165,8 +154,5 @@ pub(crate) fn place_durably(
         .tempfile_in(folder)
         .map_err(failed)?;
     fill(file.as_file_mut()).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    let file = file.persist(path).map_err(|error| failed(error.error))?;
-    os::sync_folder(folder).map_err(failed)?;
-    Ok(file)
+    livepc_durable::put(file, path).map_err(failed)
 }

@@ -63,7 +63,7 @@ impl Store {
 fn sync_names(path: &Path) {
     for above in path.ancestors().skip(1) {
         // Those that were there before may be closed to this user.
-        let _ = os::sync_folder(above);
+        let _ = livepc_durable::sync_folder(above);
     }
 }
 
@@ -124,16 +124,16 @@ fn copy_store(folder: &Folder, to: &Path, copied: &mut dyn FnMut(u64)) -> Result
             for entry in entries(&inner.path())? {
                 copy(&entry.path(), &to.join(entry.file_name()), copied)?;
             }
-            os::sync_folder(&to).map_err(|error| StoreError::io("written", &to, error))?;
+            livepc_durable::sync_folder(&to).map_err(|error| StoreError::io("written", &to, error))?;
         }
-        os::sync_folder(&to).map_err(|error| StoreError::io("written", &to, error))?;
+        livepc_durable::sync_folder(&to).map_err(|error| StoreError::io("written", &to, error))?;
     }
     for file in top_files(folder)? {
         if let Some(name) = file.file_name() {
             copy(&file, &to.join(name), copied)?;
         }
     }
-    os::sync_folder(to).map_err(|error| StoreError::io("written", to, error))?;
+    livepc_durable::sync_folder(to).map_err(|error| StoreError::io("written", to, error))?;
     let version = folder.version();
     let bytes =
         read_bounded(&version, HOLE as u64).map_err(|error| StoreError::io("read", &version, error))?;

@@ -8,8 +8,7 @@ use std::fs::File;
 use std::io;
 
 pub(crate) use system::{
-    allocated, is_bad_medium, is_out_of_handles, make_sparse, read_cached, share, share_all, sync_folder,
-    write_all_at,
+    allocated, is_bad_medium, is_out_of_handles, make_sparse, read_cached, share, share_all, write_all_at,
 };
 
 /// Reads at `offset` until `buf` is full or the file ends; gives the bytes read.

@@ -1,8 +1,8 @@
 //! Unix: folders are flushed as files are.
 
-use std::fs::{File, Permissions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
@@ -11,6 +11,11 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
         Err(error) if is_unsupported(&error) => Ok(()),
         result => result,
     }
+}
+
+/// Makes a folder that only the user can enter.
+pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(folder)
 }
 
 /// True if a file system knows neither hard links nor a rename that replaces nothing.

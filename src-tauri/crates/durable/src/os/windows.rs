@@ -9,6 +9,11 @@ pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     folder.metadata().map(drop)
 }
 
+/// The user's own folders are private by inheritance.
+pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
+    std::fs::create_dir(folder)
+}
+
 /// Only who may write may flush.
 pub(crate) fn open_to_flush(path: &Path) -> io::Result<File> {
     File::options().write(true).open(path)

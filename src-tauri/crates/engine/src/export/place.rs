@@ -2,11 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use livepc_durable::Readers;
 use livepc_protocol::{Code, Problem};
 use tempfile::{NamedTempFile, TempDir};
-
-/// What unfinished files and folders are called, beside the place that they are for.
-const PREFIX: &str = ".livepc-";
 
 /// The folder that a place is in.
 pub(super) fn folder_of(place: &Path) -> &Path {
@@ -103,14 +101,10 @@ pub(super) struct UnfinishedFile {
 
 impl UnfinishedFile {
     pub(super) fn new(place: &Path) -> Result<Self, Problem> {
-        let mut unfinished = tempfile::Builder::new();
-        unfinished.prefix(PREFIX);
-        like_any_other(&mut unfinished, 0o666);
         // Programs are told of it by an absolute path.
-        let folder = std::path::absolute(folder_of(place)).map_err(|e| cannot_write(place, &e))?;
-        let file = unfinished
-            .tempfile_in(folder)
-            .map_err(|e| cannot_write(place, &e))?;
+        let absolute = std::path::absolute(place).map_err(|e| cannot_write(place, &e))?;
+        let file =
+            livepc_durable::unfinished(&absolute, Readers::All).map_err(|e| cannot_write(place, &e))?;
         Ok(Self {
             file,
             place: place.to_owned(),
@@ -124,14 +118,13 @@ impl UnfinishedFile {
     /// Puts it where it is for.
     pub(super) fn keep(self, force: bool) -> Result<(), Problem> {
         let Self { file, place } = self;
-        file.as_file().sync_all().map_err(|e| cannot_write(&place, &e))?;
         let kept = if force {
-            file.persist(&place)
+            livepc_durable::put(file, &place)
         } else {
-            // Unlike `persist`, it never replaces what came there meanwhile.
-            file.persist_noclobber(&place)
+            // It never replaces what came there meanwhile.
+            livepc_durable::put_new(file, &place)
         };
-        kept.map(drop).map_err(|e| cannot_write(&place, &e.error))
+        kept.map(drop).map_err(|e| cannot_write(&place, &e))
     }
 }
 
@@ -160,6 +153,8 @@ impl UnfinishedFolder {
         let Self { folder, place } = self;
         let failed = |e: std::io::Error| cannot_write(&place, &e);
         check_folder(&place, force, own)?;
+        // Whose files are flushed already, as they were written.
+        livepc_durable::sync_folder(folder.path()).map_err(failed)?;
         if place.symlink_metadata().is_err() {
             return rename(folder, &place).map_err(failed);
         }
@@ -178,7 +173,7 @@ impl UnfinishedFolder {
 
 fn beside(parent: &Path) -> std::io::Result<TempDir> {
     let mut unfinished = tempfile::Builder::new();
-    unfinished.prefix(PREFIX);
+    unfinished.prefix(livepc_durable::UNFINISHED);
     like_any_other(&mut unfinished, 0o777);
     unfinished.tempdir_in(parent)
 }
@@ -187,22 +182,10 @@ fn rename(folder: TempDir, place: &Path) -> std::io::Result<()> {
     std::fs::rename(folder.path(), place)?;
     // It is no longer where it would be removed.
     let _ = folder.keep();
-    sync_folder(folder_of(place))
+    livepc_durable::sync_folder(folder_of(place))
 }
 
-/// A folder's entries outlive a power failure.
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    std::fs::File::open(folder)?.sync_all()
-}
-
-/// Windows has no such call, and needs none.
-#[cfg(windows)]
-fn sync_folder(_: &Path) -> std::io::Result<()> {
-    Ok(())
-}
-
-/// Gives a file or folder the permissions of any other that the user makes: a temporary one is private.
+/// Gives a folder the permissions of any other that the user makes: a temporary one is private.
 #[cfg(unix)]
 fn like_any_other(unfinished: &mut tempfile::Builder<'_, '_>, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;

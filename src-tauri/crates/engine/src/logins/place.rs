@@ -142,7 +142,7 @@ fn change(file: &Path, change: impl FnOnce(&mut Passwords)) -> Result<(), Proble
     change(&mut all);
     let write = || {
         if all.is_empty() {
-            return std::fs::remove_file(file);
+            return livepc_durable::remove(file);
         }
         let folder = file.parent().unwrap_or(Path::new("."));
         // Always the same one, so that a kill leaves no passwords behind that nobody knows of.
@@ -152,14 +152,9 @@ fn change(file: &Path, change: impl FnOnce(&mut Passwords)) -> Result<(), Proble
             .rand_bytes(0)
             .tempfile_in(folder)?;
         next.write_all(serde_json::to_string_pretty(&all)?.as_bytes())?;
-        next.as_file().sync_all()?;
-        next.persist(file).map_err(|error| error.error)?;
-        Ok(())
+        livepc_durable::put(next, file).map(drop)
     };
-    match write() {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(file, &error)),
-        _ => Ok(()),
-    }
+    write().map_err(|error| failed(file, &error))
 }
 
 fn failed(file: &Path, error: &std::io::Error) -> Problem {

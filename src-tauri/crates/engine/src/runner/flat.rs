@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use livepc_disk::mount::{DESCRIPTOR, FLAT};
 use livepc_disk::vmdk::{SECTOR, flat_descriptor};
+use livepc_durable::Readers;
 use livepc_format::index::ObjectRef;
 use livepc_format::manifest::Content;
 use livepc_protocol::{Home, Problem};
@@ -60,20 +61,23 @@ pub(super) async fn copy(
         };
         let disk_folder = folder.join(&disk.role);
         let descriptor = descriptor(&all(home, id), release.opened.release, &disk.role);
-        // It is written last, and so says that the copy is whole.
-        if descriptor.exists() {
+        let text = description(disk.size, index);
+        if is_whole(&descriptor, &disk_folder.join(FLAT), &text, disk.size) {
             continue;
         }
         let doing = |e: std::io::Error| Problem::io("The copy of the disk cannot be written", &e);
-        std::fs::create_dir_all(&disk_folder).map_err(doing)?;
+        livepc_durable::create_folder(&disk_folder).map_err(doing)?;
         crate::export::raw(release, &disk.role, &disk_folder.join(FLAT), true, &mut |_, _| ()).await?;
-        let text = description(disk.size, index);
-        let unfinished = disk_folder.join("descriptor.new");
-        std::fs::write(&unfinished, text)
-            .and_then(|()| std::fs::rename(&unfinished, &descriptor))
-            .map_err(doing)?;
+        livepc_durable::write(&descriptor, Readers::User, text.as_bytes()).map_err(doing)?;
     }
     Ok(())
+}
+
+/// True if a copy is there: the descriptor, which is written last, is the one that belongs to this disk, and the file has the
+/// disk's length.
+fn is_whole(descriptor: &Path, flat: &Path, text: &str, size: u64) -> bool {
+    let described = std::fs::read(descriptor).is_ok_and(|found| found == text.as_bytes());
+    described && flat.metadata().is_ok_and(|found| found.len() == size)
 }
 
 /// What describes the file beside it, which has a disk of `size` bytes, to VMware.
@@ -106,6 +110,26 @@ pub(super) fn remove_folder(folder: &Path) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_is_whole_with_its_own_descriptor_and_all_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (descriptor, flat) = (dir.path().join("d"), dir.path().join("f"));
+        let whole = || is_whole(&descriptor, &flat, "text", 4);
+        assert!(!whole());
+        std::fs::write(&flat, "1234").unwrap();
+        std::fs::write(&descriptor, "text").unwrap();
+        assert!(whole());
+        for (torn, of, good) in [
+            (&descriptor, "", "text"),
+            (&descriptor, "texx", "text"),
+            (&flat, "123", "1234"),
+        ] {
+            std::fs::write(torn, of).unwrap();
+            assert!(!whole(), "{of:?}");
+            std::fs::write(torn, good).unwrap();
+        }
+    }
 
     #[test]
     fn only_one_release_is_kept() {

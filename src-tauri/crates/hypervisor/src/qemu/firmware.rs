@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use livepc_durable::Readers;
+
 use crate::{HypervisorError, Result};
 
 /// Code and empty variables, as the distributions place them: 4 MiB builds first, never one with Secure Boot enforced.
@@ -97,9 +99,7 @@ impl Firmware {
         // Read and written, not copied: the template is often read-only, and a copy would be.
         let content =
             std::fs::read(&self.template).map_err(HypervisorError::file("reading", &self.template))?;
-        let new = path.with_extension("new");
-        std::fs::write(&new, content).map_err(HypervisorError::file("creating", &new))?;
-        std::fs::rename(&new, path).map_err(HypervisorError::file("creating", path))
+        livepc_durable::write(path, Readers::User, &content).map_err(HypervisorError::file("creating", path))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Making overlays.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use livepc_durable::Readers;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -24,23 +24,27 @@ pub(super) async fn create(img: &Path, path: &Path, size: u64) -> Result<()> {
             why: format!("{} is not an absolute path", path.display()),
         });
     }
-    // qemu-img would write over what is there.
-    match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(HypervisorError::OverlayExists { path: path.into() });
-        }
-        Err(error) => return Err(HypervisorError::file("creating", path)(error)),
+    let failed = || HypervisorError::file("creating", path);
+    if path.try_exists().map_err(failed())? {
+        return Err(HypervisorError::OverlayExists { path: path.into() });
     }
+    // Half an overlay would be taken for one that is kept.
+    let unfinished = livepc_durable::unfinished(path, Readers::User).map_err(failed())?;
     let mut command = Command::new(img);
     command
         .args(["create", "-q", "-f", "qcow2", "-o", OPTIONS])
-        .arg(path)
+        .arg(unfinished.path())
         .arg(size.to_string());
     command.stdin(Stdio::null()).kill_on_drop(true);
     os::detach(&mut command);
     let why = match timeout(TIME, command.output()).await {
-        Ok(Ok(output)) if output.status.success() => return Ok(()),
+        Ok(Ok(output)) if output.status.success() => match livepc_durable::put_new(unfinished, path) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(HypervisorError::OverlayExists { path: path.into() });
+            }
+            Err(error) => error.to_string(),
+        },
         Ok(Ok(output)) => String::from_utf8_lossy(&output.stderr)
             .trim()
             .chars()
@@ -49,8 +53,6 @@ pub(super) async fn create(img: &Path, path: &Path, size: u64) -> Result<()> {
         Ok(Err(error)) => format!("{} cannot be started ({error})", img.display()),
         Err(_) => format!("qemu-img did not end within {} s", TIME.as_secs()),
     };
-    // It is ours and empty. If it stays, the next attempt says so.
-    let _ = std::fs::remove_file(path);
     Err(HypervisorError::NoOverlay {
         path: path.into(),
         why,

@@ -3,7 +3,6 @@
 //! The disks are not a part of it: overlays and user disks stay as they are, and nobody may write to them until the
 //! machine goes on.
 
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,18 +32,37 @@ pub(crate) fn file(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
+/// Bytes of the state of a suspended machine; 0 if it is not suspended.
+pub(crate) fn bytes(folder: &Path) -> Result<u64> {
+    let path = file(folder);
+    match path.metadata() {
+        Ok(found) => Ok(found.len()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(HypervisorError::file("reading", &path)(error)),
+    }
+}
+
 /// Removes the state of a suspended machine, if there is one.
 pub(crate) fn discard(folder: &Path) -> Result<()> {
     for name in [FILE, UNFINISHED] {
         let path = folder.join(name);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(HypervisorError::file("removing", &path)(error));
-            }
-            _ => {}
-        }
+        // One that came back would be gone on from, with disks that are further along.
+        livepc_durable::remove(&path).map_err(HypervisorError::file("removing", &path))?;
     }
     Ok(())
+}
+
+/// Takes the state out of use, since the guest is about to go on: it would not fit to the disks any more. Nothing brings it
+/// back after this, not even a power cut, but [`unspend`].
+pub(super) fn spend(folder: &Path) -> Result<()> {
+    let path = file(folder);
+    livepc_durable::rename(&path, &folder.join(UNFINISHED)).map_err(HypervisorError::file("renaming", &path))
+}
+
+/// The guest did not go on after all.
+pub(super) fn unspend(folder: &Path) -> Result<()> {
+    let path = file(folder);
+    livepc_durable::rename(&folder.join(UNFINISHED), &path).map_err(HypervisorError::file("renaming", &path))
 }
 
 /// Has QEMU tell how migrations stand. To be called once, before the others.
@@ -75,11 +93,9 @@ pub(super) async fn save(qmp: &Qmp, mut progress: Progress, run_dir: &Path, fold
             () = failure(progress.clone()) => return Err(why(qmp, "suspend").await),
         }
         completed(qmp, &mut progress, "suspend").await?;
-        let written = OpenOptions::new().write(true).open(&unfinished);
-        let durable = written.and_then(|written| written.sync_all());
-        durable.map_err(HypervisorError::file("writing", &unfinished))?;
+        livepc_durable::sync_file(&unfinished).map_err(HypervisorError::file("writing", &unfinished))?;
         let path = file(folder);
-        std::fs::rename(&unfinished, &path).map_err(HypervisorError::file("renaming", &path))
+        livepc_durable::rename(&unfinished, &path).map_err(HypervisorError::file("renaming", &path))
     };
     let saved = saved.await;
     if saved.is_err() {

@@ -49,9 +49,17 @@ pub(super) async fn supervise(
     if resume {
         load(&mut launched, &migration, &folders).await?;
     }
-    ask(&launched.qmp, "cont").await?;
     if resume {
         // From here on the guest writes to its disks: the state fits to them no more.
+        state::spend(&folders.own)?;
+    }
+    if let Err(error) = ask(&launched.qmp, "cont").await {
+        if resume {
+            state::unspend(&folders.own)?;
+        }
+        return Err(error);
+    }
+    if resume {
         state::discard(&folders.own)?;
     }
     // Each event follows a request of ours or a stall, and a stall lasts until our next request: no reader can be

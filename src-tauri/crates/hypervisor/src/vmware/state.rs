@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use livepc_durable::Readers;
+
 use super::VMX_FILE;
 use crate::{HypervisorError, Result};
 
@@ -35,9 +37,19 @@ pub(super) fn saved(folder: &Path) -> Option<Saved> {
 }
 
 /// Bytes of the state of a suspended machine; 0 if it is not suspended.
-pub(crate) fn bytes(folder: &Path) -> u64 {
-    let state = saved(folder).and_then(|saved| saved.path.metadata().ok());
-    state.map_or(0, |found| found.len())
+pub(crate) fn bytes(folder: &Path) -> Result<u64> {
+    let vmx = folder.join(VMX_FILE);
+    // Nothing is said of a state by what cannot be read.
+    match std::fs::File::open(&vmx) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(HypervisorError::file("reading", &vmx)(error)),
+        Ok(_) => {}
+    }
+    let Some(Saved { path, .. }) = saved(folder) else {
+        return Ok(0);
+    };
+    let found = path.metadata().map_err(HypervisorError::file("reading", &path))?;
+    Ok(found.len())
 }
 
 /// Keys are the same in capitals and small letters.
@@ -57,12 +69,7 @@ pub(crate) fn discard(folder: &Path) -> Result<()> {
     for entry in entries {
         let path = entry.map_err(HypervisorError::file("reading", folder))?.path();
         if is_state(&path) {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(HypervisorError::file("removing", &path)(error));
-                }
-                _ => {}
-            }
+            livepc_durable::remove(&path).map_err(HypervisorError::file("removing", &path))?;
         }
     }
     Ok(())
@@ -96,13 +103,7 @@ fn forget(vmx: &Path) -> Result<()> {
 
 /// Writes a configuration whole or not at all.
 pub(super) fn write(vmx: &Path, text: &str) -> Result<()> {
-    let failed = || HypervisorError::file("writing", vmx);
-    let folder = vmx.parent().unwrap_or(vmx);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed())?;
-    io::Write::write_all(&mut file, text.as_bytes()).map_err(failed())?;
-    file.as_file().sync_all().map_err(failed())?;
-    file.persist(vmx).map_err(|error| failed()(error.error))?;
-    Ok(())
+    livepc_durable::write(vmx, Readers::User, text.as_bytes()).map_err(HypervisorError::file("writing", vmx))
 }
 
 #[cfg(test)]

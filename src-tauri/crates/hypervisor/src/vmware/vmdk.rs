@@ -17,6 +17,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use livepc_durable::Readers;
+
 use livepc_format::limits::SECTOR;
 
 use crate::{HypervisorError, Result};
@@ -120,22 +122,21 @@ pub(super) fn create_overlay(path: &Path, size: u64) -> Result<()> {
     else {
         return refused("its name cannot be written into a VMware disk");
     };
-    let file = match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(file) => file,
+    // Half an overlay would be taken for one that is kept.
+    let written = livepc_durable::unfinished(path, Readers::User).and_then(|mut unfinished| {
+        write_empty(unfinished.as_file_mut(), name, size)?;
+        livepc_durable::put_new(unfinished, path)
+    });
+    match written {
+        Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(HypervisorError::OverlayExists { path: path.into() });
+            Err(HypervisorError::OverlayExists { path: path.into() })
         }
-        Err(error) => return Err(HypervisorError::file("creating", path)(error)),
-    };
-    let written = write_empty(file, name, size);
-    if written.is_err() {
-        // Half an overlay would be taken for one that is kept.
-        let _ = std::fs::remove_file(path);
+        Err(error) => Err(HypervisorError::file("writing", path)(error)),
     }
-    written.map_err(HypervisorError::file("writing", path))
 }
 
-fn write_empty(mut file: File, name: &str, size: u64) -> io::Result<()> {
+fn write_empty(file: &mut File, name: &str, size: u64) -> io::Result<()> {
     let layout = Layout::of(size);
     file.set_len(layout.overhead * SECTOR)?;
     file.write_all(&layout.header())?;
@@ -146,7 +147,7 @@ fn write_empty(mut file: File, name: &str, size: u64) -> io::Result<()> {
         file.seek(SeekFrom::Start(at * SECTOR))?;
         file.write_all(&layout.directory_at(at))?;
     }
-    file.sync_all()
+    Ok(())
 }
 
 /// Puts the disk at `child` on top of the disk whose descriptor is `base`, or of nothing. It is written only if that is
@@ -285,7 +286,8 @@ pub(super) fn describe_raw(raw: &Path, size: u64) -> Result<PathBuf> {
         Err(error) => return Err(HypervisorError::file("opening", &path)(error)),
     }
     let text = descriptor(new_cid(), "monolithicFlat", &extent, capacity);
-    std::fs::write(&path, text).map_err(HypervisorError::file("writing", &path))?;
+    let written = livepc_durable::write(&path, Readers::User, text.as_bytes());
+    written.map_err(HypervisorError::file("writing", &path))?;
     Ok(path)
 }
 

@@ -59,10 +59,7 @@ impl Folder {
         let folder = target.parent().unwrap_or(&self.root);
         let what = || format!("writing {}", target.display());
         if !folder.is_dir() {
-            fs::create_dir_all(folder).context(what)?;
-            // The names of the new folders lie in the folders above.
-            let mut unsynced = self.unsynced();
-            unsynced.extend(folder.ancestors().skip(1).take(2).map(Path::to_owned));
+            livepc_durable::create_folder(folder).context(what)?;
         }
         let mut builder = tempfile::Builder::new();
         builder.prefix(PARTIAL);
@@ -83,7 +80,8 @@ impl Folder {
     fn sync(&self) -> Result<()> {
         let folders = std::mem::take(&mut *self.unsynced());
         for folder in folders.iter().filter(|folder| !folder.as_os_str().is_empty()) {
-            os::sync_dir(folder).context(|| format!("making the files in {} durable", folder.display()))?;
+            livepc_durable::sync_folder(folder)
+                .context(|| format!("making the files in {} durable", folder.display()))?;
         }
         Ok(())
     }
@@ -209,7 +207,7 @@ impl Destination for Folder {
 
     fn lock(&self) -> Result<Lock> {
         let what = || format!("locking {}", self.root.display());
-        fs::create_dir_all(&self.root).context(what)?;
+        livepc_durable::create_folder(&self.root).context(what)?;
         let file = File::options()
             .write(true)
             .create(true)

@@ -7,7 +7,6 @@ use livepc_format::SecretKey;
 
 use super::{KeyFolder, Kind, PublicKeys, is_locked, make, read};
 use crate::error::{Context as _, PublishError, Result};
-use crate::os;
 
 /// What [`KeyFolder::rotate`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,12 +55,8 @@ impl KeyFolder {
         let secret = self.partial(&secret)?;
         let kept = self.keep_signing(now)?;
         let path = self.signing_path();
-        secret
-            .persist(&path)
-            .map_err(|error| error.error)
-            .context(|| format!("writing {}", path.display()))?;
+        livepc_durable::put(secret, &path).context(|| format!("writing {}", path.display()))?;
         self.write_public(Kind::Signing, &signing)?;
-        self.sync()?;
         Ok(Rotated {
             keys: PublicKeys { root, signing },
             kept,
@@ -78,7 +73,6 @@ impl KeyFolder {
             .dir
             .join(format!("signing-until-{}.key", now.strftime("%Y%m%dT%H%M%SZ")));
         super::put_all(vec![(self.partial(&text)?, path.clone())])?;
-        self.sync()?;
         Ok(Some(path))
     }
 
@@ -105,15 +99,9 @@ impl KeyFolder {
 
     fn write_public(&self, kind: Kind, key: &livepc_format::PublicKey) -> Result<()> {
         let path = self.public_path(kind);
-        self.partial(&format!("{key}\n"))?
-            .persist(&path)
-            .map_err(|error| error.error)
-            .context(|| format!("writing {}", path.display()))?;
-        Ok(())
-    }
-
-    fn sync(&self) -> Result<()> {
-        os::sync_dir(&self.dir).context(|| format!("making the keys in {} durable", self.dir.display()))
+        livepc_durable::put(self.partial(&format!("{key}\n"))?, &path)
+            .map(drop)
+            .context(|| format!("writing {}", path.display()))
     }
 }
 

@@ -1,9 +1,8 @@
 //! Unix: `pread`, `SEEK_DATA` and `SEEK_HOLE`, permissions.
 
-use std::fs::{DirBuilder, File, Metadata, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, FileTypeExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, PermissionsExt as _};
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
@@ -38,17 +37,7 @@ pub(crate) fn is_disk_device(metadata: &Metadata) -> bool {
     metadata.file_type().is_block_device()
 }
 
-/// Makes a folder that only this user may enter, and its parents.
-pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
 /// Lets a temporary file be made as any other file is: readable by a web server, unless the umask forbids it.
 pub(crate) fn public_file(builder: &mut tempfile::Builder<'_, '_>) {
     builder.permissions(Permissions::from_mode(0o666));
-}
-
-/// Makes the names in a folder durable.
-pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }

@@ -4,7 +4,6 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::windows::fs::FileExt as _;
-use std::path::Path;
 
 /// Fills `buffer` from byte `offset` on.
 pub(crate) fn read_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
@@ -37,15 +36,5 @@ pub(crate) fn is_disk_device(_metadata: &Metadata) -> bool {
     false
 }
 
-/// Makes a folder and its parents.
-pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(path)
-}
-
 /// Temporary files are made as any other file is.
 pub(crate) fn public_file(_builder: &mut tempfile::Builder<'_, '_>) {}
-
-/// NTFS journals names: there is nothing to do.
-pub(crate) fn sync_dir(_path: &Path) -> io::Result<()> {
-    Ok(())
-}

@@ -1,6 +1,5 @@
 //! Writing a new `livepc.toml`.
 
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +25,7 @@ pub(super) fn init(source: &Path, name: &str, dir: &Path) -> Result<Project> {
     } else {
         "bios"
     };
-    fs::create_dir_all(dir).context(|| format!("making the folder {}", dir.display()))?;
+    livepc_durable::create_folder(dir).context(|| format!("making the folder {}", dir.display()))?;
     let source = as_seen_from(source, dir)?;
     let Some(source) = source.to_str() else {
         return Err(PublishError::Project {
@@ -51,13 +50,12 @@ fn write(path: &Path, dir: &Path, text: &str) -> Result<()> {
     os::public_file(&mut builder);
     let mut partial = builder.tempfile_in(dir).context(what)?;
     partial.write_all(text.as_bytes()).context(what)?;
-    partial.as_file().sync_all().context(what)?;
-    match partial.persist_noclobber(path) {
+    match livepc_durable::put_new(partial, path) {
         Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(PublishError::ProjectExists(path.to_owned()))
         }
-        Err(error) => Err(error.error).context(what),
+        Err(error) => Err(error).context(what),
     }
 }
 

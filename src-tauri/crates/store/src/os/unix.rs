@@ -74,11 +74,6 @@ pub(crate) fn share(_from: (&File, u64), _to: (&File, u64), _len: u64) -> io::Re
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Makes what was created in or moved into a folder durable.
-pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 /// Lets what is never written in the file take no room: so it is without being asked.
 pub(crate) fn make_sparse(_file: &File) {}
 

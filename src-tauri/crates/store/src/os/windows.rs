@@ -52,11 +52,6 @@ pub(crate) fn share(_from: (&File, u64), _to: (&File, u64), _len: u64) -> io::Re
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Makes what was created in or moved into a folder durable: NTFS journals that itself, and folders cannot be flushed.
-pub(crate) fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
-}
-
 /// Lets what is never written in the file take no room. A file system that cannot do so keeps zeros.
 pub(crate) fn make_sparse(file: &File) {
     let mut returned = 0;
