@@ -340,7 +340,7 @@ impl TestHome {
     /// True while an agent serves the home.
     #[must_use]
     pub fn has_agent(&self) -> bool {
-        ProcessLock::is_held(&self.home().agent_lock())
+        ProcessLock::is_held(&self.home().agent_lock()).expect("the lock can be read")
     }
 
     /// Kills every process that works for this home: its agent, its runners and their hypervisors, with SIGKILL.

@@ -1,10 +1,11 @@
 //! What a machine's folder says of the machine: which release the changes of its system disk belong to, and what it was
 //! suspended with. The runner writes it, under the machine's lock; everybody reads it.
 
-use std::io::Write;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use livepc_durable::Readers;
 use livepc_format::machine::HypervisorKind;
 use livepc_hypervisor::{Accelerator, Installation, discard_saved_state, saved_state_bytes};
 use livepc_protocol::{Code, Problem};
@@ -60,17 +61,25 @@ impl OverlayRecord {
     }
 }
 
-/// What a machine's folder said at one moment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a machine's folder said at one moment. A record that cannot be read is not one that is not there: nothing is deleted
+/// because of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MachineRecords {
     /// What the changes of the system disk belong to, if there are any.
-    pub(crate) changes: Option<OverlayRecord>,
+    pub(crate) changes: Result<Option<OverlayRecord>, Problem>,
     /// Bytes of what was changed on the system disk since it was clean.
     pub(crate) changes_bytes: u64,
     /// What the machine was suspended with, if it is.
-    pub(crate) suspension: Option<Suspension>,
+    pub(crate) suspension: Result<Option<Suspension>, Problem>,
     /// Bytes of what a suspended machine had in memory.
     pub(crate) suspended_bytes: u64,
+}
+
+impl MachineRecords {
+    /// True if the machine is suspended, or cannot be known not to be.
+    pub(crate) fn is_suspended(&self) -> bool {
+        !matches!(self.suspension, Ok(None))
+    }
 }
 
 impl MachineFolder {
@@ -83,32 +92,55 @@ impl MachineFolder {
         let overlays = self.overlays();
         let suspended_bytes = self.suspended_bytes();
         MachineRecords {
-            changes: self.record_of(&overlays),
-            changes_bytes: bytes_of(&overlays),
-            suspension: self.suspension_of(suspended_bytes),
-            suspended_bytes,
+            changes_bytes: overlays.as_ref().map_or(0, |overlays| bytes_of(overlays)),
+            changes: overlays.and_then(|overlays| self.record_of(&overlays)),
+            suspended_bytes: suspended_bytes.as_ref().map_or(0, |bytes| *bytes),
+            suspension: suspended_bytes.and_then(|bytes| self.suspension_of(bytes)),
         }
     }
 
-    fn overlays(&self) -> Vec<PathBuf> {
+    fn overlays(&self) -> Result<Vec<PathBuf>, Problem> {
         let is_overlay = |path: &PathBuf| {
             let ending = path.extension().and_then(|ending| ending.to_str());
             // What describes a disk of the user's own to VMware has no changes in it.
             ending.is_some_and(|ending| OVERLAYS.contains(&ending)) && !path.with_extension("raw").exists()
         };
-        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).filter(is_overlay).collect()
+        let failed = |error| Problem::io(&format!("{} cannot be read", self.0.display()), &error);
+        let mut found = Vec::new();
+        match std::fs::read_dir(&self.0) {
+            Ok(entries) => {
+                for entry in entries {
+                    found.push(entry.map_err(failed)?.path());
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        found.retain(is_overlay);
+        Ok(found)
     }
 
     /// What the overlays belong to, if there are any.
-    pub(crate) fn overlay_record(&self) -> Option<OverlayRecord> {
-        self.record_of(&self.overlays())
+    ///
+    /// # Errors
+    /// If there are some, and their record is not there or cannot be understood.
+    pub(crate) fn overlay_record(&self) -> Result<Option<OverlayRecord>, Problem> {
+        self.record_of(&self.overlays()?)
     }
 
-    fn record_of(&self, overlays: &[PathBuf]) -> Option<OverlayRecord> {
-        (!overlays.is_empty())
-            .then(|| read(&self.0.join(OVERLAY_RECORD), RECORD))
-            .flatten()
+    fn record_of(&self, overlays: &[PathBuf]) -> Result<Option<OverlayRecord>, Problem> {
+        if overlays.is_empty() {
+            return Ok(None);
+        }
+        let path = self.0.join(OVERLAY_RECORD);
+        required(&path, "which release the changes of the system disk belong to").map_err(|problem| {
+            Problem {
+                hint: "Put the file back if you have a copy. Resetting the machine gives its changes up, and all is well \
+                       without them."
+                    .into(),
+                ..problem
+            }
+        })
     }
 
     /// Notes what the overlays that are made next belong to.
@@ -118,26 +150,36 @@ impl MachineFolder {
 
     /// Makes the system disk clean: what was changed on it is lost.
     pub(crate) fn discard_overlays(&self) -> Result<(), Problem> {
-        for path in self.overlays() {
+        for path in self.overlays()? {
             remove(&path, "The changes of the system disk cannot be removed")?;
         }
         Ok(())
     }
 
     /// What the machine was suspended with, if it is: its saved state is the proof.
-    pub(crate) fn suspension(&self) -> Option<Suspension> {
-        self.suspension_of(self.suspended_bytes())
+    ///
+    /// # Errors
+    /// If it is suspended, and the record of that is not there or cannot be understood.
+    pub(crate) fn suspension(&self) -> Result<Option<Suspension>, Problem> {
+        self.suspension_of(self.suspended_bytes()?)
     }
 
-    fn suspension_of(&self, saved: u64) -> Option<Suspension> {
-        (saved > 0)
-            .then(|| read(&self.0.join(SUSPENSION), RECORD))
-            .flatten()
+    fn suspension_of(&self, saved: u64) -> Result<Option<Suspension>, Problem> {
+        if saved == 0 {
+            return Ok(None);
+        }
+        let path = self.0.join(SUSPENSION);
+        required(&path, "what the machine was suspended with").map_err(|problem| Problem {
+            hint: "Put the file back if you have a copy. Reverting the machine gives up what it had in memory; what is on \
+                   its disks stays."
+                .into(),
+            ..problem
+        })
     }
 
     /// Bytes of what a suspended machine had in memory.
-    fn suspended_bytes(&self) -> u64 {
-        saved_state_bytes(&self.0)
+    fn suspended_bytes(&self) -> Result<u64, Problem> {
+        saved_state_bytes(&self.0).map_err(|e| of_hypervisor(&e))
     }
 
     /// Notes what a machine runs with that is about to be suspended. Nothing is suspended before its state is there too.
@@ -145,9 +187,10 @@ impl MachineFolder {
         write(&self.0.join(SUSPENSION), suspension)
     }
 
-    /// What its last cold start read, if that is known.
+    /// What its last cold start read, if that is known. One that cannot be read is none: it only makes starts faster.
     pub(crate) fn own_start(&self) -> Option<OwnStart> {
-        read(&self.0.join(OWN_START), START_RECORD).filter(OwnStart::is_sound)
+        let read = read(&self.0.join(OWN_START), START_RECORD).ok().flatten();
+        read.filter(OwnStart::is_sound)
     }
 
     /// Notes what a cold start has read.
@@ -254,30 +297,44 @@ fn bytes_of(overlays: &[PathBuf]) -> u64 {
     overlays.iter().map(|path| file_bytes(path)).sum()
 }
 
-fn read<T: DeserializeOwned>(path: &Path, most: u64) -> Option<T> {
-    // Our own file, but anybody may have put another there.
-    let fits = std::fs::metadata(path).is_ok_and(|found| found.len() <= most);
-    let text = fits.then(|| std::fs::read(path).ok()).flatten()?;
-    serde_json::from_slice(&text).ok()
+/// A record that must be there; `says` tells what would be known then.
+fn required<T: DeserializeOwned>(path: &Path, says: &str) -> Result<Option<T>, Problem> {
+    let lost = || {
+        Problem::new(
+            Code::Failed,
+            format!("{} is not there: it says {says}.", path.display()),
+            "",
+        )
+    };
+    read(path, RECORD)?.map(Some).ok_or_else(lost)
+}
+
+/// A record; `None` if there is none.
+fn read<T: DeserializeOwned>(path: &Path, most: u64) -> Result<Option<T>, Problem> {
+    let failed = |error| Problem::io(&format!("{} cannot be read", path.display()), &error);
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut text = Vec::new();
+    // Our own file, but anybody may have put another there: what is cut off is no JSON.
+    file.take(most).read_to_end(&mut text).map_err(failed)?;
+    serde_json::from_slice(&text).map(Some).map_err(|error| {
+        let what = format!("{} is damaged and cannot be understood: {error}.", path.display());
+        Problem::new(Code::Failed, what, "")
+    })
 }
 
 /// Writes a record whole or not at all.
 fn write(path: &Path, record: &impl Serialize) -> Result<(), Problem> {
     let doing = |e: std::io::Error| Problem::io("The machine's folder cannot be written", &e);
     let text = serde_json::to_vec(record).map_err(|e| doing(e.into()))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(doing)?;
-    file.write_all(&text)
-        .and_then(|()| file.as_file().sync_all())
-        .map_err(doing)?;
-    file.persist(path).map_err(|e| doing(e.error)).map(drop)
+    livepc_durable::write(path, Readers::User, &text).map_err(doing)
 }
 
 fn remove(path: &Path, doing: &str) -> Result<(), Problem> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Problem::io(doing, &error)),
-        _ => Ok(()),
-    }
+    livepc_durable::remove(path).map_err(|error| Problem::io(doing, &error))
 }
 
 #[cfg(test)]
@@ -302,17 +359,54 @@ mod tests {
         let folder = MachineFolder::new(dir.path().into());
         let suspension = Suspension::of(&installation(), 3, None, Timestamp::UNIX_EPOCH);
         folder.note_suspension(&suspension).unwrap();
-        assert_eq!(folder.suspension(), None, "the machine went on after all");
+        assert_eq!(folder.suspension(), Ok(None), "the machine went on after all");
         std::fs::write(dir.path().join("qemu.state"), "memory").unwrap();
-        assert_eq!(folder.suspension(), Some(suspension.clone()));
+        assert_eq!(folder.suspension(), Ok(Some(suspension.clone())));
         let records = folder.records();
         assert_eq!(
             (records.suspension, records.suspended_bytes > 0),
-            (Some(suspension), true)
+            (Ok(Some(suspension)), true)
         );
         folder.revert().unwrap();
-        assert_eq!(folder.suspension(), None);
+        assert_eq!(folder.suspension(), Ok(None));
         folder.revert().expect("to give up nothing is no error");
+    }
+
+    /// What a record says must not be guessed when it is damaged, out of reach or gone: the state and the changes stay.
+    #[test]
+    fn a_record_that_cannot_be_read_is_told_and_nothing_goes() {
+        type Spoil = fn(&Path);
+        let ways: [(&str, Spoil); 4] = [
+            ("empty, as after a power cut", |path| {
+                std::fs::write(path, "").unwrap();
+            }),
+            ("cut off", |path| std::fs::write(path, "{\"release\":2,").unwrap()),
+            ("something else", |path| std::fs::create_dir(path).unwrap()),
+            ("gone", |_| ()),
+        ];
+        for (how, spoil) in ways {
+            let dir = tempfile::tempdir().unwrap();
+            let folder = MachineFolder::new(dir.path().into());
+            for file in ["qemu.state", "system.qcow2"] {
+                std::fs::write(dir.path().join(file), "x").unwrap();
+            }
+            for name in [SUSPENSION, OVERLAY_RECORD] {
+                spoil(&dir.path().join(name));
+            }
+            let records = folder.records();
+            assert!(records.is_suspended(), "{how}");
+            for (problem, name) in [
+                (records.suspension.unwrap_err(), SUSPENSION),
+                (records.changes.unwrap_err(), OVERLAY_RECORD),
+                (folder.suspension().unwrap_err(), SUSPENSION),
+                (folder.overlay_record().unwrap_err(), OVERLAY_RECORD),
+            ] {
+                let named = problem
+                    .message
+                    .contains(&dir.path().join(name).display().to_string());
+                assert!(named && !problem.hint.is_empty(), "{how}: {problem:?}");
+            }
+        }
     }
 
     #[test]
@@ -385,21 +479,21 @@ mod tests {
             hypervisor: "qemu".into(),
         };
         folder.begin_overlays(&record).unwrap();
-        assert_eq!(folder.overlay_record(), None, "there are none yet");
+        assert_eq!(folder.overlay_record(), Ok(None), "there are none yet");
         std::fs::write(dir.path().join("system.qcow2"), vec![1; 8192]).unwrap();
         std::fs::write(dir.path().join("user.raw"), vec![1; 8192]).unwrap();
-        assert_eq!(folder.overlay_record(), Some(record.clone()));
+        assert_eq!(folder.overlay_record(), Ok(Some(record.clone())));
         let records = folder.records();
-        assert_eq!(records.changes, Some(record));
+        assert_eq!(records.changes, Ok(Some(record)));
         assert!(
             (8192..16384).contains(&records.changes_bytes),
             "without the user's own disk"
         );
         folder.discard_overlays().unwrap();
-        assert_eq!(folder.records(), MachineRecords::default());
+        assert_eq!(
+            (folder.records().changes, folder.records().changes_bytes),
+            (Ok(None), 0)
+        );
         assert!(dir.path().join("user.raw").exists(), "the user's own disk stays");
-        std::fs::write(dir.path().join("system.qcow2"), "x").unwrap();
-        std::fs::write(dir.path().join(OVERLAY_RECORD), "not JSON").unwrap();
-        assert_eq!(folder.overlay_record(), None, "a damaged record is none");
     }
 }

@@ -51,7 +51,7 @@ impl Client {
                 Ok(Err(_)) if tokio::time::Instant::now() < until => {}
                 _ => return Err(silent(home)),
             }
-            if ProcessLock::is_held(&home.agent_lock()) {
+            if ProcessLock::is_held(&home.agent_lock())? {
                 // Another client's agent is about to listen, or one is about to end; neither can be awaited.
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 continue;

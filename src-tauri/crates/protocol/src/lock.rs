@@ -3,6 +3,8 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 
+use crate::Problem;
+
 /// An exclusive lock of the operating system on a file, held until it is dropped.
 #[derive(Debug)]
 pub struct ProcessLock {
@@ -47,12 +49,23 @@ impl ProcessLock {
     }
 
     /// True if some process holds the lock.
-    #[must_use]
-    pub fn is_held(path: &Path) -> bool {
-        let Ok(file) = File::options().write(true).open(path) else {
-            return false;
+    ///
+    /// # Errors
+    /// If that cannot be found out: who takes this for a no starts a second one of what there may be one of.
+    pub fn is_held(path: &Path) -> Result<bool, Problem> {
+        let failed =
+            |error: std::io::Error| Problem::io(&format!("{} cannot be read", path.display()), &error);
+        let file = match File::options().write(true).open(path) {
+            Ok(file) => file,
+            // Nobody has ever held it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed(error)),
         };
-        matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+        match file.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
     }
 }
 
@@ -64,14 +77,25 @@ mod tests {
     fn one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/lock");
-        assert!(!ProcessLock::is_held(&path), "nobody has it yet");
+        assert!(!ProcessLock::is_held(&path).unwrap(), "nobody has it yet");
         let held = ProcessLock::try_take(&path).unwrap().expect("it is free");
         assert!(ProcessLock::try_take(&path).unwrap().is_none(), "it is held");
-        assert!(ProcessLock::is_held(&path));
+        assert!(ProcessLock::is_held(&path).unwrap());
         drop(held);
         assert!(
             ProcessLock::try_take(&path).unwrap().is_some(),
             "it is free again"
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_taken_for_free() {
+        let folder = tempfile::tempdir().unwrap();
+        // Nobody can write to a folder, not even root.
+        let problem = ProcessLock::is_held(folder.path()).unwrap_err();
+        assert!(
+            problem.message.contains(&folder.path().display().to_string()),
+            "{problem}"
         );
     }
 }

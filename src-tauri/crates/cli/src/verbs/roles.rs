@@ -49,7 +49,7 @@ async fn stop(session: &Session<'_>) -> Result<(), Problem> {
 pub(crate) async fn end_agent(session: &Session<'_>) -> Result<(), Problem> {
     let (lock, socket) = (session.home.agent_lock(), session.home.agent_socket()?);
     let until = Instant::now() + AGENT_ENDS;
-    while ProcessLock::is_held(&lock) {
+    while ProcessLock::is_held(&lock)? {
         if Instant::now() > until {
             return Err(Problem::new(
                 Code::Busy,

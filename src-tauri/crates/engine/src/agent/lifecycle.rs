@@ -112,7 +112,7 @@ impl Core {
         let client = {
             let _turn = self.machines.turns.of(id).lock_owned().await;
             let live = self.is_live(id).await?;
-            if !live && self.machine_folder(id).suspension().is_some() {
+            if !live && self.machine_folder(id).suspension()?.is_some() {
                 return Ok(());
             }
             self.check_allowed(subscription, Action::Suspend)?;
@@ -129,7 +129,7 @@ impl Core {
         }
         client.closed().await;
         self.runner_gone(id);
-        if self.machine_folder(id).suspension().is_none() {
+        if self.machine_folder(id).suspension()?.is_none() {
             return Err(Problem::new(
                 Code::Failed,
                 "The machine ended before it was suspended.",
@@ -204,7 +204,7 @@ impl Core {
         self.check_allowed(subscription, Action::Rollback)?;
         let records = self.machine_folder(&subscription.id).records();
         let now = self.next_release(subscription, &records)?;
-        if let Some(kept) = kept_changes(subscription, &records) {
+        if let Some(kept) = kept_changes(subscription, &records)? {
             return Err(Problem::new(
                 Code::Busy,
                 format!("The changes on its system disk belong to release {kept}."),
@@ -247,9 +247,17 @@ impl Core {
 }
 
 /// The release that the changes belong to which the next cold start is to find again.
-pub(super) fn kept_changes(subscription: &Subscription, records: &MachineRecords) -> Option<u64> {
-    let record = records.changes.as_ref().filter(|_| subscription.keep_changes);
-    record.map(|record| record.release)
+///
+/// # Errors
+/// If there are changes that are to be kept, and it cannot be read what they belong to.
+pub(super) fn kept_changes(
+    subscription: &Subscription,
+    records: &MachineRecords,
+) -> Result<Option<u64>, Problem> {
+    if !subscription.keep_changes {
+        return Ok(None);
+    }
+    Ok(records.changes.clone()?.map(|record| record.release))
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! The runners, seen from the agent: it starts them, hears of their state, and finds again those that outlived it.
 
 use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use livepc_durable::Readers;
+use livepc_format::LivePcId;
 use livepc_protocol::{
     Answer, Client, Code, Desktop, Display, HypervisorKind, MachineState, Problem, ProcessLock, Request,
     RunnerState, Until,
@@ -82,6 +85,17 @@ impl Machines {
     }
 }
 
+/// Whose data a machine's folder has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// There is no folder.
+    Nobody,
+    /// There is one, and it does not say.
+    Unknown,
+    /// A LivePC's.
+    LivePc(LivePcId),
+}
+
 /// What a start asks for.
 pub(super) struct Start {
     pub(super) display: Display,
@@ -108,8 +122,8 @@ impl Core {
         }
         let records = self.machine_folder(&id).records();
         let sequence = self.next_release(subscription, &records)?;
-        let resume = records.suspension.is_some();
-        let keep = kept_changes(subscription, &records).is_some();
+        let keep = kept_changes(subscription, &records)?.is_some();
+        let resume = records.suspension?.is_some();
         let opened = self.open_release(subscription, Some(sequence)).await?;
         // What a start reads is on its way before it is asked for; without a record of it that would be all there is.
         if start.fill {
@@ -149,18 +163,41 @@ impl Core {
     /// Makes the folder of a machine, and writes down whose it is; gives the folder.
     pub(super) fn make_machine_folder(&self, subscription: &Subscription) -> Result<PathBuf, Problem> {
         let folder = self.home.machine(&subscription.id);
-        std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::write(folder.join(OWNER), subscription.livepc.to_string()))
+        let (owner, text) = (folder.join(OWNER), subscription.livepc.to_string());
+        if std::fs::read(&owner).is_ok_and(|found| found == text.as_bytes()) {
+            return Ok(folder);
+        }
+        livepc_durable::create_folder(&folder)
+            .and_then(|()| livepc_durable::write(&owner, Readers::User, text.as_bytes()))
             .map_err(|e| Problem::io("The machine's folder cannot be made", &e))?;
         Ok(folder)
     }
 
-    /// The LivePC whose data a machine's folder has; nobody's if there is no folder.
-    pub(super) fn owner_of_machine(&self, id: &str) -> Option<String> {
+    /// Whose data a machine's folder has.
+    ///
+    /// # Errors
+    /// If that cannot be read: then nobody can have the folder.
+    pub(super) fn owner_of_machine(&self, id: &str) -> Result<Owner, Problem> {
         let folder = self.home.machine(id);
-        folder
-            .exists()
-            .then(|| std::fs::read_to_string(folder.join(OWNER)).unwrap_or_default())
+        let file = folder.join(OWNER);
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let exists = folder.try_exists();
+                let exists = exists.map_err(|e| Problem::io("The machines' folder cannot be read", &e))?;
+                // A folder without a name belongs to something else.
+                return Ok(if exists { Owner::Unknown } else { Owner::Nobody });
+            }
+            Err(error) => return Err(Problem::io(&format!("{} cannot be read", file.display()), &error)),
+        };
+        text.trim().parse().map(|digest| Owner::LivePc(LivePcId(digest))).map_err(|_| {
+            Problem::new(
+                Code::Failed,
+                format!("{} does not say whose data this folder has: it is damaged.", file.display()),
+                "Move the folder away if you need nothing of it. Else write the LivePC's id into that file: \
+                 “livepc preview” shows it.",
+            )
+        })
     }
 
     async fn launch(
@@ -241,7 +278,7 @@ impl Core {
             if connected && live {
                 return Ok(true);
             }
-            if !ProcessLock::is_held(&self.home.runner_lock(id)) {
+            if !ProcessLock::is_held(&self.home.runner_lock(id))? {
                 return Ok(false);
             }
             if lock(&self.machines.exported).contains(id) {
@@ -317,8 +354,15 @@ impl Core {
             }
             // The end of a process that is not a child of ours makes no event that every system has.
             let lock = core.home.runner_lock(&id);
-            while ProcessLock::is_held(&lock) {
-                tokio::time::sleep(AGAIN).await;
+            loop {
+                match ProcessLock::is_held(&lock) {
+                    Ok(true) => tokio::time::sleep(AGAIN).await,
+                    Ok(false) => break,
+                    Err(problem) => {
+                        tracing::warn!(id, "what a dead runner left stays: {problem}");
+                        return;
+                    }
+                }
             }
             if let Err(problem) = crate::runner::reap(&core.home, &id).await {
                 tracing::warn!(id, "{problem}");
@@ -338,7 +382,12 @@ impl Core {
     /// Finds the runners that outlived the last agent, and ends what those left that did not.
     pub(super) async fn find_runners(self: &Arc<Self>) -> Result<(), Problem> {
         for Subscription { id, .. } in subscription::all(&self.database)? {
-            if !ProcessLock::is_held(&self.home.runner_lock(&id)) {
+            let held = ProcessLock::is_held(&self.home.runner_lock(&id)).unwrap_or_else(|problem| {
+                tracing::warn!(id, "{problem}");
+                // Whoever has it is not harmed by being looked for.
+                true
+            });
+            if !held {
                 if let Err(problem) = crate::runner::reap(&self.home, &id).await {
                     tracing::warn!(id, "what the last agent's runner left: {problem}");
                 }
@@ -392,8 +441,9 @@ impl Core {
         subscription: &Subscription,
         records: &MachineRecords,
     ) -> Result<u64, Problem> {
-        let bound = records.suspension.as_ref().map(|suspension| suspension.release);
-        let bound = bound.or_else(|| kept_changes(subscription, records));
+        let suspension = records.suspension.clone()?;
+        let kept = kept_changes(subscription, records)?;
+        let bound = suspension.map(|suspension| suspension.release).or(kept);
         if let Some(sequence) = bound.or(subscription.pinned) {
             return Ok(sequence);
         }

@@ -9,6 +9,7 @@ use livepc_protocol::{
 };
 
 use super::core::Core;
+use super::lifecycle::kept_changes;
 use super::progress::Local;
 use crate::folder_bytes::folder_bytes;
 use crate::freshness;
@@ -43,6 +44,8 @@ impl Core {
         let problem = runner
             .as_ref()
             .and_then(|runner| runner.problem.clone())
+            .or_else(|| records.suspension.clone().err())
+            .or_else(|| kept_changes(subscription, &records).err())
             // What a person can do something about, before what once happened.
             .or_else(|| {
                 subscription
@@ -53,8 +56,10 @@ impl Core {
             .or_else(|| subscription.outcome.clone())
             .or_else(|| subscription.problem.clone());
         let root = &subscription.keys.root;
-        let suspended_in = records.suspension.as_ref().and_then(Suspension::hypervisor);
-        let changed_in = records.changes.as_ref().and_then(OverlayRecord::hypervisor);
+        let suspension = records.suspension.as_ref().ok().and_then(Option::as_ref);
+        let suspended_in = suspension.and_then(Suspension::hypervisor);
+        let changes = records.changes.as_ref().ok().and_then(Option::as_ref);
+        let changed_in = changes.and_then(OverlayRecord::hypervisor);
         let bound = suspended_in.or(changed_in).map(for_clients);
         let runs = runner.as_ref().filter(|runner| runner.state.is_live());
         let hypervisor = runs.and_then(|runner| runner.hypervisor).or(bound);
@@ -85,7 +90,7 @@ impl Core {
             boot_bytes_local: local.boot_bytes,
             boot_bytes_total: local.boot_total,
             update_bytes: update.map(|release| self.update_bytes(subscription, release.sequence)),
-            state: self.machine_state(subscription, local, runner_state, records.suspension.is_some()),
+            state: self.machine_state(subscription, local, runner_state, records.is_suspended()),
             problem,
             stale: freshness::stale(subscription, (self.now)()),
             yanked: next
@@ -100,7 +105,7 @@ impl Core {
             pinned: subscription.pinned,
             keep_changes: subscription.keep_changes,
             changes_bytes: records.changes_bytes,
-            suspended: records.suspension.as_ref().map(|suspension| suspension.at),
+            suspended: suspension.map(|suspension| suspension.at),
             suspended_bytes: records.suspended_bytes,
             own_disks: next
                 .map(|next| self.own_disks(subscription, next))

@@ -38,7 +38,7 @@ impl StillMachine {
         };
         // What a runner that died has left may still write.
         reap(home, id).await?;
-        if MachineFolder::new(folder.clone()).records().suspended_bytes > 0 {
+        if MachineFolder::new(folder.clone()).records().is_suspended() {
             return Err(Problem::new(
                 Code::Busy,
                 format!("“{id}” is suspended: what it has in memory is not on its disks."),
@@ -67,7 +67,7 @@ impl StillMachine {
     /// # Errors
     /// [`Code::NotFound`] if there are none.
     pub(crate) fn release(&self) -> Result<u64, Problem> {
-        let record = MachineFolder::new(self.folder.clone()).overlay_record();
+        let record = MachineFolder::new(self.folder.clone()).overlay_record()?;
         record
             .map(|record| record.release)
             .ok_or_else(|| no_changes(&self.id))

@@ -64,9 +64,11 @@ pub(super) async fn prepare(
         release: manifest.sequence,
         hypervisor: word(&hypervisor.kind()),
     };
-    match own.overlay_record() {
-        Some(kept) if keep => check_overlays(&kept, &record)?,
-        _ => {
+    // What is not kept need not be understood.
+    let kept = if keep { own.overlay_record()? } else { None };
+    match kept {
+        Some(kept) => check_overlays(&kept, &record)?,
+        None => {
             own.discard_overlays()?;
             own.begin_overlays(&record)?;
         }

@@ -93,7 +93,7 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
         asked: options.hypervisor.map(of_clients),
         bound: match &suspension {
             Some(suspension) => suspension.hypervisor(),
-            None if options.keep => own.overlay_record().and_then(|record| record.hypervisor()),
+            None if options.keep => own.overlay_record()?.and_then(|record| record.hypervisor()),
             None => None,
         },
     };
@@ -252,7 +252,7 @@ impl Files {
 
 /// What the machine was suspended with.
 fn suspension(folder: &MachineFolder, options: &RunnerOptions) -> Result<Suspension, Problem> {
-    let suspension = folder.suspension();
+    let suspension = folder.suspension()?;
     let of_release = suspension.filter(|suspension| suspension.release == options.release);
     of_release.ok_or_else(|| Problem::new(Code::NotFound, "The machine is not suspended.", "Start it again."))
 }
