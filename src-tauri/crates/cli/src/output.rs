@@ -26,6 +26,11 @@ impl Output {
         }
     }
 
+    /// True if what is said is for people, and not for programs.
+    pub(crate) fn is_for_people(&self) -> bool {
+        !self.json
+    }
+
     /// True if somebody could answer a question.
     pub(crate) fn can_ask(&self) -> bool {
         !self.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()

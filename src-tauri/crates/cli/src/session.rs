@@ -38,7 +38,22 @@ impl<'a> Session<'a> {
             "Connected to the agent of {}.",
             self.home.root().display()
         ));
+        self.tell_notice();
         Ok(client)
+    }
+
+    /// Tells once what the agent has had to mend.
+    fn tell_notice(&self) {
+        let file = self.home.root().join(Home::NOTICE);
+        if !self.output.is_for_people() {
+            return;
+        }
+        let Ok(text) = std::fs::read_to_string(&file) else {
+            return;
+        };
+        self.output.note(text.trim_end());
+        // If it stays, it is told again.
+        let _ = std::fs::remove_file(file);
     }
 
     /// Asks the agent once.

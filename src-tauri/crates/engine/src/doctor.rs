@@ -44,30 +44,66 @@ impl Finding {
     }
 }
 
+/// Things that were mended which are shown, the last first.
+const MENDED: usize = 5;
+
 /// Looks at everything that LivePC needs. Starts no agent: one that runs is asked, if there is one.
 pub async fn examine(home: &Home) -> Vec<Finding> {
     let mut findings = vec![
         Finding::good("version", env!("CARGO_PKG_VERSION")),
         Finding::good("home", home.root().display().to_string()),
         Finding::good("logs", home.logs().display().to_string()),
+        state(home),
         store(home),
         space(home),
     ];
-    let running = ProcessLock::is_held(&home.agent_lock());
-    findings.push(Finding::good(
-        "agent",
-        if running {
-            "running"
-        } else {
-            "not running; it starts when it is needed"
+    let held = ProcessLock::is_held(&home.agent_lock());
+    let running = matches!(held, Ok(true));
+    findings.push(match held {
+        Ok(true) => Finding::good("agent", "running"),
+        Ok(false) => Finding::good("agent", "not running; it starts when it is needed"),
+        Err(problem) => Finding {
+            subject: "agent",
+            health: Health::Bad,
+            found: problem.message,
+            hint: problem.hint,
         },
-    ));
+    });
     let hypervisors = hypervisors(home, running).await;
     let one_works = hypervisors.iter().any(|status| status.problem.is_none());
     findings.extend(hypervisors.into_iter().map(|status| of_status(status, one_works)));
     #[cfg(target_os = "linux")]
     findings.push(fuse());
     findings
+}
+
+/// Whether the state can be read, and what of it could not be understood.
+fn state(home: &Home) -> Finding {
+    let path = home.database();
+    let subject = "state";
+    if path.try_exists().is_ok_and(|exists| !exists) {
+        return Finding::good(subject, "none yet");
+    }
+    match Database::open_to_read(&path).and_then(|database| database.set_aside()) {
+        Ok(set_aside) if set_aside.is_empty() => Finding::good(subject, path.display().to_string()),
+        Ok(set_aside) => {
+            let texts = set_aside
+                .iter()
+                .map(|row| format!("{}: {}", row.at, row.text(false)));
+            Finding {
+                subject,
+                health: Health::Limited,
+                found: texts.take(MENDED).collect::<Vec<_>>().join(" "),
+                hint: "Look at the disk if that happens again.".into(),
+            }
+        }
+        Err(problem) => Finding {
+            subject,
+            health: Health::Bad,
+            found: format!("{}: {}", path.display(), problem.message),
+            hint: problem.hint,
+        },
+    }
 }
 
 /// Where the store is, and whether it is there.

@@ -38,6 +38,7 @@ mod logins;
 pub mod logs;
 mod machine_folder;
 mod own_start;
+mod pins;
 mod problems;
 mod published;
 pub mod record;

@@ -8,10 +8,12 @@ use livepc_format::head::ReleaseState;
 use livepc_format::{Digest, Fingerprint, Head, Keys, LivePcId, Release};
 use livepc_protocol::{Code, Problem, UpdatePolicy};
 use livepc_transfer::{Origin, Validators};
-use rusqlite::{Row, params};
+use rusqlite::{Row, ToSql, params};
 use url::Url;
 
+use crate::agent::Owner;
 use crate::database::Database;
+use crate::pins;
 use crate::problems::{not_found, of_format, untrusted};
 use crate::published::{Known, Published};
 use crate::trust::{Accepted, Pinned};
@@ -121,7 +123,24 @@ pub(crate) fn all(database: &Database) -> Result<Vec<Subscription>, Problem> {
         [],
         |row| Ok(read(row)),
     )?;
-    rows.into_iter().collect()
+    let mut all = Vec::new();
+    for row in rows {
+        match row {
+            Ok(subscription) => all.push(subscription),
+            Err(problem) if problem.code == Code::UpdateLivepc => return Err(problem),
+            // It is set aside when the agent starts next; the others have nothing to do with it.
+            Err(problem) => tracing::warn!("a subscription is left out: {problem}"),
+        }
+    }
+    Ok(all)
+}
+
+/// Says what is wrong with a row of the table of subscriptions. One that a newer version has written is good.
+pub(crate) fn check(row: &Row<'_>) -> Result<(), String> {
+    match read(row) {
+        Err(problem) if problem.code != Code::UpdateLivepc => Err(problem.message),
+        _ => Ok(()),
+    }
 }
 
 /// The subscription that `id` names: its id, a unique prefix of it, or the feed's URL.
@@ -140,13 +159,27 @@ pub(crate) fn find(database: &Database, id: &str) -> Result<Subscription, Proble
             format!("“{id}” is the beginning of several ids."),
             "Give more of the id; “livepc list” shows them.",
         )),
-        (None, _) => Err(not_found(
+        (None, _) => Err(missing(database, id)),
+    }
+}
+
+fn missing(database: &Database, id: &str) -> Problem {
+    let set_aside = database.set_aside().unwrap_or_default();
+    let damaged = set_aside
+        .iter()
+        .find(|row| row.what == "subscription" && row.name == id);
+    match damaged {
+        Some(row) => not_found(
+            row.text(false),
+            "“livepc subscribe” brings it back; its data is still there.",
+        ),
+        None => not_found(
             format!(
                 "There is no subscription “{}”.",
                 livepc_format::text::line(id, 80)
             ),
             "“livepc list” shows the subscriptions.",
-        )),
+        ),
     }
 }
 
@@ -176,7 +209,7 @@ pub(crate) fn add(
     feed_url: &Url,
     published: &Published,
     fingerprint: &Fingerprint,
-    owner: impl Fn(&str) -> Option<String>,
+    owner: impl Fn(&str) -> Result<Owner, Problem>,
     now: Timestamp,
 ) -> Result<String, Problem> {
     check_feed_is_its_own(database, feed_url, &published.keys)?;
@@ -208,14 +241,28 @@ pub(crate) fn add(
             format!("{name}-{n}")
         }
     });
-    let free: Vec<(String, Option<String>)> = names
-        .filter(|id| !taken.contains(id))
-        .map(|id| (id.clone(), owner(&id)))
-        .collect();
-    let own = |(_, owner): &&(String, Option<String>)| owner.as_deref() == Some(&*livepc.to_string());
-    let unused = |(_, owner): &&(String, Option<String>)| owner.is_none();
-    let id = free.iter().find(own).or_else(|| free.iter().find(unused));
-    let id = id.map_or_else(|| livepc.to_string(), |(id, _)| id.clone());
+    let (mut own, mut unused, mut unreadable) = (None, None, None);
+    for id in names.filter(|id| !taken.contains(id)) {
+        match owner(&id) {
+            Ok(Owner::LivePc(other)) if other == livepc => {
+                own = Some(id);
+                break;
+            }
+            Ok(Owner::Nobody) => {
+                unused.get_or_insert(id);
+            }
+            Ok(Owner::Unknown | Owner::LivePc(_)) => {}
+            Err(problem) => {
+                unreadable.get_or_insert(problem);
+            }
+        }
+    }
+    let id = match (own, unreadable) {
+        (Some(id), _) => id,
+        // It may be the one with this LivePC's data.
+        (None, Some(problem)) => return Err(problem),
+        (None, None) => unused.unwrap_or_else(|| livepc.to_string()),
+    };
     database.change(|t| {
         t.execute(
             "INSERT INTO subscription (id, livepc, feed_url, head_url, title, summary, publisher, guest_os, keys, head, \
@@ -235,6 +282,7 @@ pub(crate) fn add(
         )?;
         remember(t, &id, published, now)
     })?;
+    pins::write(database, &id);
     Ok(id)
 }
 
@@ -286,6 +334,7 @@ pub(crate) fn accept(
         }
         remember(t, id, published, now)
     })?;
+    pins::write(database, id);
     Ok(accepted)
 }
 
@@ -314,13 +363,13 @@ fn remember(
 /// Notes that the server was asked and had nothing new.
 pub(crate) fn unchanged(database: &Database, id: &str, now: Timestamp) -> Result<(), Problem> {
     let sql = "UPDATE subscription SET checked = ?2, problem = NULL WHERE id = ?1";
-    database.run(sql, params![id, now.to_string()]).map(drop)
+    database.run_lazily(sql, params![id, now.to_string()]).map(drop)
 }
 
 /// Notes why the server's word was not accepted.
 pub(crate) fn refused(database: &Database, id: &str, problem: &Problem) -> Result<(), Problem> {
     database
-        .run(
+        .run_lazily(
             "UPDATE subscription SET problem = ?2 WHERE id = ?1",
             params![id, json(problem)],
         )
@@ -336,9 +385,9 @@ pub(crate) fn forgive(database: &Database, id: &str) -> Result<(), Problem> {
 /// Notes that a release is in use from `now` on.
 pub(crate) fn used(database: &Database, id: &str, sequence: u64, now: Timestamp) -> Result<(), Problem> {
     let sql = "UPDATE subscription SET in_use = ?2, last_used = ?3, outcome = NULL WHERE id = ?1";
-    database
-        .run(sql, params![id, sequence, now.to_string()])
-        .map(drop)
+    database.run(sql, params![id, sequence, now.to_string()])?;
+    pins::write(database, id);
+    Ok(())
 }
 
 /// Notes how the machine ended on a release, and how often in a row that was a failure of the release. One whose guest
@@ -367,7 +416,9 @@ pub(crate) fn ended(
             t.execute(sql, params![id, sequence])?;
         }
         Ok(())
-    })
+    })?;
+    pins::write(database, id);
+    Ok(())
 }
 
 /// True if the release may be the cause: its machine failed after a hypervisor was told to start it. Data that cannot be
@@ -379,7 +430,7 @@ fn is_of_release(problem: &Problem) -> bool {
 /// Notes that somebody wanted this very release here.
 pub(crate) fn wanted(database: &Database, id: &str, sequence: u64) -> Result<(), Problem> {
     let sql = "UPDATE seen_release SET wanted = 1 WHERE id = ?1 AND sequence = ?2";
-    database.run(sql, params![id, sequence]).map(drop)
+    decide(database, id, sql, params![id, sequence])
 }
 
 /// The releases that have run, and those that somebody wanted.
@@ -397,19 +448,26 @@ pub(crate) fn history(database: &Database, id: &str) -> Result<History, Problem>
 /// Decides whether changes of the system disk outlive the machine.
 pub(crate) fn keep_changes(database: &Database, id: &str, keep: bool) -> Result<(), Problem> {
     let sql = "UPDATE subscription SET keep_changes = ?2 WHERE id = ?1";
-    database.run(sql, params![id, keep]).map(drop)
+    decide(database, id, sql, params![id, keep])
 }
 
 /// Decides what happens when there is a new release.
 pub(crate) fn set_policy(database: &Database, id: &str, policy: UpdatePolicy) -> Result<(), Problem> {
     let sql = "UPDATE subscription SET policy = ?2 WHERE id = ?1";
-    database.run(sql, params![id, word(&policy)]).map(drop)
+    decide(database, id, sql, params![id, word(&policy)])
 }
 
 /// Decides which release cold starts use: the newest, if none is given.
 pub(crate) fn pin(database: &Database, id: &str, release: Option<u64>) -> Result<(), Problem> {
     let sql = "UPDATE subscription SET pinned = ?2, failed_release = NULL, failures = 0 WHERE id = ?1";
-    database.run(sql, params![id, release]).map(drop)
+    decide(database, id, sql, params![id, release])
+}
+
+/// Writes down what somebody has decided.
+fn decide(database: &Database, id: &str, sql: &str, params: &[&dyn ToSql]) -> Result<(), Problem> {
+    database.run(sql, params)?;
+    pins::write(database, id);
+    Ok(())
 }
 
 /// Notes what a manifest says of the guest.
@@ -424,9 +482,13 @@ pub(crate) fn describe(database: &Database, id: &str, guest_os: &str) -> Result<
 
 /// Ends a subscription.
 pub(crate) fn remove(database: &Database, id: &str) -> Result<(), Problem> {
-    database
-        .run("DELETE FROM subscription WHERE id = ?1", [id])
-        .map(drop)
+    pins::remove(database, id)?;
+    let removed = database.run("DELETE FROM subscription WHERE id = ?1", [id]);
+    if removed.is_err() {
+        // It goes on after all.
+        pins::write(database, id);
+    }
+    removed.map(drop)
 }
 
 fn json(problem: &Problem) -> String {

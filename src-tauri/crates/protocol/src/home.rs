@@ -50,6 +50,10 @@ impl Home {
         self.root.join("state.db")
     }
 
+    /// The name of the file with what a person has not been told yet of the state: that it was damaged, and made again. Who
+    /// tells it removes it.
+    pub const NOTICE: &str = "state-notice.txt";
+
     /// The log files.
     #[must_use]
     pub fn logs(&self) -> PathBuf {

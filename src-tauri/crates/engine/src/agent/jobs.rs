@@ -22,9 +22,11 @@ const MOST_PAUSE: Duration = Duration::from_secs(300);
 /// Ended jobs that are remembered.
 const HISTORY: usize = 100;
 
-/// The jobs that have not ended.
+/// The jobs that have not ended, and those that have ended since the agent's start.
 pub(super) struct Jobs {
     active: Mutex<BTreeMap<u64, Arc<Active>>>,
+    /// How they ended, whatever the database was able to keep of that: somebody waits for it.
+    ended: Mutex<BTreeMap<u64, Job>>,
     places: Semaphore,
 }
 
@@ -38,6 +40,7 @@ impl Jobs {
     pub(super) fn new() -> Self {
         Self {
             active: Mutex::default(),
+            ended: Mutex::default(),
             places: Semaphore::new(AT_WORK),
         }
     }
@@ -305,10 +308,18 @@ impl Core {
     }
 
     fn finish(self: &Arc<Self>, active: &Arc<Active>) {
+        let job = active.show();
+        {
+            let mut ended = lock(&self.jobs.ended);
+            ended.insert(job.job, job.clone());
+            while ended.len() > HISTORY {
+                ended.pop_first();
+            }
+        }
         self.save_job(active);
-        lock(&self.jobs.active).remove(&active.show().job);
+        lock(&self.jobs.active).remove(&job.job);
         let old = "DELETE FROM job WHERE active = 0 AND job <= (SELECT MAX(job) FROM job) - ?1";
-        if let Err(problem) = self.database.run(old, params![HISTORY]) {
+        if let Err(problem) = self.database.run_lazily(old, params![HISTORY]) {
             tracing::warn!("{problem}");
         }
         self.touch();
@@ -331,10 +342,15 @@ impl Core {
         let job = active.show();
         let data = serde_json::to_string(&job).unwrap_or_default();
         let sql = "UPDATE job SET active = ?2, data = ?3 WHERE job = ?1";
-        if let Err(problem) = self
-            .database
-            .run(sql, params![job.job, !job.status.has_ended(), data])
-        {
+        let ended = job.status.has_ended();
+        // What somebody has decided, and an end, are told. How far it is besides, a power cut may take back.
+        let told = ended || job.status == JobStatus::Paused;
+        let saved = if told {
+            self.database.run(sql, params![job.job, !ended, data])
+        } else {
+            self.database.run_lazily(sql, params![job.job, !ended, data])
+        };
+        if let Err(problem) = saved {
             // The work itself is unharmed; only its record is older after a crash.
             tracing::warn!("a job's record was not written: {problem}");
         }
@@ -412,10 +428,16 @@ impl Core {
         let rows = self
             .database
             .all(sql, params![HISTORY], |row| row.get::<_, String>(0))?;
-        Ok(rows
+        let kept = rows
             .iter()
-            .filter_map(|data| serde_json::from_str(data).ok())
-            .collect())
+            .filter_map(|data| serde_json::from_str::<Job>(data).ok());
+        let mut ended: BTreeMap<u64, Job> = kept.map(|job| (job.job, job)).collect();
+        ended.extend(
+            lock(&self.jobs.ended)
+                .iter()
+                .map(|(number, job)| (*number, job.clone())),
+        );
+        Ok(ended.into_values().rev().take(HISTORY).collect())
     }
 }
 

@@ -37,6 +37,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::core::Clock;
 use self::core::Core;
 pub(crate) use self::core::sink;
+pub(crate) use self::machines::Owner;
 use crate::database::Database;
 use crate::logins::Logins;
 use crate::problems::{of_store, of_transfer};
@@ -45,6 +46,8 @@ use crate::{config, store_move, subscription};
 
 /// How long an agent without clients, work and machines stays.
 const LINGER: Duration = Duration::from_secs(5);
+/// How often it is looked whether the copy of the state is old.
+const COPY_IS_LOOKED_AT: Duration = Duration::from_secs(60 * 60);
 /// How long one that ends waits for those who have just connected.
 const LAST_GUESTS: Duration = Duration::from_millis(50);
 
@@ -93,6 +96,7 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
     let guests = core.guests.clone();
     tokio::spawn(core.clone().publish_snapshots());
     tokio::spawn(core.clone().poll());
+    tokio::spawn(core.clone().keep_copies());
     let serving = tokio::spawn(serve(listener, core.clone(), guests.clone()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), home = %core.home.root().display(), "the agent is ready");
     ready();
@@ -102,6 +106,7 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
     core.asked_to_stop.cancel();
     tokio::time::sleep(LAST_GUESTS).await;
     core.until_idle(&guests).await;
+    core.keep_copy(true).await;
     tracing::info!("the agent ends: nobody needs it");
     Ok(())
 }
@@ -156,6 +161,22 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
 }
 
 impl Core {
+    /// Keeps a copy of the state that is never older than a day.
+    async fn keep_copies(self: Arc<Self>) {
+        let mut look = tokio::time::interval(COPY_IS_LOOKED_AT);
+        loop {
+            look.tick().await;
+            self.keep_copy(false).await;
+        }
+    }
+
+    async fn keep_copy(self: &Arc<Self>, ending: bool) {
+        let core = self.clone();
+        if let Err(problem) = Self::blocking(move || core.database.keep_copy(ending)).await {
+            tracing::warn!("{problem}");
+        }
+    }
+
     /// Gives the settings to the parts that they are for.
     fn apply_settings(&self) -> Result<(), Problem> {
         let rate = |name| Ok::<u64, Problem>(config::get(&self.database, name)?.parse().unwrap_or(0));

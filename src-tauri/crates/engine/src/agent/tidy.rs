@@ -70,16 +70,30 @@ impl Core {
     pub(super) async fn prune(self: &Arc<Self>, dry_run: bool) -> Result<Pruned, Problem> {
         let subscriptions = subscription::all(&self.database)?;
         let report = if dry_run {
-            let replaced = self.replaced(&subscriptions).await?;
+            let replaced = self.not_staying(&subscriptions).await?;
             self.with_store(move |store| store.would_prune(&replaced)).await?
         } else {
+            self.database.nothing_is_lost()?;
             self.remove_what_nobody_needs(true).await?
         };
         Ok(told(&subscriptions, report))
     }
 
-    /// The releases that are kept, and that nobody needs any more.
+    /// The releases that are kept, and that nobody needs any more. After subscriptions were lost with a damaged state, those of
+    /// LivePCs that nobody is subscribed to are not among them: only a person can say that.
     pub(super) async fn replaced(&self, subscriptions: &[Subscription]) -> Result<Vec<ReleaseKey>, Problem> {
+        let mut replaced = self.not_staying(subscriptions).await?;
+        if self.database.has_lost()? {
+            replaced.retain(|key| {
+                subscriptions
+                    .iter()
+                    .any(|other| sequence_of(key, other).is_some())
+            });
+        }
+        Ok(replaced)
+    }
+
+    async fn not_staying(&self, subscriptions: &[Subscription]) -> Result<Vec<ReleaseKey>, Problem> {
         let mut kept = self.with_store(livepc_store::Store::kept).await?;
         let stay = self.staying(subscriptions, &kept, Why::Needed)?;
         kept.retain(|key| !stay.contains(key.as_str()));
@@ -207,8 +221,18 @@ impl Core {
             subscription.pinned,
             subscription.newest().map(|release| release.sequence),
             self.next_release(subscription, &records).ok(),
-            records.suspension.map(|suspension| suspension.release),
-            records.changes.map(|changes| changes.release),
+            records
+                .suspension
+                .as_ref()
+                .ok()
+                .and_then(Option::as_ref)
+                .map(|suspension| suspension.release),
+            records
+                .changes
+                .as_ref()
+                .ok()
+                .and_then(Option::as_ref)
+                .map(|changes| changes.release),
             runner.map(|runner| runner.release),
         ];
         let fetched = jobs.iter().filter(|job| job.id == subscription.id);
@@ -219,6 +243,10 @@ impl Core {
             .iter()
             .filter_map(|key| sequence_of(key, subscription))
             .collect();
+        if records.suspension.is_err() || records.changes.is_err() {
+            // It could be any of them that the machine is bound to.
+            needed.extend(&here);
+        }
         let good = |sequence: &u64| {
             // One that is no longer listed cannot be started.
             let listed = subscription.head.release(*sequence).is_some();
