@@ -96,7 +96,7 @@ async fn fetch(client: &Client, url: &Url, known: Option<&Validators>) -> Result
     else {
         return Ok(None);
     };
-    let (title, entries) = match feed::read(&bytes, &found).map_err(|e| of_format(&e))? {
+    let (mut title, mut entries) = match feed::read(&bytes, &found).map_err(|e| of_format(&e))? {
         Source::Catalog(catalog) => (catalog.title, catalog.entries),
         // One LivePC's feed is a Library of one.
         Source::Feed(feed) => {
@@ -116,7 +116,23 @@ async fn fetch(client: &Client, url: &Url, known: Option<&Validators>) -> Result
             (feed.title, vec![entry])
         }
     };
+    // What is called nothing that can be seen is shown all the same.
+    if title.is_empty() {
+        title = place_name(url);
+    }
+    for entry in entries.iter_mut().filter(|entry| entry.title.is_empty()) {
+        entry.title = place_name(&entry.feed);
+    }
     Ok(Some((title, entries, validators)))
+}
+
+/// Where something lies, for people: `example.org/lab`.
+fn place_name(url: &Url) -> String {
+    let place = format!("{}{}", url.host_str().unwrap_or_default(), url.path());
+    let folder = place
+        .rsplit_once('/')
+        .map_or(place.as_str(), |(folder, _)| folder);
+    livepc_format::text::line(folder.trim_start_matches('/'), 120)
 }
 
 fn keep(

@@ -74,7 +74,7 @@ pub(crate) async fn look(
         .document(feed_url, limits::FEED_BYTES, validators)
         .await
         .map_err(|e| of_transfer(&e))?;
-    let (feed, feed_validators) = match answer {
+    let (mut feed, feed_validators) = match answer {
         Document::NotModified => (None, validators.cloned().unwrap_or_default()),
         Document::New {
             bytes,
@@ -107,6 +107,10 @@ pub(crate) async fn look(
     let keys_bytes = fetch(client, beside(&head_url, paths::KEYS), limits::KEYS_BYTES).await?;
     let keys = Keys::open(&keys_bytes).map_err(|e| of_format(&e))?;
     let head = Head::open(&head_bytes, &keys).map_err(|e| of_format(&e))?;
+    // A title of characters that nobody sees is none.
+    if let Some(feed) = feed.as_mut().filter(|feed| feed.title.is_empty()) {
+        feed.title.clone_from(&keys.name);
+    }
     let known = Known {
         head_url: Some(head_url.clone()),
         feed: feed_validators,

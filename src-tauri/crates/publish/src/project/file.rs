@@ -196,6 +196,8 @@ struct DiskFile {
     #[serde(deserialize_with = "short_name")]
     role: String,
     source: Option<PathBuf>,
+    #[serde(default, rename = "as")]
+    taken_as: Option<TakenAs>,
     #[serde(default, deserialize_with = "disk_size")]
     size: Option<u64>,
     #[serde(default, deserialize_with = "label::<_, DISK_LABEL>")]
@@ -206,13 +208,23 @@ struct DiskFile {
     controller: Controller,
 }
 
+/// What a source is, whatever it looks like.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum TakenAs {
+    Raw,
+}
+
 impl DiskFile {
     fn read(self, dir: &Path) -> Result<ProjectDisk, String> {
         let content = match (self.source, self.size) {
             (Some(source), None) if self.label.is_none() && self.file_system.is_none() => {
-                ProjectContent::Source(dir.join(source))
+                match self.taken_as {
+                    Some(TakenAs::Raw) => ProjectContent::RawSource(dir.join(source)),
+                    None => ProjectContent::Source(dir.join(source)),
+                }
             }
-            (None, Some(size)) => {
+            (None, Some(size)) if self.taken_as.is_none() => {
                 let file_system = self.file_system;
                 let why_not = file_system.and_then(|fs| fs.why_not(size, self.label.as_deref()));
                 if let Some(why) = why_not {
@@ -256,7 +268,8 @@ fn one_line<'de, D: Deserializer<'de>, const MAX: usize>(deserializer: D) -> Res
         return Ok(line);
     }
     Err(D::Error::custom(format!(
-        "it must be one line of at most {MAX} characters, without control characters or spaces at its ends"
+        "it must be one line of at most {MAX} characters, without control characters, characters that nobody sees, or \
+         spaces at its ends"
     )))
 }
 
@@ -309,7 +322,7 @@ fn label<'de, D: Deserializer<'de>, const MAX: usize>(deserializer: D) -> Result
     match text::check_line("livepc.toml", "label", &label, MAX) {
         Ok(()) => Ok(Some(label)),
         Err(_) => Err(D::Error::custom(format!(
-            "it must be one line of 1 to {MAX} characters, without control characters"
+            "it must be one line of 1 to {MAX} characters, without control characters or characters that nobody sees"
         ))),
     }
 }
