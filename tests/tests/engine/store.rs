@@ -207,7 +207,7 @@ fn a_prune_says_what_goes_before_it_goes() {
     let _held = Serving::start(&home, "stays", &[]);
     let read = Serving::start(&home, "goes", &[]);
     home.done(&["unsubscribe", "goes", "--delete-data"]);
-    let nothing = json!({"releases": [], "leftover_bytes": 0, "bytes": 0, "dry_run": true});
+    let nothing = json!({"releases": [], "kept": [], "leftover_bytes": 0, "bytes": 0, "dry_run": true});
     assert_eq!(home.done(&["prune", "--dry-run"]), nothing, "somebody reads it");
     drop(read);
     let name = format!("{}.pages.damaged", Digest::of(b"any"));

@@ -133,7 +133,7 @@ async fn run(args: Args, output: &Output) -> Result<(), Problem> {
         Verb::Update { id, check } => verbs::download::update(&session, id, check).await,
         Verb::Verify { id, repair } => verbs::download::verify(&session, id, repair).await,
         Verb::Pause { off } => verbs::download::pause(&session, !off).await,
-        Verb::Prune { dry_run } => verbs::store::prune(&session, dry_run).await,
+        Verb::Prune { dry_run, wanted } => verbs::store::prune(&session, dry_run, wanted).await,
         Verb::Store {
             verb: StoreVerb::Move { dir },
         } => verbs::store::move_to(&session, &dir).await,

@@ -433,6 +433,11 @@ pub(crate) fn wanted(database: &Database, id: &str, sequence: u64) -> Result<(),
     decide(database, id, sql, params![id, sequence])
 }
 
+/// Forgets what somebody wanted here.
+pub(crate) fn nothing_wanted(database: &Database) -> Result<(), Problem> {
+    database.run("UPDATE seen_release SET wanted = 0", []).map(drop)
+}
+
 /// The releases that have run, and those that somebody wanted.
 pub(crate) fn history(database: &Database, id: &str) -> Result<History, Problem> {
     let sequences = |sql: &str| {

@@ -233,6 +233,9 @@ pub enum Request {
     Prune {
         /// True to change nothing, and only say what would go.
         dry_run: bool,
+        /// True if releases go as well that somebody had fetched by their number.
+        #[serde(default)]
+        wanted: bool,
     },
     /// Makes a user known to a server, after the server has accepted it; the password is kept in the system's keyring.
     /// Answer: `Logins`.
@@ -486,6 +489,9 @@ pub struct PrunedRelease {
 pub struct Pruned {
     /// The releases.
     pub releases: Vec<PrunedRelease>,
+    /// Releases that stay for no other reason than that somebody had them fetched by their number.
+    #[serde(default)]
+    pub kept: Vec<PrunedRelease>,
     /// Bytes on disk of what belonged to no release: what crashes left behind.
     pub leftover_bytes: u64,
     /// All bytes on disk that are free after it.

@@ -10,6 +10,10 @@ export type Pruned = {
  */
 releases: Array<PrunedRelease>, 
 /**
+ * Releases that stay for no other reason than that somebody had them fetched by their number.
+ */
+kept: Array<PrunedRelease>, 
+/**
  * Bytes on disk of what belonged to no release: what crashes left behind.
  */
 leftover_bytes: number, 

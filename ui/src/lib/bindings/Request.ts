@@ -217,7 +217,11 @@ repair: boolean, } | { "verb": "prune",
 /**
  * True to change nothing, and only say what would go.
  */
-dry_run: boolean, } | { "verb": "login", 
+dry_run: boolean, 
+/**
+ * True if releases go as well that somebody had fetched by their number.
+ */
+wanted: boolean, } | { "verb": "login", 
 /**
  * An address that the server lets this user have. Its scheme, host and port are the server.
  */

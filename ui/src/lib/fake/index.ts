@@ -336,7 +336,7 @@ export class FakeHost implements Host {
       const { store } = this.#world.snapshot;
       this.#change({ store: { ...store, bytes: store.bytes - all, free: store.free + all } });
     }
-    return { releases, leftover_bytes: leftover, bytes: all };
+    return { releases, kept: [], leftover_bytes: leftover, bytes: all };
   }
 
   #control(number: number, action: 'pause' | 'resume' | 'cancel' | 'retry'): Answer {

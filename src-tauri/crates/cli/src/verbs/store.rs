@@ -3,43 +3,49 @@
 use std::path::Path;
 
 use livepc_engine::store_move::move_store;
-use livepc_protocol::{Answer, Problem, Pruned, Request};
+use livepc_protocol::{Answer, Problem, Pruned, PrunedRelease, Request};
 use serde_json::json;
 
 use crate::output::bytes;
 use crate::session::{Session, unexpected};
 use crate::verbs::roles::end_agent;
 
-pub(crate) async fn prune(session: &Session<'_>, dry_run: bool) -> Result<(), Problem> {
-    let Answer::Pruned { pruned } = session.ask(Request::Prune { dry_run }).await? else {
+pub(crate) async fn prune(session: &Session<'_>, dry_run: bool, wanted: bool) -> Result<(), Problem> {
+    let Answer::Pruned { pruned } = session.ask(Request::Prune { dry_run, wanted }).await? else {
         return Err(unexpected());
     };
     let Pruned {
         releases,
+        kept,
         leftover_bytes,
         bytes: freed,
     } = &pruned;
     let object = json!({
         "releases": releases,
+        "kept": kept,
         "leftover_bytes": leftover_bytes,
         "bytes": freed,
         "dry_run": dry_run,
     });
     session.output.result(&object, || {
-        let mut lines: Vec<String> = releases
-            .iter()
-            .map(|release| {
-                let label = release.label.as_ref().map(|label| format!(" ({label})"));
-                let label = label.unwrap_or_default();
-                let size = bytes(release.bytes);
-                format!("{}, release {}{label}: {size}", release.title, release.release)
-            })
-            .collect();
+        let named = |release: &PrunedRelease| {
+            let label = release.label.as_ref().map(|label| format!(" ({label})"));
+            let label = label.unwrap_or_default();
+            let size = bytes(release.bytes);
+            format!("{}, release {}{label}: {size}", release.title, release.release)
+        };
+        let mut lines: Vec<String> = releases.iter().map(named).collect();
         if *leftover_bytes > 0 {
             lines.push(format!("what belongs to no release: {}", bytes(*leftover_bytes)));
         }
         let (freed, would) = (bytes(*freed), if dry_run { "would be" } else { "were" });
         lines.push(format!("{freed} {would} freed."));
+        if !kept.is_empty() {
+            lines.push(
+                "Kept, since you fetched them by their number (“livepc prune --wanted” removes them):".into(),
+            );
+            lines.extend(kept.iter().map(|release| format!("  {}", named(release))));
+        }
         lines.join("\n")
     });
     Ok(())

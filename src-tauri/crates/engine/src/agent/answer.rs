@@ -50,7 +50,9 @@ impl Answers for Core {
             Request::Download { id, until, release } => {
                 let subscription = subscription::find(&self.database, &id)?;
                 let sequence = self.offered(&subscription, release)?;
-                if release.is_some() {
+                // Who names the newest wants it as anybody who follows: it goes when there is a newer one.
+                let newest = subscription.newest().map(|newest| newest.sequence);
+                if release.is_some() && release != newest {
                     subscription::wanted(&self.database, &subscription.id, sequence)?;
                 }
                 let job = self.queue_download(&subscription, sequence, until)?;
@@ -134,9 +136,9 @@ impl Answers for Core {
                 self.publish_snapshot().await;
                 queued
             }
-            Request::Prune { dry_run } => {
+            Request::Prune { dry_run, wanted } => {
                 let core = self.clone();
-                let pruned = Self::to_its_end(async move { core.prune(dry_run).await }).await?;
+                let pruned = Self::to_its_end(async move { core.prune(dry_run, wanted).await }).await?;
                 Ok(Answer::Pruned { pruned })
             }
             Request::Login { .. } | Request::Logout { .. } | Request::Logins => {

@@ -292,6 +292,7 @@ impl Core {
 
     fn end_job(self: &Arc<Self>, active: &Arc<Active>, done: Result<(), Problem>) {
         let now = (self.now)();
+        let brought = done.is_ok() && active.show().kind == JobKind::Download;
         active.update(|job| {
             job.ended = Some(now);
             job.bytes_per_second = 0;
@@ -305,6 +306,11 @@ impl Core {
             }
         });
         self.finish(active);
+        if brought {
+            // What is here now may be in the place of what nobody has run.
+            let core = self.clone();
+            tokio::spawn(async move { core.forget_what_is_replaced().await });
+        }
     }
 
     fn finish(self: &Arc<Self>, active: &Arc<Active>) {

@@ -1,11 +1,13 @@
 //! Which releases stay in the store, and removing what no subscription needs.
 //!
-//! A release stays until a later one has proved itself: it *has run* when its guest executed and its machine ended
-//! without a failure. Of those that have run the newest two stay, so that there is always one to go back to that is known
-//! to work; so does everything newer, what a machine uses or is bound to, what is being fetched, and what somebody had
-//! fetched by its number.
+//! A release that was used stays until later ones have proved themselves: it *has run* when its guest executed and its
+//! machine ended without a failure. Of those that have run the newest two stay, so that there is always one to go back to
+//! that is known to work. A release that nobody ran stays until a later one is here as far as it is: who follows a
+//! publisher and starts the machine once a month does not keep thirty of them. Whatever else holds, these stay: what a
+//! machine uses or is bound to, the newest, what the next start would use, what is being fetched, and an older one that
+//! somebody had fetched by its number.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,6 +17,7 @@ use livepc_protocol::{Job, Problem, Pruned, PrunedRelease};
 use livepc_store::{PruneReport, ReleaseKey};
 
 use super::core::Core;
+use super::progress::Local;
 use crate::locked::lock;
 use crate::subscription::{self, Subscription};
 
@@ -29,8 +32,31 @@ const UNTIL_LEASED: Duration = Duration::from_secs(60);
 struct Needs {
     /// Those that are here and have run, and that can be gone back to.
     ran: BTreeSet<u64>,
+    /// How far those are here that a start could use.
+    here: BTreeMap<u64, Level>,
     /// Those that somebody or something needs, whatever has run.
     needed: BTreeSet<u64>,
+}
+
+/// How far a release is here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    /// Parts of it.
+    Begun,
+    /// What a start reads.
+    BootReady,
+    /// All of it.
+    Complete,
+}
+
+impl From<Local> for Level {
+    fn from(local: Local) -> Self {
+        match (local.complete, local.boot_ready) {
+            (true, _) => Self::Complete,
+            (_, true) => Self::BootReady,
+            _ => Self::Begun,
+        }
+    }
 }
 
 /// Why a release stays.
@@ -38,6 +64,8 @@ struct Needs {
 enum Why {
     /// Somebody or something needs it, or it is one to go back to.
     Needed,
+    /// The same, but that somebody had it fetched by its number.
+    Unasked,
     /// Somebody or something needs it, whatever has run.
     InUse,
 }
@@ -45,9 +73,16 @@ enum Why {
 impl Needs {
     /// Whether a release stays.
     fn keep(&self, sequence: u64) -> bool {
-        let oldest = self.ran.iter().rev().nth(THAT_RAN - 1);
-        // As long as too few have run, nothing was replaced.
-        self.needed.contains(&sequence) || oldest.is_none_or(|oldest| sequence >= *oldest)
+        if self.needed.contains(&sequence) {
+            return true;
+        }
+        if self.ran.contains(&sequence) {
+            return self.ran.iter().rev().take(THAT_RAN).any(|ran| *ran == sequence);
+        }
+        // Parts of a later one are in the place of nothing.
+        let own = self.here.get(&sequence).copied().unwrap_or(Level::Begun);
+        let least = own.max(Level::BootReady);
+        !self.here.range(sequence + 1..).any(|(_, level)| *level >= least)
     }
 }
 
@@ -66,23 +101,44 @@ impl Core {
         }
     }
 
-    /// Removes what no subscription needs, or only says what that is.
-    pub(super) async fn prune(self: &Arc<Self>, dry_run: bool) -> Result<Pruned, Problem> {
+    /// Removes what no subscription needs, or only says what that is; if `wanted`, also what somebody had fetched by its
+    /// number.
+    pub(super) async fn prune(self: &Arc<Self>, dry_run: bool, wanted: bool) -> Result<Pruned, Problem> {
         let subscriptions = subscription::all(&self.database)?;
+        if wanted && !dry_run {
+            subscription::nothing_wanted(&self.database)?;
+        }
+        let kept = self.kept_for_somebody(&subscriptions).await?;
         let report = if dry_run {
-            let replaced = self.not_staying(&subscriptions).await?;
+            let why = if wanted { Why::Unasked } else { Why::Needed };
+            let replaced = self.not_staying(&subscriptions, why).await?;
             self.with_store(move |store| store.would_prune(&replaced)).await?
         } else {
             self.database.nothing_is_lost()?;
             self.remove_what_nobody_needs(true).await?
         };
-        Ok(told(&subscriptions, report))
+        Ok(told(&subscriptions, report, kept))
+    }
+
+    /// The releases that stay for no other reason than that somebody had them fetched by their number, with what they
+    /// take.
+    async fn kept_for_somebody(
+        &self,
+        subscriptions: &[Subscription],
+    ) -> Result<Vec<(ReleaseKey, u64)>, Problem> {
+        let kept = self.with_store(livepc_store::Store::kept).await?;
+        let stay = self.staying(subscriptions, &kept, Why::Needed)?;
+        let without = self.staying(subscriptions, &kept, Why::Unasked)?;
+        let only = |key: &ReleaseKey| stay.contains(key.as_str()) && !without.contains(key.as_str());
+        let wanted: Vec<ReleaseKey> = kept.into_iter().filter(only).collect();
+        let report = self.with_store(move |store| store.would_prune(&wanted)).await?;
+        Ok(report.releases)
     }
 
     /// The releases that are kept, and that nobody needs any more. After subscriptions were lost with a damaged state, those of
     /// LivePCs that nobody is subscribed to are not among them: only a person can say that.
     pub(super) async fn replaced(&self, subscriptions: &[Subscription]) -> Result<Vec<ReleaseKey>, Problem> {
-        let mut replaced = self.not_staying(subscriptions).await?;
+        let mut replaced = self.not_staying(subscriptions, Why::Needed).await?;
         if self.database.has_lost()? {
             replaced.retain(|key| {
                 subscriptions
@@ -93,9 +149,14 @@ impl Core {
         Ok(replaced)
     }
 
-    async fn not_staying(&self, subscriptions: &[Subscription]) -> Result<Vec<ReleaseKey>, Problem> {
+    /// The releases that are kept, and that do not stay for this reason.
+    async fn not_staying(
+        &self,
+        subscriptions: &[Subscription],
+        why: Why,
+    ) -> Result<Vec<ReleaseKey>, Problem> {
         let mut kept = self.with_store(livepc_store::Store::kept).await?;
-        let stay = self.staying(subscriptions, &kept, Why::Needed)?;
+        let stay = self.staying(subscriptions, &kept, why)?;
         kept.retain(|key| !stay.contains(key.as_str()));
         Ok(kept)
     }
@@ -191,12 +252,12 @@ impl Core {
         };
         let mut stay = HashSet::new();
         for subscription in subscriptions {
-            let needs = self.needs(subscription, kept, &jobs)?;
+            let needs = self.needs(subscription, kept, &jobs, why)?;
             let own = kept.iter().filter_map(|key| sequence_of(key, subscription));
             for sequence in own {
                 let key = subscription.key(sequence);
                 let stays = match why {
-                    Why::Needed => needs.keep(sequence),
+                    Why::Needed | Why::Unasked => needs.keep(sequence),
                     Why::InUse => needs.needed.contains(&sequence),
                 };
                 if stays || handed_out.contains(&key) {
@@ -212,6 +273,7 @@ impl Core {
         subscription: &Subscription,
         kept: &[ReleaseKey],
         jobs: &[Job],
+        why: Why,
     ) -> Result<Needs, Problem> {
         let history = subscription::history(&self.database, &subscription.id)?;
         let records = self.machine_folder(&subscription.id).records();
@@ -236,7 +298,10 @@ impl Core {
             runner.map(|runner| runner.release),
         ];
         let fetched = jobs.iter().filter(|job| job.id == subscription.id);
-        let mut needed = history.wanted;
+        let mut needed = match why {
+            Why::Unasked => BTreeSet::new(),
+            Why::Needed | Why::InUse => history.wanted,
+        };
         needed.extend(bound.into_iter().flatten());
         needed.extend(fetched.map(|job| job.release));
         let here: BTreeSet<u64> = kept
@@ -252,16 +317,22 @@ impl Core {
             let listed = subscription.head.release(*sequence).is_some();
             listed && !subscription.is_yanked(*sequence) && here.contains(sequence)
         };
+        let level = |sequence: &u64| Level::from(self.local_of_release(subscription, *sequence));
         Ok(Needs {
-            ran: history.ran.into_iter().filter(good).collect(),
+            ran: history.ran.into_iter().filter(&good).collect(),
+            here: here
+                .iter()
+                .filter(|sequence| good(sequence))
+                .map(|sequence| (*sequence, level(sequence)))
+                .collect(),
             needed,
         })
     }
 }
 
-/// What left the store, as a person is told.
-fn told(subscriptions: &[Subscription], report: PruneReport) -> Pruned {
-    let releases = report.releases.into_iter().map(|(key, bytes)| {
+/// What left the store, and what was kept for somebody, as a person is told.
+fn told(subscriptions: &[Subscription], report: PruneReport, kept: Vec<(ReleaseKey, u64)>) -> Pruned {
+    let of = |(key, bytes): (ReleaseKey, u64)| {
         let found = subscriptions
             .iter()
             .find_map(|subscription| Some((subscription, sequence_of(&key, subscription)?)));
@@ -276,10 +347,17 @@ fn told(subscriptions: &[Subscription], report: PruneReport) -> Pruned {
             label: release.map(|release| release.label.clone()),
             bytes,
         }
-    });
-    let releases: Vec<_> = releases.collect();
+    };
+    let releases: Vec<_> = report.releases.into_iter().map(of).collect();
+    let gone = |kept: &(ReleaseKey, u64)| {
+        let kept = of(kept.clone());
+        releases
+            .iter()
+            .any(|gone| (&gone.title, gone.release) == (&kept.title, kept.release))
+    };
     Pruned {
         leftover_bytes: report.bytes - releases.iter().map(|release| release.bytes).sum::<u64>(),
+        kept: kept.into_iter().filter(|kept| !gone(kept)).map(of).collect(),
         releases,
         bytes: report.bytes,
     }
@@ -301,34 +379,58 @@ fn sequence_of(key: &ReleaseKey, subscription: &Subscription) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// Of releases 1 to 5, those that stay.
-    fn staying(ran: &[u64], needed: &[u64]) -> Vec<u64> {
+    /// Of releases 1 to 5, those that stay, if all are complete but these.
+    fn staying_with(ran: &[u64], needed: &[u64], less: &[(u64, Level)]) -> Vec<u64> {
+        let mut here: BTreeMap<u64, Level> = (1..=5).map(|sequence| (sequence, Level::Complete)).collect();
+        here.extend(less.iter().copied());
         let needs = Needs {
             ran: ran.iter().copied().collect(),
             needed: needed.iter().copied().collect(),
+            here,
         };
         (1..=5).filter(|sequence| needs.keep(*sequence)).collect()
+    }
+
+    fn staying(ran: &[u64], needed: &[u64]) -> Vec<u64> {
+        staying_with(ran, needed, &[])
     }
 
     /// A new release that does not start must never be all that is left.
     #[test]
     fn what_ran_stays_until_two_later_ones_have_run() {
-        assert_eq!(staying(&[], &[]), [1, 2, 3, 4, 5]);
-        assert_eq!(
-            staying(&[4], &[5]),
-            [1, 2, 3, 4, 5],
-            "nothing newer has proved itself"
-        );
-        assert_eq!(
-            staying(&[3, 4], &[5]),
-            [3, 4, 5],
-            "5 is here, and has not run yet"
-        );
+        assert_eq!(staying(&[4], &[5]), [4, 5], "5 has not run yet");
+        assert_eq!(staying(&[3, 4], &[5]), [3, 4, 5], "5 has not run yet");
         assert_eq!(staying(&[3, 4, 5], &[5]), [4, 5]);
+        assert_eq!(staying(&[1, 5], &[5]), [1, 5], "1 is the only one to go back to");
+        assert_eq!(staying(&[1], &[]), [1, 5]);
+    }
+
+    /// Who follows a publisher and starts nothing would fill the disk.
+    #[test]
+    fn what_nobody_ran_stays_until_a_later_one_is_here() {
+        assert_eq!(staying(&[], &[]), [5]);
         assert_eq!(
-            staying(&[1, 5], &[5]),
+            staying_with(&[], &[5], &[(5, Level::Begun)]),
+            [4, 5],
+            "5 is being fetched: until it is here, 4 is what starts without the network"
+        );
+        assert_eq!(
+            staying_with(&[], &[5], &[(5, Level::BootReady)]),
+            [4, 5],
+            "4 is more of a machine than 5"
+        );
+        let begun = [
+            (1, Level::Begun),
+            (2, Level::BootReady),
+            (3, Level::Begun),
+            (5, Level::BootReady),
+        ];
+        assert_eq!(staying_with(&[], &[], &begun), [4, 5]);
+        let all_begun = [1, 2, 3, 4, 5].map(|sequence| (sequence, Level::Begun));
+        assert_eq!(
+            staying_with(&[], &[], &all_begun),
             [1, 2, 3, 4, 5],
-            "1 is the only one to go back to"
+            "nothing replaces anything"
         );
     }
 
