@@ -1,5 +1,6 @@
 //! Recording a start: boots a packed release, straight from where it was published, and notes which pages it reads.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -45,11 +46,17 @@ pub struct RecordOptions {
 /// Without a pattern, a start is over when nothing has been read for this long.
 const QUIET: Duration = Duration::from_secs(20);
 
+/// Bytes that a start reads at the least: the firmware alone looks at a few sectors, and goes on to the next disk. Without a
+/// pattern nothing else says that there was a start.
+const LEAST: u64 = 64 << 10;
+/// What UEFI says on the serial port when it finds nothing to start.
+const NOTHING_TO_START: [&str; 2] = ["No bootable option or device was found", "No bootable device"];
+
 /// Boots the release headless until the serial line matches (or, without a pattern, until it reads nothing any more), and
 /// gives the pages that were read, in order.
 ///
 /// # Errors
-/// What keeps it from starting, and [`Code::Failed`] if the line never came.
+/// What keeps it from starting, and [`Code::Failed`] if the line never came, or the guest's firmware found nothing to start.
 pub async fn record(options: &RecordOptions) -> Result<BootTrace, Problem> {
     let work =
         tempfile::tempdir().map_err(|e| Problem::io("A folder for the recording cannot be made", &e))?;
@@ -125,7 +132,10 @@ struct Over<'a> {
 
 impl Over<'_> {
     /// Waits until the serial port says the pattern; without one, until nothing has been read for a while.
-    async fn is_over(&self, serial: &Path) {
+    ///
+    /// # Errors
+    /// If nothing was started that could read.
+    async fn is_over(&self, serial: &Path) -> Result<(), Problem> {
         // A serial port's file grows without telling anybody.
         let mut look = tokio::time::interval(Duration::from_millis(100));
         let (mut reads, mut since) = (0, Instant::now());
@@ -136,14 +146,16 @@ impl Over<'_> {
                 if reads != before {
                     since = now;
                 } else if now - since > QUIET {
-                    return;
+                    return check_started(self.recorder.bytes());
                 }
+                check_serial(serial).await?;
                 continue;
             };
             let said = tokio::fs::read(serial).await.unwrap_or_default();
             if pattern.is_match(&said) {
-                return;
+                return Ok(());
             }
+            check_serial(serial).await?;
         }
     }
 
@@ -221,7 +233,7 @@ async fn boot(
         control.ended().await
     };
     let over = tokio::select! {
-        () = over.is_over(&serial) => Ok(()),
+        over = over.is_over(&serial) => over,
         ended = ended => Err(failed_start(&format!("the machine ended before its start was over: {}", ended.last_lines.join(" ")))),
         () = tokio::time::sleep(over.limit) => over.too_late(),
         // A machine that nobody ends would go on when this program has ended.
@@ -244,6 +256,36 @@ fn failed_start(why: &str) -> Problem {
     )
 }
 
+/// Refuses a start that was none.
+fn check_started(read: u64) -> Result<(), Problem> {
+    if read >= LEAST {
+        return Ok(());
+    }
+    Err(nothing_to_start(&format!(
+        "it read almost nothing of its disks, {read} bytes"
+    )))
+}
+
+/// Refuses to wait for a guest that its firmware did not find.
+async fn check_serial(serial: &Path) -> Result<(), Problem> {
+    let said = tokio::fs::read(serial).await.unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    match NOTHING_TO_START.iter().find(|words| said.contains(**words)) {
+        Some(words) => Err(nothing_to_start(&format!("its firmware says “{words}”"))),
+        None => Ok(()),
+    }
+}
+
+fn nothing_to_start(why: &str) -> Problem {
+    Problem::new(
+        Code::Failed,
+        format!("The machine did not start: {why}."),
+        "The release is published, only without a boot map. Check that its disk starts a machine, and what livepc.toml says of \
+         its firmware (bios or uefi) and the disk's controller; then publish again with --record-boot. If it starts with so \
+         little, say with --boot-until what it writes to its first serial port.",
+    )
+}
+
 /// Notes reads.
 #[derive(Default)]
 struct Recorder(Mutex<Vec<TraceRead>>);
@@ -251,6 +293,19 @@ struct Recorder(Mutex<Vec<TraceRead>>);
 impl Recorder {
     fn reads(&self) -> usize {
         lock(&self.0).len()
+    }
+
+    /// Bytes of the pages that were read, each counted once.
+    fn bytes(&self) -> u64 {
+        let reads = lock(&self.0);
+        let pages: HashSet<(u32, u32, u64)> = reads
+            .iter()
+            .flat_map(|read| {
+                let pages = read.page..read.page + u64::from(read.pages);
+                pages.map(|page| (read.disk, read.region, page))
+            })
+            .collect();
+        pages.len() as u64 * limits::PAGE
     }
 }
 
