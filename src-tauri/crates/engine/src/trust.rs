@@ -1,8 +1,8 @@
 //! What is accepted after what: the rules that make a pinned publisher's feed safe to follow.
 //!
 //! A head is ordered by (epoch, revision). Refused are: a head before one that was accepted; other content under the
-//! same revision; another manifest under a sequence that was seen; a newest sequence that goes down; keys that take back
-//! what earlier keys said. Expiry is shown, never refused: a server that is old is not an attack that could be told
+//! same revision; another manifest under a sequence that was seen; keys that take back what earlier keys said. A head that
+//! no longer lists releases, even the newest, is as good as any: publishers withdraw them. Expiry is shown, never refused: a server that is old is not an attack that could be told
 //! from a publisher on holiday.
 
 use std::collections::BTreeMap;
@@ -72,14 +72,6 @@ impl Pinned {
                     release.sequence,
                 )));
             }
-        }
-        let newest = head.releases.first().map_or(0, |release| release.sequence);
-        if let Some((&seen, _)) = self.seen.last_key_value()
-            && newest < seen
-        {
-            return Err(untrusted(format!(
-                "The newest release is {newest}, but release {seen} was seen before: releases never go back.",
-            )));
         }
         Ok(Accepted::Newer)
     }
@@ -161,11 +153,16 @@ mod tests {
             &head(&keys, 4, vec![release(2, b"other")]),
             "other bytes under the same sequence",
         );
-        refused(
-            &keys,
-            &head(&keys, 4, vec![release(1, b"1")]),
-            "a newest sequence that goes down",
-        );
+        for (left, why) in [
+            (
+                vec![release(1, b"1")],
+                "the newest release was withdrawn, and is gone",
+            ),
+            (vec![], "all of them"),
+        ] {
+            let accepted = pinned.accept(&keys, &head(&keys, 9, left)).expect(why);
+            assert_eq!(accepted, Accepted::Newer, "{why}");
+        }
         refused(
             &Keys {
                 root: public(),
