@@ -8,6 +8,7 @@ mod crowd;
 mod cut;
 mod export;
 mod https;
+mod images;
 mod json;
 mod kill;
 mod kills;
@@ -20,6 +21,7 @@ mod own_start;
 mod publisher;
 #[cfg(target_os = "linux")]
 mod reflink;
+mod releases;
 mod store;
 mod store_move;
 mod subscribe;

@@ -1,10 +1,11 @@
 //! Whether these keys may publish to this destination, and what they add to its `keys.json`.
 
 use jiff::Timestamp;
-use livepc_format::{Digest, Keys, PublicKey, SecretKey, paths};
+use livepc_format::{Digest, Head, Keys, LivePcId, PublicKey, SecretKey, limits, paths};
 
-use crate::destination::Destination;
+use crate::destination::{Destination, read_named};
 use crate::error::{PublishError, Result};
+use crate::ledger::{Ledger, Record};
 use crate::opened::Opened;
 
 /// The keys of a publisher.
@@ -16,6 +17,8 @@ pub struct PublishKeys {
     pub root: Option<SecretKey>,
     /// The signing key.
     pub signing: SecretKey,
+    /// Where it is noted what is published with these keys, if anywhere.
+    pub ledger: Option<Ledger>,
 }
 
 impl PublishKeys {
@@ -25,6 +28,24 @@ impl PublishKeys {
             Some(root) => root.public_key()? == keys.root,
             None => false,
         })
+    }
+
+    /// What was published of a LivePC with these keys, as far as it was noted.
+    pub(crate) fn known(&self, livepc: LivePcId) -> Result<Option<Record>> {
+        match &self.ledger {
+            Some(ledger) => ledger.read(livepc),
+            None => Ok(None),
+        }
+    }
+
+    /// Notes that `head` was just published to `dest`. That cannot be taken back any more, so that a failure is only told.
+    pub(crate) fn note(&self, dest: &dyn Destination, head: &Head, digest: Digest) {
+        let Some(ledger) = &self.ledger else { return };
+        let noted = read_named(dest, paths::KEYS, limits::KEYS_BYTES)
+            .and_then(|keys| ledger.note(dest.place(), &keys, head, digest));
+        if let Err(error) = noted {
+            tracing::warn!(%error, "what was published is not noted beside the keys");
+        }
     }
 
     /// The bytes of `keys.json`; `None` if the root key is not here.
@@ -48,6 +69,9 @@ pub(crate) struct Authority {
 
 impl Authority {
     /// Writes `keys.json`, if it grew.
+    ///
+    /// # Errors
+    /// Those of [`Destination::replace`].
     pub(crate) fn write(&self, dest: &dyn Destination) -> Result<()> {
         match &self.grown {
             Some((bytes, before)) => dest.replace(paths::KEYS, bytes, *before),
@@ -56,49 +80,83 @@ impl Authority {
     }
 }
 
+/// The keys that a publication goes on from.
+struct Before<'a> {
+    keys: &'a Keys,
+    /// The digest of `keys.json` in the destination; `None` if it is not there.
+    there: Option<Digest>,
+    /// The bytes of `keys.json`, if the destination does not have these keys.
+    lost: Option<&'a [u8]>,
+}
+
 /// Checks that `keys` may publish the LivePC `name` where `opened` is. Makes the LivePC's first keys, or adds a signing key
-/// that has taken the place of the one there, if the root key is at hand.
+/// that has taken the place of the one there, if the root key is at hand. If `started_over`, keys that were published
+/// before take the place of those that are lost.
 pub(crate) fn authority(
     opened: Option<&Opened<'_>>,
+    started_over: Option<&Record>,
     keys: &PublishKeys,
     name: &str,
     now: Timestamp,
     dry_run: bool,
 ) -> Result<Authority> {
     let signing = keys.signing.public_key()?;
-    let Some(opened) = opened else {
-        let first = Keys::new(keys.root_public.clone(), name, signing, now);
-        let sealed = keys.seal(&first)?;
-        if sealed.is_none() && !dry_run {
-            return Err(PublishError::RootKeyNeeded);
+    let published = started_over.map(Record::keys).transpose()?;
+    let there = opened.map(|opened| (&opened.keys, opened.keys_digest));
+    let before = match (there, &published) {
+        (Some((there, digest)), Some((published, bytes)))
+            if there != published && published.extends(there) =>
+        {
+            Before {
+                keys: published,
+                there: Some(digest),
+                lost: Some(*bytes),
+            }
         }
-        return Ok(Authority {
-            keys: first,
-            grown: sealed.map(|bytes| (bytes, None)),
-        });
+        (Some((there, digest)), _) => Before {
+            keys: there,
+            there: Some(digest),
+            lost: None,
+        },
+        (None, Some((published, bytes))) => Before {
+            keys: published,
+            there: None,
+            lost: Some(*bytes),
+        },
+        (None, None) => {
+            let first = Keys::new(keys.root_public.clone(), name, signing, now);
+            let sealed = keys.seal(&first)?;
+            if sealed.is_none() && !dry_run {
+                return Err(PublishError::RootKeyNeeded);
+            }
+            return Ok(Authority {
+                keys: first,
+                grown: sealed.map(|bytes| (bytes, None)),
+            });
+        }
     };
-    check_root(&opened.keys, keys)?;
-    if opened.keys.name != name {
+    check_root(before.keys, keys)?;
+    if before.keys.name != name {
         return Err(PublishError::Trust(format!(
             "the destination has the LivePC {:?}, not {name:?}: set that name in livepc.toml, or publish to another folder",
-            opened.keys.name
+            before.keys.name
         )));
     }
-    if opened.keys.current() == Some(&signing) {
+    if before.keys.current() == Some(&signing) {
         return Ok(Authority {
-            keys: opened.keys.clone(),
-            grown: None,
+            keys: before.keys.clone(),
+            grown: before.lost.map(|bytes| (bytes.to_vec(), before.there)),
         });
     }
     // The root key would sign for it once more, and who has stolen it would be believed again.
-    if opened.keys.has_replaced(&signing) {
+    if before.keys.has_replaced(&signing) {
         return Err(not_current(&signing));
     }
-    let grown = opened.keys.replaced_by(signing.clone(), now);
+    let grown = before.keys.replaced_by(signing.clone(), now);
     match keys.seal(&grown)? {
         Some(bytes) => Ok(Authority {
             keys: grown,
-            grown: Some((bytes, Some(opened.keys_digest))),
+            grown: Some((bytes, before.there)),
         }),
         None => Err(PublishError::Trust(format!(
             "your signing key {} is not the one that the destination's keys.json names; use that one, or, if yours has \

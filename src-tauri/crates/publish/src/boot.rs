@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use livepc_format::index::{BootChunk, BootExtent, BootMap, ChunkTable, DiskRoot, ObjectRef, Shard};
 use livepc_format::limits::{BOOT_EXTENTS, BOOT_PAGES, PAGE, SHARD_PAGES};
 use livepc_format::manifest::{Content, Region};
-use livepc_format::{Head, Manifest, PackId, paths};
+use livepc_format::{Digest, Head, Manifest, PackId, paths};
 
 use crate::authority::{PublishKeys, check};
 use crate::destination::Destination;
@@ -120,7 +120,9 @@ pub fn add_boot_map(
     if added.changed {
         dest.put_new(&paths::object(&object.digest), &bytes)?;
         let head = with_boot_map(old, sequence, &added, now);
-        dest.replace(paths::HEAD, &head.seal(&keys.signing)?, opened.head_digest)?;
+        let bytes = head.seal(&keys.signing)?;
+        dest.replace(paths::HEAD, &bytes, opened.head_digest)?;
+        keys.note(dest, &head, Digest::of(&bytes));
     }
     drop(lock);
     Ok(added)

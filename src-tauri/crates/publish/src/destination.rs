@@ -16,6 +16,11 @@ pub trait Destination: Send + Sync {
     /// What people call it.
     fn name(&self) -> String;
 
+    /// What tells it from other places: the same for each name that a person may give it, as far as that can be told.
+    fn place(&self) -> String {
+        self.name()
+    }
+
     /// The bytes of a file of at most `limit` bytes; `None` if there is none.
     ///
     /// # Errors

@@ -3,7 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use livepc_format::FormatError;
+
+use crate::kind::FileKind;
 
 /// The result of publishing.
 pub type Result<T, E = PublishError> = std::result::Result<T, E>;
@@ -25,10 +28,21 @@ pub enum PublishError {
     /// The disk image has no bytes.
     #[error("{} is empty; a disk has at least one sector of 512 bytes", .0.display())]
     SourceEmpty(PathBuf),
+    /// The file is something that a disk would have to be made of first.
+    #[error(
+        "{}. (If these very bytes are the disk: `livepc project init … --as raw`, or `as = \"raw\"` in its [[disks]] \
+         section.)",
+        .kind.refusal(.path)
+    )]
+    SourceFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: FileKind,
+    },
     /// The disk image does not consist of whole sectors.
     #[error(
-        "{} has {len} bytes, which is not a multiple of 512; it is cut off, or not a raw disk image (convert others with \
-         `qemu-img convert -O raw`)",
+        "{} has {len} bytes, which is not a multiple of 512; it is cut off, or not a raw disk image: copy it again",
         .path.display()
     )]
     SourceLength {
@@ -72,8 +86,22 @@ pub enum PublishError {
     #[error("no short name can be made of {0:?}; give a name with at least one of the letters a–z or digits")]
     Name(String),
 
+    /// A disk was the subscriber's own and would be published, or the other way.
+    #[error(
+        "the disk “{role}” is {} in release {release}, and would be {} from now on: what subscribers have of the one would be \
+         taken for the other; give the new disk another role",
+        kind_text(*.was_own), kind_text(!*.was_own)
+    )]
+    DiskRole {
+        /// The disk's role.
+        role: String,
+        /// The sequence of the release.
+        release: u64,
+        /// True if it is the subscriber's own there.
+        was_own: bool,
+    },
     /// The label of the release cannot be used.
-    #[error("the label {0:?} cannot be used; write one line of 1 to 64 characters")]
+    #[error("the label {0:?} cannot be used; write one line of 1 to 64 characters that can be seen")]
     Label(String),
     /// The changelog is too long.
     #[error(
@@ -156,6 +184,71 @@ pub enum PublishError {
         place: String,
         /// The number asked for.
         sequence: u64,
+    },
+
+    /// There is nothing in the destination, and subscribers have releases of the LivePC.
+    #[error(
+        "there is nothing in {place} to go on from, and “{name}” was published before (to {there}, on {}): its subscribers \
+         would refuse a list of releases that begins anew; put the folder back from its web server or a copy (head.json, \
+         keys.json, manifests, index and packs), then publish again. If it is lost, `--start-over` goes on with release \
+         {next}, which subscribers accept: they fetch all of it",
+        day(.last)
+    )]
+    BeginsAnew {
+        /// The destination.
+        place: String,
+        /// The LivePC's short name.
+        name: String,
+        /// When it was published last.
+        last: Timestamp,
+        /// Where.
+        there: String,
+        /// The sequence that its next release has.
+        next: u64,
+    },
+    /// The head in the destination is older than the one that was published there.
+    #[error(
+        "the list of releases in {place} is an old one: it is revision {revision}, and revision {published} was published \
+         there on {}; subscribers would refuse what goes on from it: put the newer files back from the web server or a \
+         copy, then publish again. If they are lost, `--start-over` goes on with release {next}, which subscribers accept",
+        day(.at)
+    )]
+    HeadOlder {
+        /// The destination.
+        place: String,
+        /// The revision that is there.
+        revision: u64,
+        /// The revision that was published there.
+        published: u64,
+        /// When.
+        at: Timestamp,
+        /// The sequence that its next release has.
+        next: u64,
+    },
+    /// The head in the destination says something else than what was published from here.
+    #[error(
+        "the list of releases in {place} has another {what} than was published from here: somebody has published there \
+         from another copy; subscribers accept the one that they have seen first: put that one's files back, then publish \
+         again. `--start-over` goes on with release {next}, and leaves out what contradicts"
+    )]
+    HeadContradicts {
+        /// The destination.
+        place: String,
+        /// What has two meanings.
+        what: String,
+        /// The sequence that its next release has.
+        next: u64,
+    },
+    /// What was published before cannot be told.
+    #[error(
+        "{} cannot be read ({why}): it says what was published with your keys; restore it from a copy, or move it away, \
+         and see to it yourself that subscribers get a list that follows the one that they have", .path.display()
+    )]
+    Ledger {
+        /// The record.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
     },
 
     /// The keys are not those of the LivePC in the destination.
@@ -248,7 +341,12 @@ impl PublishError {
     #[must_use]
     pub fn is_trust(&self) -> bool {
         match self {
-            Self::Trust(_) | Self::PasswordWrong(_) | Self::HandoverUnfinished(_) => true,
+            Self::Trust(_)
+            | Self::PasswordWrong(_)
+            | Self::HandoverUnfinished(_)
+            | Self::BeginsAnew { .. }
+            | Self::HeadOlder { .. }
+            | Self::HeadContradicts { .. } => true,
             Self::Format(error) => matches!(
                 error,
                 FormatError::BadSignature { .. }
@@ -284,6 +382,19 @@ fn disk_full_text(error: &io::Error) -> &'static str {
     } else {
         ""
     }
+}
+
+fn kind_text(own: bool) -> &'static str {
+    if own {
+        "the subscriber's own"
+    } else {
+        "a published one"
+    }
+}
+
+/// The day of a time, in UTC: `2026-11-22`.
+fn day(time: &Timestamp) -> impl std::fmt::Display {
+    time.strftime("%Y-%m-%d")
 }
 
 fn line_text(line: &Option<usize>) -> String {

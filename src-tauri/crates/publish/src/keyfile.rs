@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 
 use crate::authority::PublishKeys;
 use crate::error::{Context as _, PublishError, Result};
+use crate::ledger::Ledger;
 
 pub use self::rotate::Rotated;
 
@@ -161,6 +162,7 @@ impl KeyFolder {
             root_public: self.public_key(Kind::Root)?,
             root,
             signing,
+            ledger: Some(Ledger::new(self.dir.join("published"))),
         })
     }
 

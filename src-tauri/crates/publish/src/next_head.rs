@@ -5,9 +5,9 @@ use livepc_format::{Head, Keys, Release};
 
 use crate::project::Project;
 
-/// The head of `project` that lists `releases`, signed `now` with the last of `keys`, and that comes after `old`.
+/// The head of `project` that lists `releases`, signed `now` with the last of `keys`, and that comes after `revision`.
 pub(crate) fn next_head(
-    old: Option<&Head>,
+    revision: u64,
     keys: &Keys,
     project: &Project,
     releases: Vec<Release>,
@@ -18,7 +18,7 @@ pub(crate) fn next_head(
         requires: Vec::new(),
         livepc: keys.livepc(),
         epoch: keys.epoch(),
-        revision: old.map_or(1, |head| head.revision + 1),
+        revision: revision + 1,
         issued: now,
         expires: project.expires(now),
         mirrors: project.mirrors.clone(),

@@ -85,13 +85,40 @@ impl<'a> Opened<'a> {
         releases.filter(|release| release.state != ReleaseState::Withdrawn)
     }
 
-    /// The kept releases with their manifests.
-    pub(crate) fn kept_manifests(&self) -> Result<Vec<Kept<'_>>> {
-        let with_manifest = |release| {
+    /// Those of `releases` whose files stay, with their manifests.
+    pub(crate) fn with_manifests<'r>(&self, releases: &[&'r Release]) -> Result<Vec<Kept<'r>>> {
+        let kept = releases
+            .iter()
+            .filter(|release| release.state != ReleaseState::Withdrawn);
+        kept.map(|release| {
             let manifest = self.manifest(release)?;
             Ok(Kept { release, manifest })
+        })
+        .collect()
+    }
+
+    /// True if the files of a release are there, as far as a publisher needs them.
+    pub(crate) fn is_whole(&self, release: &Release) -> Result<bool> {
+        let lost = |error: PublishError| match error {
+            PublishError::Lost { .. } => Ok(false),
+            error => Err(error),
         };
-        self.kept().map(with_manifest).collect()
+        let packs = self
+            .manifest(release)
+            .and_then(|manifest| self.pack_list(&manifest.packs));
+        let packs = match packs {
+            Ok(list) => list.packs,
+            Err(error) => return lost(error),
+        };
+        for pack in packs {
+            let whole = self.dest.size(&paths::pack(&pack.id))? == Some(pack.stored)
+                && self.dest.size(&paths::page_list(&pack.id))?.is_some()
+                && self.dest.size(&paths::object(&pack.id.0))?.is_some();
+            if !whole {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The manifest of a release.

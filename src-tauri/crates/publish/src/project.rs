@@ -17,6 +17,7 @@ use livepc_format::text::check_line;
 use url::Url;
 
 use crate::error::{Context as _, PublishError, Result};
+use crate::source::{Source, TakenFor};
 
 /// The file of a project.
 pub const PROJECT_FILE: &str = "livepc.toml";
@@ -66,6 +67,8 @@ pub struct ProjectDisk {
 pub enum ProjectContent {
     /// What the raw image at this path has.
     Source(PathBuf),
+    /// What the file at this path has, though it looks like something else than a raw disk.
+    RawSource(PathBuf),
     /// Nothing: each subscriber gets a new disk.
     User {
         /// Bytes; a multiple of 512.
@@ -85,7 +88,50 @@ impl Project {
     /// # Errors
     /// If the image cannot be a disk, if there is a project already, or if no short name can be made of `name`.
     pub fn init(source: &Path, name: &str, dir: &Path) -> Result<Self> {
-        init::init(source, name, dir)
+        init::init(source, name, dir, TakenFor::SystemDisk)
+    }
+
+    /// As [`Project::init`], with a file that looks like something else than a raw disk, and is one.
+    ///
+    /// # Errors
+    /// As [`Project::init`].
+    pub fn init_as_raw(source: &Path, name: &str, dir: &Path) -> Result<Self> {
+        init::init(source, name, dir, TakenFor::RawDisk)
+    }
+
+    /// Opens the images that are published, in the order of the disks.
+    ///
+    /// # Errors
+    /// Those of [`Source::open`].
+    pub(crate) fn sources(&self) -> Result<Vec<Source>> {
+        let open = |disk: &ProjectDisk| match &disk.content {
+            ProjectContent::Source(path) if disk.role == "system" => {
+                Some(Source::open(path, TakenFor::SystemDisk))
+            }
+            ProjectContent::Source(path) => Some(Source::open(path, TakenFor::DataDisk)),
+            ProjectContent::RawSource(path) => Some(Source::open(path, TakenFor::RawDisk)),
+            ProjectContent::User { .. } => None,
+        };
+        self.disks.iter().filter_map(open).collect()
+    }
+
+    /// What makes one doubt that the images are whole, or that machines can use them: sentences for their publisher. They
+    /// forbid nothing.
+    ///
+    /// # Errors
+    /// Those of [`Source::open`], and if an image cannot be read.
+    pub fn doubts(&self) -> Result<Vec<String>> {
+        let mut doubts = Vec::new();
+        for source in self.sources()? {
+            let read = |offset, buffer: &mut [u8]| source.read_at(buffer, offset);
+            let found = crate::doubts::doubts(source.len(), &read)?;
+            doubts.extend(
+                found
+                    .into_iter()
+                    .map(|doubt| format!("{}: {doubt}", source.path().display())),
+            );
+        }
+        Ok(doubts)
     }
 
     /// Reads the `livepc.toml` in the folder `dir`. Relative paths in it count from that folder. Sources are not looked at.

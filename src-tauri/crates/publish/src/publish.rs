@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use livepc_format::head::{FetchBytes, ReleaseState};
 use livepc_format::manifest::{self, Disk};
-use livepc_format::{
-    Digest, Head, Keys, LivePcId, Manifest, PublicKey, Release, SecretKey, limits, paths, text,
-};
+use livepc_format::{Digest, Head, Keys, LivePcId, Manifest, PublicKey, Release, limits, paths, text};
 
 use crate::authority::{PublishKeys, authority};
 use crate::content::{Content, Workshop};
@@ -21,7 +19,8 @@ use crate::opened::{Kept, Opened};
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::project::{Project, ProjectContent, ProjectDisk};
-use crate::source::Source;
+use crate::roles;
+use crate::standing::Standing;
 
 /// zstd's level for chunks: each one is compressed once and fetched often.
 pub const LEVEL: i32 = 9;
@@ -39,6 +38,9 @@ pub struct PublishOptions {
     pub dry_run: bool,
     /// Make a release even if nothing changed.
     pub force: bool,
+    /// Go on, with a new release, where files of the destination are lost: after what was published with these keys before,
+    /// so that subscribers accept it.
+    pub start_over: bool,
     /// zstd's level for chunks. Other levels give other chunks, so that pages are shared less between LivePCs.
     pub level: i32,
     /// The folder for temporary files: up to 150 bytes a page that is not zero (4 % of the data), less for small disks.
@@ -56,6 +58,7 @@ impl PublishOptions {
             changelog: String::new(),
             dry_run: false,
             force: false,
+            start_over: false,
             level: LEVEL,
             scratch: None,
         }
@@ -138,15 +141,37 @@ pub fn publish(
         return Err(PublishError::Changelog(options.changelog.len()));
     }
     project.check()?;
-    let sources = sources(project)?;
+    let sources = project.sources()?;
     let logo = project.logo.as_deref().map(logo::read).transpose()?;
     let lock = if options.dry_run { None } else { Some(dest.lock()?) };
     let opened = Opened::open_to_publish(dest, keys)?;
-    let authority = authority(opened.as_ref(), keys, &project.name, options.now, options.dry_run)?;
+    let signing = keys.signing.public_key()?;
+    let first = || Keys::new(keys.root_public.clone(), &project.name, signing, options.now).livepc();
+    let known = keys.known(opened.as_ref().map_or_else(first, |opened| opened.keys.livepc()))?;
+    let started_over = known.clone().filter(|_| options.start_over);
+    let authority = authority(
+        opened.as_ref(),
+        started_over.as_ref(),
+        keys,
+        &project.name,
+        options.now,
+        options.dry_run,
+    )?;
+    let standing = Standing::of(
+        known,
+        opened.as_ref(),
+        &dest.place(),
+        &project.name,
+        options.start_over,
+    )?;
+    let staying = standing.staying(opened.as_ref())?;
     let kept = match &opened {
-        Some(opened) => opened.kept_manifests()?,
+        Some(opened) => opened.with_manifests(&staying)?,
         None => Vec::new(),
     };
+    if let Some(opened) = &opened {
+        roles::check(project, opened)?;
+    }
     let layout = Layout::new(sources)?;
     let output = Output::new(dest, options.dry_run);
     let content = Workshop {
@@ -163,6 +188,8 @@ pub fn publish(
         disk.source.check_unchanged()?;
     }
     let publication = Publication {
+        standing: &standing,
+        staying: &staying,
         project,
         dest,
         keys: &authority.keys,
@@ -182,7 +209,7 @@ pub fn publish(
     let head = publication.head(&new);
     if !options.dry_run {
         authority.write(dest)?;
-        publication.announce(&head, &keys.signing)?;
+        publication.announce(&head, keys)?;
         publication
             .write_feed(&head, &new, path.as_deref())
             .map_err(|error| PublishError::FeedStale {
@@ -194,16 +221,11 @@ pub fn publish(
     Ok(publication.published(&layout, &content, new, head.expires))
 }
 
-fn sources(project: &Project) -> Result<Vec<Source>> {
-    let paths = project.disks.iter().filter_map(|disk| match &disk.content {
-        ProjectContent::Source(path) => Some(path),
-        ProjectContent::User { .. } => None,
-    });
-    paths.map(|path| Source::open(path)).collect()
-}
-
 /// A publication whose packs and index are written.
 struct Publication<'a> {
+    standing: &'a Standing,
+    /// The releases of the old list that stay in the new one.
+    staying: &'a [&'a Release],
     project: &'a Project,
     dest: &'a dyn Destination,
     keys: &'a Keys,
@@ -228,8 +250,8 @@ impl Publication<'_> {
 
     /// Describes the release: a new one, or the newest one if that is the same.
     fn release(&self, layout: &Layout, content: &Content) -> Result<NewRelease> {
-        let last = self.old_head().and_then(|head| head.releases.first());
-        let sequence = last.map_or(1, |last| last.sequence + 1);
+        let last = self.standing.newest(self.old_head());
+        let sequence = last.map_or(1, |(sequence, _)| sequence + 1);
         let label = self.options.label.clone();
         let manifest = Manifest {
             version: 1,
@@ -239,7 +261,7 @@ impl Publication<'_> {
             label: label.unwrap_or_else(|| sequence.to_string()),
             title: self.project.title.clone(),
             created: self.options.now,
-            previous: last.map(|last| last.manifest),
+            previous: last.map(|(_, manifest)| manifest),
             changelog: self.options.changelog.clone(),
             licence: self.project.licence.clone(),
             machine: self.project.machine.clone(),
@@ -279,7 +301,7 @@ impl Publication<'_> {
             .zip(content.roots.iter().zip(&content.costs.disks));
         let disk = |disk: &ProjectDisk| {
             let (size, content) = match &disk.content {
-                ProjectContent::Source(_) => {
+                ProjectContent::Source(_) | ProjectContent::RawSource(_) => {
                     let (laid, (index, stored)) = published.next()?;
                     let content = manifest::Content::Published {
                         regions: laid.regions.clone(),
@@ -328,17 +350,19 @@ impl Publication<'_> {
             && old.machine == new.machine
             && old.disks == new.disks
             && old.packs == new.packs;
-        (same && !relabelled && !self.options.force).then_some(newest)
+        let wanted = relabelled || self.options.force || self.options.start_over;
+        (same && !wanted).then_some(newest)
     }
 
     /// The head that is valid after this: a new one, or the one that is there if nothing is to be added to it.
     fn head(&self, new: &NewRelease) -> Head {
         let old = self.old_head();
-        let mut releases = old.map(|head| head.releases.clone()).unwrap_or_default();
+        let mut releases: Vec<Release> = self.staying.iter().map(|release| (*release).clone()).collect();
         if new.manifest.is_some() {
             releases.insert(0, new.release.clone());
         }
-        let next = next_head(old, self.keys, self.project, releases, self.options.now);
+        let revision = self.standing.revision(old);
+        let next = next_head(revision, self.keys, self.project, releases, self.options.now);
         match old {
             Some(old) if says_the_same(old, &next) => old.clone(),
             _ => next,
@@ -346,12 +370,17 @@ impl Publication<'_> {
     }
 
     /// Replaces the head, unless `head` is the one that is there.
-    fn announce(&self, head: &Head, signing: &SecretKey) -> Result<()> {
-        if self.old_head() == Some(head) {
+    fn announce(&self, head: &Head, keys: &PublishKeys) -> Result<()> {
+        let expected = self.opened.and_then(|opened| opened.head_digest);
+        if let Some(there) = expected.filter(|_| self.old_head() == Some(head)) {
+            // Another computer may have published it.
+            keys.note(self.dest, head, there);
             return Ok(());
         }
-        let expected = self.opened.and_then(|opened| opened.head_digest);
-        self.dest.replace(paths::HEAD, &head.seal(signing)?, expected)
+        let bytes = head.seal(&keys.signing)?;
+        self.dest.replace(paths::HEAD, &bytes, expected)?;
+        keys.note(self.dest, head, Digest::of(&bytes));
+        Ok(())
     }
 
     /// Replaces the feed, if it has something new to say. A publication that was stopped before this is made good here.

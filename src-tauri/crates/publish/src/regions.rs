@@ -3,8 +3,13 @@
 //! Pages are counted from the beginning of a region, so that a partition's pages stay the same wherever it starts: a
 //! grid from sector 0 would find nothing again of a partition that moved from sector 63 to 2048.
 
+mod firmware;
 mod gpt;
 mod mbr;
+mod tables;
+
+pub(crate) use self::firmware::needs_uefi;
+pub(crate) use self::tables::{Gpt, Tables, tables};
 
 use livepc_format::limits::{REGIONS, SECTOR};
 use livepc_format::manifest::Region;
@@ -22,6 +27,15 @@ pub(crate) struct Partition {
     pub(crate) sectors: u64,
     /// UEFI starts from it.
     pub(crate) efi: bool,
+    /// A BIOS starts from it, or the code that it starts is there.
+    pub(crate) bios: bool,
+}
+
+impl Partition {
+    /// The sector behind its last one.
+    pub(crate) fn end(&self) -> Option<u64> {
+        self.start.checked_add(self.sectors)
+    }
 }
 
 /// Bytes of a disk at an offset.
@@ -40,17 +54,6 @@ pub(crate) fn regions<E>(size: u64, read: &impl ReadSectors<E>) -> Result<Vec<Re
     Ok(cover(sectors, &table).unwrap_or_else(|| vec![Region { start: 0, sectors }]))
 }
 
-/// True if the disk can be started by UEFI and by nothing else.
-pub(crate) fn needs_uefi<E>(size: u64, read: &impl ReadSectors<E>) -> Result<bool, E> {
-    if size < SECTOR {
-        return Ok(false);
-    }
-    let mut boot_code = [0; 440];
-    read(0, &mut boot_code)?;
-    let efi = partitions(size, read)?.iter().any(|partition| partition.efi);
-    Ok(efi && boot_code == [0; 440])
-}
-
 /// The partitions, by rising start; none if there is no table that makes sense.
 fn partitions<E>(size: u64, read: &impl ReadSectors<E>) -> Result<Vec<Partition>, E> {
     let sectors = size / SECTOR;
@@ -62,8 +65,7 @@ fn partitions<E>(size: u64, read: &impl ReadSectors<E>) -> Result<Vec<Partition>
     found.sort_unstable_by_key(|partition| partition.start);
     let mut next = 1; // The table itself lies in sector 0.
     for partition in &found {
-        let end = partition.start.checked_add(partition.sectors);
-        match end {
+        match partition.end() {
             Some(end) if partition.start >= next && partition.sectors > 0 && end <= sectors => next = end,
             _ => return Ok(Vec::new()),
         }
@@ -119,5 +121,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from(u32_at(bytes, at)) | u64::from(u32_at(bytes, at + 4)) << 32
 }
 
+#[cfg(test)]
+pub(crate) mod test_disks;
 #[cfg(test)]
 mod tests;

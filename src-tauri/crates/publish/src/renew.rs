@@ -1,7 +1,7 @@
 //! Renewing the list of releases, without a release.
 
 use jiff::Timestamp;
-use livepc_format::{Head, Keys, paths};
+use livepc_format::{Digest, Head, Keys, paths};
 
 use crate::authority::{PublishKeys, authority};
 use crate::destination::Destination;
@@ -9,6 +9,7 @@ use crate::error::{PublishError, Result};
 use crate::next_head::next_head;
 use crate::opened::Opened;
 use crate::project::Project;
+use crate::standing::Standing;
 
 /// What is valid after a renewal.
 #[derive(Clone, Debug)]
@@ -37,11 +38,14 @@ pub fn renew(
     let lock = dest.lock()?;
     let opened = Opened::open_to_publish(dest, keys)?.ok_or_else(nothing)?;
     let old = opened.head.as_ref().ok_or_else(nothing)?;
-    let authority = authority(Some(&opened), keys, &project.name, now, false)?;
-    let head = next_head(Some(old), &authority.keys, project, old.releases.clone(), now);
+    let authority = authority(Some(&opened), None, keys, &project.name, now, false)?;
+    let known = keys.known(opened.keys.livepc())?;
+    Standing::of(known, Some(&opened), &dest.place(), &project.name, false)?;
+    let head = next_head(old.revision, &authority.keys, project, old.releases.clone(), now);
     let bytes = head.seal(&keys.signing)?;
     authority.write(dest)?;
     dest.replace(paths::HEAD, &bytes, opened.head_digest)?;
+    keys.note(dest, &head, Digest::of(&bytes));
     drop(lock);
     Ok(Renewed {
         keys: authority.keys,

@@ -9,9 +9,31 @@ use std::time::SystemTime;
 use livepc_format::limits::{DISK_SIZE, SECTOR};
 
 use crate::error::{Context as _, PublishError, Result};
+use crate::kind::{self, FileKind};
 use crate::os;
 
-/// A raw disk image. What is in it is never judged: a disk without partitions is a disk.
+/// What an image is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakenFor {
+    /// The disk that a machine starts from.
+    SystemDisk,
+    /// A disk with data: an image of a CD is one.
+    DataDisk,
+    /// A raw disk, whatever it looks like: its publisher insists.
+    RawDisk,
+}
+
+impl TakenFor {
+    fn allows(self, kind: FileKind) -> bool {
+        match self {
+            Self::SystemDisk => false,
+            Self::DataDisk => kind == FileKind::Cd,
+            Self::RawDisk => true,
+        }
+    }
+}
+
+/// A raw disk image. A disk without partitions is a disk; what is known to be something else is none.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
@@ -22,11 +44,11 @@ pub struct Source {
 
 impl Source {
     /// Opens the image (or the disk device) at `path` and checks that it can be a disk: 512 bytes to 16 TiB, in whole
-    /// sectors.
+    /// sectors, and not something that would have to be converted or unpacked first.
     ///
     /// # Errors
     /// One of the `Source…` errors for each way in which it cannot.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, taken_for: TakenFor) -> Result<Self> {
         let owned = || path.to_owned();
         let metadata = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -47,6 +69,12 @@ impl Source {
             .context(|| format!("finding the size of {}", path.display()))?;
         if len == 0 {
             return Err(PublishError::SourceEmpty(owned()));
+        }
+        if taken_for != TakenFor::RawDisk
+            && let Some(kind) = kind_of(&file, len).context(|| format!("reading {}", path.display()))?
+            && !taken_for.allows(kind)
+        {
+            return Err(PublishError::SourceFormat { path: owned(), kind });
         }
         if !len.is_multiple_of(SECTOR) {
             return Err(PublishError::SourceLength { path: owned(), len });
@@ -115,6 +143,16 @@ impl Source {
     }
 }
 
+/// What a file of `len` bytes is, if it is no raw disk.
+fn kind_of(file: &File, len: u64) -> io::Result<Option<FileKind>> {
+    let mut head = vec![0; kind::HEAD.min(usize::try_from(len).unwrap_or(usize::MAX))];
+    os::read_at(file, &mut head, 0)?;
+    let behind = SECTOR.min(len);
+    let mut tail = vec![0; behind as usize];
+    os::read_at(file, &mut tail, len - behind)?;
+    Ok(FileKind::of(&head, &tail))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,9 +166,9 @@ mod tests {
         fs::write(path("odd"), [1; 513]).unwrap();
         File::create(path("huge")).unwrap().set_len(DISK_SIZE + 512).ok();
 
-        let good = Source::open(&path("good")).expect("one sector is a disk");
+        let good = Source::open(&path("good"), TakenFor::SystemDisk).expect("one sector is a disk");
         assert_eq!(good.len(), 512);
-        let error = |name: &str| Source::open(&path(name)).unwrap_err();
+        let error = |name: &str| Source::open(&path(name), TakenFor::SystemDisk).unwrap_err();
         assert!(matches!(error("none"), PublishError::SourceMissing(_)));
         assert!(matches!(error("."), PublishError::SourceIsDirectory(_)));
         assert!(matches!(error("empty"), PublishError::SourceEmpty(_)));
@@ -159,7 +197,7 @@ mod tests {
                 io::Write::write_all(&mut f, b"data")
             })
             .unwrap();
-        let source = Source::open(&path).unwrap();
+        let source = Source::open(&path, TakenFor::SystemDisk).unwrap();
         let found = source.data(0..size).unwrap().expect("there is data");
         assert!(
             found.contains(&(32 << 20)),

@@ -64,6 +64,7 @@ fn sixty_four_gibibytes_fit_in_half_of_one() {
         root_public: root.public_key().unwrap(),
         root: Some(root),
         signing: SecretKey::generate().unwrap(),
+        ledger: None,
     };
     let dest = Folder::new(dir.path().join("site"));
     let mut options = PublishOptions::new(Timestamp::now());

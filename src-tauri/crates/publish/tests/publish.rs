@@ -233,6 +233,7 @@ fn another_computer_publishes_the_same_release() {
         root: None,
         root_public: here.keys.root_public.clone(),
         signing: here.keys.signing,
+        ledger: None,
     };
     there.publish().expect("the root key is not needed any more");
     let here = Publisher {

@@ -1,10 +1,12 @@
-//! What is published without a release: a later expiry, and a new signing key.
+//! How a publisher goes on: without a release, with a new signing key, and after files were lost.
 
 #![allow(
     clippy::unwrap_used,
     reason = "a test ends where something is not as it should be"
 )]
 
+#[path = "renewal/standing.rs"]
+mod standing;
 mod support;
 
 use std::fs;

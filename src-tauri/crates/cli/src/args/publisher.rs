@@ -29,6 +29,13 @@ trust the old key.")]
     Show,
 }
 
+/// What a file is taken for, whatever it looks like.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum TakenAs {
+    /// The bytes of a disk
+    Raw,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProjectVerb {
     /// Write a livepc.toml for a disk; the disk itself stays where it is
@@ -44,6 +51,9 @@ pub(crate) enum ProjectVerb {
         /// The project's folder
         #[arg(long, value_name = "P")]
         dir: PathBuf,
+        /// Take the file as it is, even if it looks like no raw disk
+        #[arg(long = "as", value_name = "FORMAT")]
+        taken_as: Option<TakenAs>,
     },
 }
 
@@ -70,8 +80,12 @@ pub(crate) struct Publish {
     /// Say what would be published, and write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Go on where files of the folder are lost: with a new release after all that were published from here, so that
+    /// subscribers accept it
+    #[arg(long)]
+    pub(crate) start_over: bool,
     /// Make no release and read no disk: only sign the list of releases anew, with a new expiry
-    #[arg(long, conflicts_with_all = ["label", "changelog", "dry_run", "record_boot"])]
+    #[arg(long, conflicts_with_all = ["label", "changelog", "dry_run", "record_boot", "start_over"])]
     pub(crate) renew: bool,
     /// Boot the release once, and publish which pages a start reads
     #[arg(long)]

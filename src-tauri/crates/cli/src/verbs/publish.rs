@@ -13,7 +13,7 @@ use livepc_publish::{
 };
 use serde_json::{Value, json};
 
-use crate::args::publisher::{ProjectVerb, Publish};
+use crate::args::publisher::{ProjectVerb, Publish, TakenAs};
 use crate::output::{Output, bytes};
 use crate::session::{Session, unexpected};
 use crate::verbs::key;
@@ -39,6 +39,7 @@ pub(crate) fn of_publish(error: &PublishError) -> Problem {
         PublishError::Format(livepc_format::FormatError::Newer { .. }) => Code::UpdateLivepc,
         PublishError::Io { .. }
         | PublishError::SourceChanged(_)
+        | PublishError::Ledger { .. }
         | PublishError::Overtaken { .. }
         | PublishError::Immutable { .. }
         | PublishError::Lost { .. }
@@ -58,11 +59,21 @@ pub(crate) fn of_publish(error: &PublishError) -> Problem {
 }
 
 pub(crate) fn project(session: &Session<'_>, verb: ProjectVerb) -> Result<(), Problem> {
-    let ProjectVerb::Init { source, name, dir } = verb;
-    let project = Project::init(&source, &name, &dir).map_err(|e| of_publish(&e))?;
+    let ProjectVerb::Init {
+        source,
+        name,
+        dir,
+        taken_as,
+    } = verb;
+    let project = match taken_as {
+        None => Project::init(&source, &name, &dir),
+        Some(TakenAs::Raw) => Project::init_as_raw(&source, &name, &dir),
+    };
+    let project = project.map_err(|e| of_publish(&e))?;
+    let warnings = warn(session.output, &project)?;
     let file = dir.join(livepc_publish::PROJECT_FILE);
     session.output.result(
-        &json!({"name": project.name, "title": project.title, "file": file}),
+        &json!({"name": project.name, "title": project.title, "file": file, "warnings": warnings}),
         || {
             format!(
                 "Wrote {}. Look it over, then: livepc publish {} --to FOLDER",
@@ -72,6 +83,15 @@ pub(crate) fn project(session: &Session<'_>, verb: ProjectVerb) -> Result<(), Pr
         },
     );
     Ok(())
+}
+
+/// Tells what makes one doubt that the project's images are whole; gives it.
+fn warn(output: &Output, project: &Project) -> Result<Vec<String>, Problem> {
+    let doubts = project.doubts().map_err(|e| of_publish(&e))?;
+    for doubt in &doubts {
+        output.note(&format!("Warning: {doubt}."));
+    }
+    Ok(doubts)
 }
 
 pub(crate) async fn publish(session: &Session<'_>, args: Publish) -> Result<(), Problem> {
@@ -90,10 +110,12 @@ pub(crate) async fn publish(session: &Session<'_>, args: Publish) -> Result<(), 
             .result(&renewed_object(&renewed), || describe_renewed(&renewed));
         return Ok(());
     }
+    let warnings = warn(session.output, &project)?;
     let mut options = PublishOptions::new(jiff::Timestamp::now());
     options.label.clone_from(&args.label);
     options.changelog.clone_from(&args.changelog);
     options.dry_run = args.dry_run;
+    options.start_over = args.start_over;
     let published = pack(session.output, &project, &folder, &keys, &options).await?;
     let mut boot = None;
     if args.record_boot && !args.dry_run {
@@ -113,9 +135,11 @@ pub(crate) async fn publish(session: &Session<'_>, args: Publish) -> Result<(), 
             add_boot_map(&folder, &keys, published.sequence, &trace, now).map_err(|e| of_publish(&e))?;
         boot = Some(added);
     }
-    session.output.result(&object(&published, boot.as_ref()), || {
-        describe(&published, boot.as_ref(), &args.to)
-    });
+    session
+        .output
+        .result(&object(&published, boot.as_ref(), &warnings), || {
+            describe(&published, boot.as_ref(), &args.to)
+        });
     Ok(())
 }
 
@@ -201,7 +225,7 @@ impl Progress for Meter {
     }
 }
 
-fn object(published: &Published, boot: Option<&AddedBootMap>) -> Value {
+fn object(published: &Published, boot: Option<&AddedBootMap>, warnings: &[String]) -> Value {
     json!({
         "livepc": published.livepc,
         "name": published.name,
@@ -221,6 +245,7 @@ fn object(published: &Published, boot: Option<&AddedBootMap>) -> Value {
         "bytes_new_subscriber": published.fetch.new,
         "bytes_boot_ready": boot.map_or(published.fetch.boot_ready, |boot| boot.boot_ready),
         "bytes_from": published.fetch.from,
+        "warnings": warnings,
     })
 }
 

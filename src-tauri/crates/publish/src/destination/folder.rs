@@ -123,6 +123,11 @@ impl Destination for Folder {
         self.root.display().to_string()
     }
 
+    fn place(&self) -> String {
+        let place = fs::canonicalize(&self.root).or_else(|_| std::path::absolute(&self.root));
+        place.unwrap_or_else(|_| self.root.clone()).display().to_string()
+    }
+
     fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         let Some(file) = self.open(path)? else {
             return Ok(None);

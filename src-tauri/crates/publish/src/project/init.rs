@@ -9,16 +9,16 @@ use super::{PROJECT_FILE, Project};
 use crate::error::{Context as _, PublishError, Result};
 use crate::os;
 use crate::regions;
-use crate::source::Source;
+use crate::source::{Source, TakenFor};
 
-pub(super) fn init(source: &Path, name: &str, dir: &Path) -> Result<Project> {
+pub(super) fn init(source: &Path, name: &str, dir: &Path, taken_for: TakenFor) -> Result<Project> {
     let title = text::line(name, 120);
     let short = short_name(&title).ok_or_else(|| PublishError::Name(name.to_owned()))?;
     let path = dir.join(PROJECT_FILE);
     if path.exists() {
         return Err(PublishError::ProjectExists(path));
     }
-    let disk = Source::open(source)?;
+    let disk = Source::open(source, taken_for)?;
     let read = |offset, buffer: &mut [u8]| disk.read_at(buffer, offset);
     let firmware = if regions::needs_uefi(disk.len(), &read)? {
         "uefi"
@@ -37,7 +37,7 @@ pub(super) fn init(source: &Path, name: &str, dir: &Path) -> Result<Project> {
             ),
         });
     };
-    let text = template(&short, &title, firmware, source);
+    let text = template(&short, &title, firmware, source, taken_for);
     write(&path, dir, &text)?;
     Project::load(dir)
 }
@@ -85,7 +85,13 @@ fn short_name(title: &str) -> Option<String> {
     (!short.is_empty()).then(|| short.to_owned())
 }
 
-fn template(name: &str, title: &str, firmware: &str, source: &str) -> String {
+fn template(name: &str, title: &str, firmware: &str, source: &str, taken_for: TakenFor) -> String {
+    let insisted = match taken_for {
+        TakenFor::RawDisk => {
+            "\nas = \"raw\"                    # these very bytes are the disk, whatever they look like"
+        }
+        TakenFor::SystemDisk | TakenFor::DataDisk => "",
+    };
     let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let (name, title, source) = (quote(name), quote(title), quote(source));
     format!(
@@ -129,7 +135,7 @@ usb = false
 # The system disk: a raw image, read where it lies. Subscribers get it clean at each cold start.
 [[disks]]
 role = "system"
-source = {source}
+source = {source}{insisted}
 controller = "virtio"         # virtio, sata, ide, scsi or nvme
 
 # A disk for the subscriber's own data, which survives updates. It is blank unless it has a file-system.

@@ -14,21 +14,49 @@ const EFI_SYSTEM: [u8; 16] = [
     0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
 ];
 
+/// 21686148-6449-6E6F-744E-656564454649: the boot loader's, where the code in sector 0 finds it.
+const BIOS_BOOT: [u8; 16] = [
+    0x48, 0x61, 0x68, 0x21, 0x49, 0x64, 0x6f, 0x6e, 0x74, 0x4e, 0x65, 0x65, 0x64, 0x45, 0x46, 0x49,
+];
+/// The mark of a partition that a BIOS starts from.
+const LEGACY_BOOTABLE: u64 = 1 << 2;
+
+/// A header whose checksum is right.
+#[derive(Clone, Debug)]
+pub(super) struct Header {
+    /// The sector of the other header, at the other end of the disk.
+    pub(super) other: u64,
+    table: u64,
+    entries: u32,
+    entry: u32,
+    table_crc: u32,
+}
+
 pub(super) fn read<E>(sectors: u64, read: &impl ReadSectors<E>) -> Result<Option<Vec<Partition>>, E> {
     for at in [1, sectors.saturating_sub(1)] {
-        if let Some(partitions) = read_at(at, sectors, read)? {
-            return Ok(Some(partitions));
+        let Some(header) = header(at, sectors, SECTOR, read)? else {
+            continue;
+        };
+        let inside = |found: &Vec<Partition>| found.iter().all(|p| p.end().is_some_and(|end| end <= sectors));
+        if let Some(found) = partitions(&header, sectors, SECTOR, read)?.filter(inside) {
+            return Ok(Some(found));
         }
     }
     Ok(None)
 }
 
-fn read_at<E>(at: u64, sectors: u64, read: &impl ReadSectors<E>) -> Result<Option<Vec<Partition>>, E> {
+/// The header in sector `at` of a disk of so many sectors, each of `sector` bytes.
+pub(super) fn header<E>(
+    at: u64,
+    sectors: u64,
+    sector: u64,
+    read: &impl ReadSectors<E>,
+) -> Result<Option<Header>, E> {
     if at == 0 || at >= sectors {
         return Ok(None);
     }
     let mut header = [0; SECTOR as usize];
-    read(at * SECTOR, &mut header)?;
+    read(at * sector, &mut header)?;
     let len = u32_at(&header, 12) as usize;
     if header[..8] != *b"EFI PART" || !(92..=header.len()).contains(&len) || u64_at(&header, 24) != at {
         return Ok(None);
@@ -38,32 +66,50 @@ fn read_at<E>(at: u64, sectors: u64, read: &impl ReadSectors<E>) -> Result<Optio
     if crc32(&header[..len]) != crc {
         return Ok(None);
     }
-    let (first, count, entry) = (u64_at(&header, 72), u32_at(&header, 80), u32_at(&header, 84));
-    if count > ENTRIES || !(128..=ENTRY).contains(&entry) || !entry.is_multiple_of(8) {
+    let (entries, entry) = (u32_at(&header, 80), u32_at(&header, 84));
+    if entries > ENTRIES || !(128..=ENTRY).contains(&entry) || !entry.is_multiple_of(8) {
         return Ok(None);
     }
-    let bytes = u64::from(count * entry);
-    if first >= sectors || bytes.div_ceil(SECTOR) > sectors - first {
+    Ok(Some(Header {
+        other: u64_at(&header, 32),
+        table: u64_at(&header, 72),
+        entries,
+        entry,
+        table_crc: u32_at(&header, 88),
+    }))
+}
+
+/// The partitions in the table of a header, which may lie behind the end of the disk; `None` if the table is damaged.
+pub(super) fn partitions<E>(
+    header: &Header,
+    sectors: u64,
+    sector: u64,
+    read: &impl ReadSectors<E>,
+) -> Result<Option<Vec<Partition>>, E> {
+    let bytes = u64::from(header.entries * header.entry);
+    if header.table >= sectors || bytes.div_ceil(sector) > sectors - header.table {
         return Ok(None);
     }
     let mut table = vec![0; bytes as usize];
-    read(first * SECTOR, &mut table)?;
-    if crc32(&table) != u32_at(&header, 88) {
+    read(header.table * sector, &mut table)?;
+    if crc32(&table) != header.table_crc {
         return Ok(None);
     }
     let mut partitions = Vec::new();
-    for entry in table.chunks_exact(entry as usize) {
-        if entry[..16] == [0; 16] {
+    for entry in table.chunks_exact(header.entry as usize) {
+        let kind = &entry[..16];
+        if *kind == [0; 16] {
             continue;
         }
         let (start, last) = (u64_at(entry, 32), u64_at(entry, 40));
-        if last < start || last >= sectors {
+        let Some(before_last) = last.checked_sub(start) else {
             return Ok(None);
-        }
+        };
         partitions.push(Partition {
             start,
-            sectors: last - start + 1,
-            efi: entry[..16] == EFI_SYSTEM,
+            sectors: before_last.saturating_add(1),
+            efi: *kind == EFI_SYSTEM,
+            bios: *kind == BIOS_BOOT || u64_at(entry, 48) & LEGACY_BOOTABLE != 0,
         });
     }
     Ok(Some(partitions))

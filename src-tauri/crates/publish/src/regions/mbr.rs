@@ -9,6 +9,7 @@ const LOGICAL: usize = 256;
 const ENTRIES: usize = 446;
 const EFI_SYSTEM: u8 = 0xef;
 const PROTECTIVE: u8 = 0xee;
+const ACTIVE: u8 = 0x80;
 
 pub(super) enum Table {
     /// There is none, or it makes no sense.
@@ -18,10 +19,10 @@ pub(super) enum Table {
     Partitions(Vec<Partition>),
 }
 
-struct Entry {
+pub(super) struct Entry {
     status: u8,
     kind: u8,
-    start: u64,
+    pub(super) start: u64,
     sectors: u64,
 }
 
@@ -30,28 +31,46 @@ impl Entry {
         matches!(self.kind, 0x05 | 0x0f | 0x85)
     }
 
-    fn is_used(&self) -> bool {
+    pub(super) fn is_used(&self) -> bool {
         self.kind != 0 && self.sectors > 0
     }
 
-    fn partition(&self, base: u64) -> Partition {
+    /// True if it only says that there is a GPT.
+    pub(super) fn is_protective(&self) -> bool {
+        self.kind == PROTECTIVE
+    }
+
+    pub(super) fn is_efi(&self) -> bool {
+        self.kind == EFI_SYSTEM
+    }
+
+    /// True if a BIOS starts from it. An entry that is not used otherwise may have this mark: some BIOSes look for it.
+    pub(super) fn is_active(&self) -> bool {
+        self.status == ACTIVE
+    }
+
+    pub(super) fn partition(&self, base: u64) -> Partition {
         Partition {
             start: base + self.start,
             sectors: self.sectors,
-            efi: self.kind == EFI_SYSTEM,
+            efi: self.is_efi(),
+            bios: self.is_active(),
         }
     }
 }
 
+/// The four entries of the table in sector 0; `None` if there is none.
+pub(super) fn primary<E>(sectors: u64, read: &impl ReadSectors<E>) -> Result<Option<[Entry; 4]>, E> {
+    // The boot sector of a bare file system has the signature too, and program code where the entries would be.
+    let is_table = |entries: &[Entry; 4]| entries.iter().all(|entry| entry.status & 0x7f == 0);
+    Ok(entries(0, sectors, read)?.filter(is_table))
+}
+
 pub(super) fn read<E>(sectors: u64, read: &impl ReadSectors<E>) -> Result<Table, E> {
-    let Some(entries) = entries(0, sectors, read)? else {
+    let Some(entries) = primary(sectors, read)? else {
         return Ok(Table::None);
     };
-    // The boot sector of a bare file system has the signature too, and program code where the entries would be.
-    if entries.iter().any(|entry| entry.status & 0x7f != 0) {
-        return Ok(Table::None);
-    }
-    if entries.iter().any(|entry| entry.kind == PROTECTIVE) {
+    if entries.iter().any(Entry::is_protective) {
         return Ok(Table::Protective);
     }
     let mut partitions = Vec::new();

@@ -3,6 +3,7 @@ use std::convert::Infallible;
 use livepc_format::manifest::check_regions;
 use proptest::prelude::*;
 
+use super::test_disks::{disk, gpt_efi, put_entry, put_gpt};
 use super::*;
 
 fn regions_of(disk: &[u8]) -> Vec<Region> {
@@ -12,7 +13,7 @@ fn regions_of(disk: &[u8]) -> Vec<Region> {
     regions
 }
 
-fn uefi_only(disk: &[u8]) -> bool {
+pub(super) fn uefi_only(disk: &[u8]) -> bool {
     let read = reader(disk);
     let Ok(uefi) = needs_uefi(disk.len() as u64, &read);
     uefi
@@ -27,40 +28,6 @@ fn reader(disk: &[u8]) -> impl Fn(u64, &mut [u8]) -> Result<(), Infallible> + us
 
 fn places(regions: &[Region]) -> Vec<(u64, u64)> {
     regions.iter().map(|r| (r.start, r.sectors)).collect()
-}
-
-fn disk(sectors: usize) -> Vec<u8> {
-    vec![0; sectors * 512]
-}
-
-fn put_entry(disk: &mut [u8], sector: usize, slot: usize, kind: u8, start: u32, sectors: u32) {
-    let at = sector * 512 + 446 + 16 * slot;
-    disk[at + 4] = kind;
-    disk[at + 8..at + 12].copy_from_slice(&start.to_le_bytes());
-    disk[at + 12..at + 16].copy_from_slice(&sectors.to_le_bytes());
-    disk[sector * 512 + 510..sector * 512 + 512].copy_from_slice(&[0x55, 0xaa]);
-}
-
-fn put_gpt(disk: &mut [u8], at: u64, table: u64, partitions: &[(u64, u64, [u8; 16])]) {
-    let mut entries = vec![0; 128 * 128];
-    for (entry, (start, last, kind)) in entries.chunks_exact_mut(128).zip(partitions) {
-        entry[..16].copy_from_slice(kind);
-        entry[32..40].copy_from_slice(&start.to_le_bytes());
-        entry[40..48].copy_from_slice(&last.to_le_bytes());
-    }
-    let mut header = [0; 92];
-    header[..8].copy_from_slice(b"EFI PART");
-    header[8..12].copy_from_slice(&[0, 0, 1, 0]);
-    header[12..16].copy_from_slice(&92_u32.to_le_bytes());
-    header[24..32].copy_from_slice(&at.to_le_bytes());
-    header[72..80].copy_from_slice(&table.to_le_bytes());
-    header[80..84].copy_from_slice(&128_u32.to_le_bytes());
-    header[84..88].copy_from_slice(&128_u32.to_le_bytes());
-    header[88..92].copy_from_slice(&gpt::crc32(&entries).to_le_bytes());
-    let crc = gpt::crc32(&header);
-    header[16..20].copy_from_slice(&crc.to_le_bytes());
-    disk[at as usize * 512..][..92].copy_from_slice(&header);
-    disk[table as usize * 512..][..entries.len()].copy_from_slice(&entries);
 }
 
 const LINUX: [u8; 16] = [7; 16];
@@ -143,7 +110,7 @@ fn a_gpt_is_read_from_its_front_or_its_back() {
     let mut disk = disk(sectors);
     put_entry(&mut disk, 0, 0, 0xee, 1, sectors as u32 - 1);
     let partitions = [(10_000, 19_000, LINUX), (2048, 9999, gpt_efi())];
-    put_gpt(&mut disk, 1, 2, &partitions);
+    put_gpt(&mut disk, (1, sectors as u64 - 1), 2, &partitions);
     let expected = [(0, 2048), (2048, 7952), (10_000, 10_000)];
     assert_eq!(
         places(&regions_of(&disk)),
@@ -165,19 +132,155 @@ fn a_gpt_is_read_from_its_front_or_its_back() {
         [(0, 20_000)],
         "a damaged header is no table"
     );
-    put_gpt(&mut disk, sectors as u64 - 1, sectors as u64 - 33, &partitions);
+    put_gpt(
+        &mut disk,
+        (sectors as u64 - 1, 1),
+        sectors as u64 - 33,
+        &partitions,
+    );
     assert_eq!(places(&regions_of(&disk)), expected, "its copy is one");
     disk[0] = 0xeb;
     let uefi = uefi_only(&disk);
-    assert!(!uefi, "what has boot code starts by BIOS too");
+    assert!(uefi, "Windows and others put code there in any case");
 }
 
-fn gpt_efi() -> [u8; 16] {
-    let mut kind = [0; 16];
-    kind.copy_from_slice(&[
-        0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
-    ]);
-    kind
+/// One machine that does not start is worse than a question: each layout is one that a tool makes.
+#[test]
+fn the_firmware_is_guessed_of_what_the_tables_say() {
+    const BIOS_BOOT: [u8; 16] = *b"Hah!IdontNeedEFI";
+    let with_code = |mut disk: Vec<u8>| {
+        disk[..2].copy_from_slice(&[0xeb, 0x63]);
+        disk
+    };
+    let active = |mut disk: Vec<u8>, slot: usize| {
+        disk[446 + 16 * slot] = 0x80;
+        disk
+    };
+    let mbr = |entries: &[(u8, u32, u32)]| {
+        let mut disk = disk(20_000);
+        for (slot, (kind, start, sectors)) in entries.iter().enumerate() {
+            put_entry(&mut disk, 0, slot, *kind, *start, *sectors);
+        }
+        disk
+    };
+    let gpt = |partitions: &[(u64, u64, [u8; 16])]| {
+        let mut disk = mbr(&[(0xee, 1, 19_999)]);
+        put_gpt(&mut disk, (1, 19_999), 2, partitions);
+        put_gpt(&mut disk, (19_999, 1), 19_967, partitions);
+        disk
+    };
+    let efi = (2048, 4095, gpt_efi());
+    let linux = (8192, 16_000, LINUX);
+    let boot = (64, 2047, BIOS_BOOT);
+    let logical = |kind| {
+        let mut disk = mbr(&[(0x83, 2048, 100), (5, 4096, 4096)]);
+        put_entry(&mut disk, 4096, 0, kind, 64, 1000);
+        disk
+    };
+    let legacy = |mut disk: Vec<u8>, slot: usize| {
+        // The mark needs new checksums.
+        let at = 1024 + 128 * slot + 48;
+        disk[at] |= 4;
+        let crc = gpt::crc32(&disk[1024..1024 + 128 * 128]);
+        disk[512 + 88..512 + 92].copy_from_slice(&crc.to_le_bytes());
+        disk[512 + 16..512 + 20].fill(0);
+        let crc = gpt::crc32(&disk[512..512 + 92]);
+        disk[512 + 16..512 + 20].copy_from_slice(&crc.to_le_bytes());
+        disk
+    };
+    let cut = |disk: Vec<u8>| disk[..10_000 * 512].to_vec();
+    let layouts = [
+        ("nothing", disk(100), false),
+        ("no table but code", with_code(disk(100)), false),
+        ("a PC's disk", active(mbr(&[(0x83, 2048, 9000)]), 0), false),
+        ("a PC's disk without a mark", mbr(&[(0x83, 2048, 9000)]), false),
+        ("GPT of Linux alone", gpt(&[linux]), false),
+        (
+            "GPT of Windows: code, and a system partition",
+            with_code(gpt(&[efi, linux])),
+            true,
+        ),
+        ("GPT for UEFI alone", gpt(&[efi, linux]), true),
+        ("a cloud image: both", with_code(gpt(&[boot, efi, linux])), false),
+        (
+            "both, before the loader is installed",
+            gpt(&[boot, efi, linux]),
+            false,
+        ),
+        (
+            "GPT with the mark that syslinux reads",
+            legacy(with_code(gpt(&[efi, linux])), 1),
+            false,
+        ),
+        (
+            "the same mark on the system partition",
+            legacy(with_code(gpt(&[efi, linux])), 0),
+            false,
+        ),
+        (
+            "the mark, and no code that reads it",
+            legacy(gpt(&[efi, linux]), 0),
+            true,
+        ),
+        (
+            "GPT whose protective entry is active",
+            active(with_code(gpt(&[efi, linux])), 0),
+            false,
+        ),
+        ("a GPT that was cut off", cut(gpt(&[efi, linux])), true),
+        (
+            "a PC's table for both",
+            active(with_code(mbr(&[(0x83, 2048, 900), (0xef, 4096, 900)])), 0),
+            false,
+        ),
+        (
+            "a PC's table for UEFI",
+            with_code(mbr(&[(0x83, 2048, 900), (0xef, 4096, 900)])),
+            true,
+        ),
+        (
+            "an active system partition with code",
+            active(with_code(mbr(&[(0xef, 2048, 900)])), 0),
+            false,
+        ),
+        (
+            "an active system partition without",
+            active(mbr(&[(0xef, 2048, 900)]), 0),
+            true,
+        ),
+        ("a system partition that is logical", logical(0xef), true),
+        (
+            "a hybrid table with an active one",
+            active(
+                with_code(mbr(&[(0xee, 1, 2047), (7, 2048, 900), (0xef, 4096, 9)])),
+                1,
+            ),
+            false,
+        ),
+        (
+            "ISO for UEFI alone",
+            mbr(&[(0x83, 0, 420), (0xef, 420, 8192)]),
+            true,
+        ),
+        (
+            "ISO with code, for UEFI alone",
+            with_code(mbr(&[(0xcd, 0, 16_000), (0xef, 16_000, 900)])),
+            true,
+        ),
+        (
+            "ISO for both: the file system's entry is active",
+            active(with_code(mbr(&[(0, 0, 9000), (0xef, 100, 300)])), 0),
+            false,
+        ),
+        (
+            "ISO for both: an entry of no use is active",
+            active(with_code(mbr(&[(0xee, 1, 9000), (0, 0, 1)])), 1),
+            false,
+        ),
+    ];
+    for (name, disk, uefi) in layouts {
+        assert_eq!(uefi_only(&disk), uefi, "{name}");
+    }
 }
 
 #[test]
@@ -196,6 +299,7 @@ fn too_many_partitions_are_still_regions() {
             start: 10_000 * (i + 1),
             sectors: 100,
             efi: false,
+            bios: false,
         })
         .collect();
     let sectors = 10_000_000;
@@ -207,6 +311,7 @@ fn too_many_partitions_are_still_regions() {
             start: 3 * (i + 1),
             sectors: 1,
             efi: false,
+            bios: false,
         })
         .collect();
     assert!(cover(sectors, &many).is_none(), "more than may be listed");
@@ -240,7 +345,7 @@ proptest! {
         let mut disk = disk(256);
         put_entry(&mut disk, 0, 0, 0xee, 1, 255);
         let entries: Vec<_> = entries.into_iter().map(|(a, b)| (a, b, LINUX)).collect();
-        put_gpt(&mut disk, 1, 2, &entries);
+        put_gpt(&mut disk, (1, 255), 2, &entries);
         regions_of(&disk);
     }
 }

@@ -94,6 +94,7 @@ pub(crate) fn new_keys() -> PublishKeys {
         root_public: root.public_key().unwrap(),
         root: Some(root),
         signing: SecretKey::generate().unwrap(),
+        ledger: None,
     }
 }
 
