@@ -55,6 +55,17 @@ impl Publisher {
         std::fs::write(&file, text).expect("the project's file is written");
     }
 
+    /// Adds a disk to the project whose content is that of the image `source`.
+    pub fn published_disk(&self, role: &str, source: &Path) {
+        let file = self.project_folder().join("livepc.toml");
+        let mut text = std::fs::read_to_string(&file).expect("the project's file");
+        text += &format!(
+            "\n[[disks]]\nrole = {role:?}\nsource = {:?}\n",
+            source.display().to_string()
+        );
+        std::fs::write(&file, text).expect("the project's file is written");
+    }
+
     /// Says in the project how long its list of releases holds: `90 days`.
     pub fn expire_after(&self, days: &str) {
         let file = self.project_folder().join("livepc.toml");

@@ -52,13 +52,24 @@ fn a_withdrawn_release_leaves_the_list_and_subscribers_follow() {
     }
 }
 
+/// Who has a release may keep it, and what was changed on its disk, whatever the list says.
 #[test]
 fn a_list_may_become_empty_and_fill_again() {
     let lab = Lab::complete(3);
+    lab.home.done(&["keep", "lab"]);
+    assert_eq!(lab.run_once(), 1);
     withdraw(&lab, 1);
     leave(&lab, 1);
     assert_eq!(lab.home.done(&["show", "lab"])["releases"], json!([]));
+    for _ in 0..2 {
+        assert_eq!(lab.run_once(), 1);
+        lab.home.done(&["agent", "stop"]);
+    }
     lab.publish(2, &[]);
+    lab.home.done(&["update", "lab", "--check"]);
+    assert_eq!(lab.run_once(), 1, "the changes belong to it");
+    lab.home.done(&["reset", "lab", "--yes"]);
+    assert_eq!(lab.run_once(), 2);
     lab.home.done(&["update", "lab"]);
     assert_eq!(lab.home.done(&["show", "lab"])["livepc"]["release_available"], 2);
 }
@@ -128,4 +139,41 @@ fn a_publisher_who_lost_the_files_goes_on_and_subscribers_follow() {
     lab.home.done(&["download", "lab"]);
     assert_eq!(lab.run_once(), 2);
     assert_eq!(lab.home.done(&["show", "lab"])["livepc"]["problem"], json!(null));
+}
+
+/// A role may change its meaning only where no list tells of the other one any more; what a subscriber has of the disks before
+/// is not taken for the new one's then.
+#[test]
+fn a_role_that_changes_its_meaning_is_refused_and_never_mixes_disks() {
+    let lab = Lab::complete(3);
+    lab.publisher.own_disk("data", "1 MiB", "");
+    lab.publisher.publish(&[]);
+    lab.home.done(&["update", "lab"]);
+    assert_eq!(lab.run_once(), 2);
+    let file = |name: &str| lab.home.home().machine("lab").join(name);
+    std::fs::write(file("data.raw"), vec![7; 1 << 20]).expect("data of the user's own");
+
+    lab.publisher.project(&lab.disk(3), "Lab");
+    lab.publisher
+        .published_disk("data", &disk(lab.work.path(), "data.raw", 1, 5));
+    let refused = lab.publisher.try_publish(&[]);
+    refused.refused(2, "usage");
+    assert!(refused.text.contains("another role"), "{}", refused.text);
+
+    lab.relist(|head| head.releases.clear());
+    lab.publisher.publish(&[]);
+    lab.home.done(&["update", "lab"]);
+    for _ in 0..2 {
+        assert_eq!(lab.run_once(), 3);
+        let overlay = std::fs::read(file("data.qcow2")).expect("there is an overlay");
+        assert!(!overlay.ends_with(b"stale"), "what was changed before is gone");
+        std::fs::write(file("data.qcow2"), [overlay.as_slice(), b"stale"].concat()).expect("a mark");
+    }
+    assert!(
+        std::fs::read(file("data.raw"))
+            .expect("it stays")
+            .iter()
+            .all(|byte| *byte == 7),
+        "nobody wrote to the user's own disk"
+    );
 }

@@ -32,6 +32,8 @@ pub(crate) struct Subscription {
     pub(crate) guest_os: String,
     pub(crate) keys: Keys,
     pub(crate) head: Head,
+    /// Releases that its publisher no longer lists, by falling sequence. Who has one may keep it.
+    pub(crate) former: Vec<Release>,
     pub(crate) known: Known,
     pub(crate) in_use: Option<u64>,
     pub(crate) checked: Option<Timestamp>,
@@ -72,10 +74,15 @@ impl Subscription {
         self.head.newest(CHANNEL)
     }
 
-    /// The release with this sequence, or the newest one.
+    /// All releases that are known: those that are listed, then those that no longer are.
+    pub(crate) fn releases(&self) -> impl Iterator<Item = &Release> {
+        self.head.releases.iter().chain(&self.former)
+    }
+
+    /// The release with this sequence, listed or not, or the newest one.
     pub(crate) fn release(&self, sequence: Option<u64>) -> Result<&Release, Problem> {
         let found = match sequence {
-            Some(sequence) => self.head.release(sequence),
+            Some(sequence) => self.releases().find(|release| release.sequence == sequence),
             None => self.newest(),
         };
         found.ok_or_else(|| match sequence {
@@ -132,7 +139,24 @@ pub(crate) fn all(database: &Database) -> Result<Vec<Subscription>, Problem> {
             Err(problem) => tracing::warn!("a subscription is left out: {problem}"),
         }
     }
+    add_former(database, &mut all)?;
     Ok(all)
+}
+
+/// Adds the releases that are no longer listed.
+fn add_former(database: &Database, all: &mut [Subscription]) -> Result<(), Problem> {
+    let former = "SELECT id, data FROM former_release ORDER BY sequence DESC";
+    for (id, data) in database.all(former, [], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+    })? {
+        let release = serde_json::from_str::<Release>(&data).ok();
+        if let (Some(subscription), Some(release)) = (all.iter_mut().find(|s| s.id == id), release)
+            && subscription.head.release(release.sequence).is_none()
+        {
+            subscription.former.push(release);
+        }
+    }
+    Ok(())
 }
 
 /// Says what is wrong with a row of the table of subscriptions. One that a newer version has written is good.
@@ -304,6 +328,7 @@ pub(crate) fn accept(
         .into_iter()
         .filter_map(|(sequence, text)| Some((sequence, text.parse().ok()?)))
         .collect();
+    let former = no_longer_listed(&subscription.head, &published.head);
     let pinned = Pinned {
         keys: subscription.keys,
         head: subscription.head,
@@ -332,10 +357,33 @@ pub(crate) fn accept(
                 params![id, title, summary, publisher],
             )?;
         }
+        for release in &former {
+            t.execute(
+                "INSERT OR REPLACE INTO former_release (id, sequence, data) VALUES (?1, ?2, ?3)",
+                params![
+                    id,
+                    release.sequence,
+                    serde_json::to_string(release).unwrap_or_default()
+                ],
+            )?;
+        }
         remember(t, id, published, now)
     })?;
     pins::write(database, id);
     Ok(accepted)
+}
+
+/// The releases of `old` that `new` does not list any more: they say how to read what is here of them. Their files went away.
+fn no_longer_listed(old: &Head, new: &Head) -> Vec<Release> {
+    let gone = old
+        .releases
+        .iter()
+        .filter(|release| new.release(release.sequence).is_none());
+    let withdrawn = |release: &Release| Release {
+        state: ReleaseState::Withdrawn,
+        ..release.clone()
+    };
+    gone.map(withdrawn).collect()
 }
 
 /// Notes the releases that were seen, what to ask the server next time, and that asking worked.
@@ -536,6 +584,7 @@ fn read(row: &Row<'_>) -> Result<Subscription, Problem> {
     Ok(Subscription {
         id: get("id")?,
         livepc: keys.livepc(),
+        former: Vec::new(),
         feed_url: url("feed_url")?,
         head_url,
         title: get("title")?,

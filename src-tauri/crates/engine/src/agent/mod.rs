@@ -217,7 +217,7 @@ impl Core {
     /// Opens the releases that are here, so that what is here can be counted and shown.
     async fn reopen_all(self: &Arc<Self>) {
         for subscription in subscription::all(&self.database).unwrap_or_default() {
-            for release in &subscription.head.releases {
+            for release in subscription.releases() {
                 let sequence = release.sequence;
                 if let Err(problem) = self.reopen(&subscription, sequence).await {
                     tracing::warn!(id = subscription.id, sequence, "{problem}");

@@ -124,7 +124,10 @@ impl Core {
         if let Some(opened) = opened {
             return self.local_of(&opened);
         }
-        let bytes = subscription.head.release(sequence).map(|release| &release.bytes);
+        let bytes = subscription
+            .release(Some(sequence))
+            .ok()
+            .map(|release| &release.bytes);
         Local {
             boot_total: bytes.map_or(0, |bytes| bytes.boot_ready),
             total: bytes.map_or(0, |bytes| bytes.new),

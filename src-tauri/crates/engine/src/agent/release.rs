@@ -146,7 +146,7 @@ impl Core {
             return Ok(opened.clone());
         }
         for subscription in subscription::all(&self.database)? {
-            for release in &subscription.head.releases {
+            for release in subscription.releases() {
                 if subscription.key(release.sequence) == key {
                     return self.open_release(&subscription, Some(release.sequence)).await;
                 }

@@ -83,7 +83,7 @@ impl Core {
             boot_ready: local.boot_ready,
             complete: local.complete,
             has_boot_map: next
-                .and_then(|n| subscription.head.release(n))
+                .and_then(|n| subscription.release(Some(n)).ok())
                 .is_some_and(|r| r.boot_map.is_some()),
             bytes_local: local.bytes,
             bytes_total: local.total,

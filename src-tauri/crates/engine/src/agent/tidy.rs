@@ -232,7 +232,7 @@ impl Core {
         };
         subscriptions.iter().all(|subscription| {
             let here = |release: &&Release| self.reader.has_object(&release.manifest);
-            let mut releases = subscription.head.releases.iter().filter(here);
+            let mut releases = subscription.releases().filter(here);
             releases.all(|release| opened(subscription, release))
         })
     }
@@ -313,7 +313,7 @@ impl Core {
             needed.extend(&here);
         }
         let good = |sequence: &u64| {
-            // One that is no longer listed cannot be started.
+            // One that is no longer listed is only for who is bound to it.
             let listed = subscription.head.release(*sequence).is_some();
             listed && !subscription.is_yanked(*sequence) && here.contains(sequence)
         };
@@ -337,7 +337,7 @@ fn told(subscriptions: &[Subscription], report: PruneReport, kept: Vec<(ReleaseK
             .iter()
             .find_map(|subscription| Some((subscription, sequence_of(&key, subscription)?)));
         let (livepc, sequence) = key.as_str().rsplit_once('-').unwrap_or((key.as_str(), ""));
-        let release = found.and_then(|(subscription, sequence)| subscription.head.release(sequence));
+        let release = found.and_then(|(subscription, sequence)| subscription.release(Some(sequence)).ok());
         PrunedRelease {
             id: found.map(|(subscription, _)| subscription.id.clone()),
             title: found

@@ -65,7 +65,7 @@ impl Core {
         subscription: &Subscription,
     ) -> Result<(Vec<Arc<Opened>>, Used), Problem> {
         let (mut openings, mut used) = (Vec::new(), Used::new());
-        for release in &subscription.head.releases {
+        for release in subscription.releases() {
             if !self.reader.has_object(&release.manifest) {
                 continue;
             }

@@ -65,6 +65,11 @@ const MIGRATIONS: &[M<'_>] = &[
          number INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, what TEXT NOT NULL, name TEXT NOT NULL,
          why TEXT NOT NULL, data TEXT NOT NULL);",
     ),
+    M::up(
+        "CREATE TABLE former_release (
+         id TEXT NOT NULL REFERENCES subscription(id) ON DELETE CASCADE, sequence INTEGER NOT NULL, data TEXT NOT NULL,
+         PRIMARY KEY (id, sequence));",
+    ),
 ];
 
 /// The state database.

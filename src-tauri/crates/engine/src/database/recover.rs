@@ -15,11 +15,12 @@ const SMALL: u64 = 16 << 20;
 /// Damaged files that are kept.
 const KEPT: usize = 5;
 /// Tables that every state has.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "source",
     "entry",
     "subscription",
     "seen_release",
+    "former_release",
     "job",
     "setting",
     "login",

@@ -47,7 +47,7 @@ impl SetAside {
 type Check = fn(&Row<'_>) -> Result<(), String>;
 
 /// The tables, the column that names a row to people, and what a row must be.
-const TABLES: [(&str, &str, Check); 6] = [
+const TABLES: [(&str, &str, Check); 7] = [
     (SUBSCRIPTION, "id", |row| subscription::check(row)),
     ("seen_release", "id", |row| {
         text(row, "id")?;
@@ -55,6 +55,12 @@ const TABLES: [(&str, &str, Check); 6] = [
         let manifest = text(row, "manifest")?;
         let digest: Result<livepc_format::Digest, _> = manifest.parse();
         digest.map(drop).map_err(|error| error.to_string())
+    }),
+    ("former_release", "id", |row| {
+        text(row, "id")?;
+        number(row, "sequence")?;
+        let release: Result<livepc_format::Release, _> = serde_json::from_str(&text(row, "data")?);
+        release.map(drop).map_err(|error| error.to_string())
     }),
     ("source", "url", |row| {
         let url = text(row, "url")?;
