@@ -1,12 +1,15 @@
 //! What a machine's folder says of the machine: which release the changes of its system disk belong to, and what it was
 //! suspended with. The runner writes it, under the machine's lock; everybody reads it.
 
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use livepc_durable::Readers;
+use livepc_format::Digest;
 use livepc_format::machine::HypervisorKind;
+use livepc_format::manifest::{Content, Manifest};
 use livepc_hypervisor::{Accelerator, Installation, discard_saved_state, saved_state_bytes};
 use livepc_protocol::{Code, Problem};
 use serde::de::DeserializeOwned;
@@ -38,6 +41,18 @@ pub(crate) struct MachineFolder(PathBuf);
 pub(crate) struct OverlayRecord {
     pub(crate) release: u64,
     pub(crate) hypervisor: String,
+    /// The disks that there are overlays of, by role. Records of earlier versions have none.
+    #[serde(default)]
+    pub(crate) bases: BTreeMap<String, OverlayBase>,
+}
+
+/// What an overlay was made over: over another disk its blocks would be nonsense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct OverlayBase {
+    /// The disk root.
+    pub(crate) root: Digest,
+    /// Bytes of the disk.
+    pub(crate) size: u64,
 }
 
 /// What a suspended machine can go on with: memory and devices are not understood by anything else.
@@ -55,6 +70,31 @@ pub(crate) struct Suspension {
 }
 
 impl OverlayRecord {
+    /// What overlays of the published disks of `manifest` are made over.
+    pub(crate) fn of(manifest: &Manifest, hypervisor: String) -> Self {
+        let bases = manifest.disks.iter().filter_map(|disk| match &disk.content {
+            Content::Published { index, .. } => {
+                let (root, size) = (index.digest, disk.size);
+                Some((disk.role.clone(), OverlayBase { root, size }))
+            }
+            Content::User { .. } => None,
+        });
+        Self {
+            release: manifest.sequence,
+            hypervisor,
+            bases: bases.collect(),
+        }
+    }
+
+    /// True if an overlay of the disk `role` that belongs to this was made over what `now` has there.
+    pub(crate) fn binds(&self, role: &str, now: &Self) -> bool {
+        self.bases.is_empty()
+            || self
+                .bases
+                .get(role)
+                .is_some_and(|base| Some(base) == now.bases.get(role))
+    }
+
     /// The only hypervisor that reads the overlays; `None` if this version does not know it.
     pub(crate) fn hypervisor(&self) -> Option<HypervisorKind> {
         kind_of(&self.hypervisor)
@@ -102,8 +142,7 @@ impl MachineFolder {
     fn overlays(&self) -> Result<Vec<PathBuf>, Problem> {
         let is_overlay = |path: &PathBuf| {
             let ending = path.extension().and_then(|ending| ending.to_str());
-            // What describes a disk of the user's own to VMware has no changes in it.
-            ending.is_some_and(|ending| OVERLAYS.contains(&ending)) && !path.with_extension("raw").exists()
+            ending.is_some_and(|ending| OVERLAYS.contains(&ending)) && !is_description(path)
         };
         let failed = |error| Problem::io(&format!("{} cannot be read", self.0.display()), &error);
         let mut found = Vec::new();
@@ -146,6 +185,20 @@ impl MachineFolder {
     /// Notes what the overlays that are made next belong to.
     pub(crate) fn begin_overlays(&self, record: &OverlayRecord) -> Result<(), Problem> {
         write(&self.0.join(OVERLAY_RECORD), record)
+    }
+
+    /// Puts an overlay aside that was made over something else than it would be used over; gives where it is then.
+    pub(crate) fn put_aside(&self, overlay: &Path) -> Result<PathBuf, Problem> {
+        let aside = (1..).map(|number| {
+            let mut name = overlay.as_os_str().to_owned();
+            name.push(format!(".aside-{number}"));
+            PathBuf::from(name)
+        });
+        let place = aside.into_iter().find(|place| place.symlink_metadata().is_err());
+        let place = place.unwrap_or_else(|| overlay.with_extension("aside"));
+        std::fs::rename(overlay, &place)
+            .map_err(|e| Problem::io("Changes that do not fit cannot be put aside", &e))?;
+        Ok(place)
     }
 
     /// Makes the system disk clean: what was changed on it is lost.
@@ -291,6 +344,13 @@ fn processor() -> String {
         |_| String::new(),
         |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
     )
+}
+
+/// True if a file only describes a disk of the user's own to VMware: it is text, and what was changed is not in it.
+pub(crate) fn is_description(path: &Path) -> bool {
+    let mut start = [0; 16];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *b"# Disk Descripto"
 }
 
 fn bytes_of(overlays: &[PathBuf]) -> u64 {
@@ -477,6 +537,7 @@ mod tests {
         let record = OverlayRecord {
             release: 2,
             hypervisor: "qemu".into(),
+            bases: BTreeMap::new(),
         };
         folder.begin_overlays(&record).unwrap();
         assert_eq!(folder.overlay_record(), Ok(None), "there are none yet");
