@@ -144,7 +144,7 @@ impl FileKind {
             }
             Self::Other(name, advice) => format!("is a {name} file, not a raw disk; {advice}"),
             Self::Compressed(name, command) => format!(
-                "is compressed with {name}; unpack it first: `{command} {file}`, and name the disk image that comes out"
+                "is compressed with {name}; unpack it first: `{command} {file}`, and name the unpacked disk image"
             ),
             Self::Archive(name, command) => format!(
                 "is an archive ({name}), not a raw disk; unpack it first: `{command} {file}`, and name the disk image in it \
