@@ -122,6 +122,7 @@ impl Home {
             display: Display::Window,
             serial: Some(serial.clone()),
             cd: None,
+            adapter: Some([0xff, 1, 2]),
             resume,
             uefi_variables: &folder.join("uefi.fd"),
             run_dir: &self.path("run"),

@@ -6,6 +6,7 @@ mod block_map;
 mod clock;
 mod crowd;
 mod cut;
+mod elsewhere;
 mod export;
 mod https;
 mod images;
@@ -22,6 +23,7 @@ mod publisher;
 #[cfg(target_os = "linux")]
 mod reflink;
 mod releases;
+mod session_end;
 mod store;
 mod store_move;
 mod subscribe;

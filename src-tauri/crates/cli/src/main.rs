@@ -55,11 +55,13 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&output, &Problem::io("LivePC cannot start", &error)),
     };
+    // Agents and runners see to it themselves that they end in order.
+    let is_role = matches!(args.verb, Verb::Agent { verb: None } | Verb::Runner(_));
     let done = runtime.block_on(async {
         let mut verb = std::pin::pin!(run(args, &output));
         tokio::select! {
             done = &mut verb => done,
-            interrupted = tokio::signal::ctrl_c() => match interrupted {
+            interrupted = livepc_engine::session_end::asked_to_end(), if !is_role => match interrupted {
                 Ok(()) => tokio::time::timeout(IN_ORDER, verb).await.unwrap_or_else(|_| Err(session::interrupted())),
                 Err(error) => Err(Problem::io("Ctrl-C cannot be noticed", &error)),
             },
@@ -75,7 +77,7 @@ fn main() -> ExitCode {
 
 /// Tells what is wrong with the command line, or shows the help that it asks for.
 fn not_understood(error: &clap::Error) -> ExitCode {
-    if error.use_stderr() && std::env::args().any(|arg| arg == "--json") {
+    if error.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
         let text = error.to_string();
         let message = text.lines().next().unwrap_or_default();
         let message = message.strip_prefix("error: ").unwrap_or(message);

@@ -71,6 +71,22 @@ pub(crate) fn interrupted() -> Problem {
     )
 }
 
+/// A path as the agent is told it, which has another working folder than this process.
+///
+/// # Errors
+/// [`Code::Usage`] if it is not Unicode: agents, hypervisors and documents know no other names.
+pub(crate) fn path_text(path: &Path) -> Result<String, Problem> {
+    let absolute =
+        std::path::absolute(path).map_err(|e| Problem::io("The path of a file cannot be used", &e))?;
+    absolute.into_os_string().into_string().map_err(|path| {
+        Problem::new(
+            Code::Usage,
+            format!("The name {} is not Unicode (UTF-8).", path.display()),
+            "Choose a name of letters that every program can read.",
+        )
+    })
+}
+
 /// The problem of an answer that does not fit its request.
 pub(crate) fn unexpected() -> Problem {
     Problem::new(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use livepc_format::machine::{Architecture, HypervisorKind};
 use livepc_hypervisor::{Hypervisor, HypervisorError, ImageTool, Qemu, Search, Vmware, VmwareSearch};
-use livepc_protocol::{Answer, Code, HypervisorStatus, Problem, Request};
+use livepc_protocol::{Answer, Code, Home, HypervisorStatus, Problem, Request};
 
 use crate::backend::AgentLink;
 use crate::config;
@@ -23,6 +23,8 @@ pub(crate) struct HypervisorSettings {
     vmware: Option<PathBuf>,
     /// Whether VMware may run what is not complete.
     vmware_streams: bool,
+    /// A private folder with a short path, for what trying out takes for a moment.
+    scratch: Option<PathBuf>,
 }
 
 impl HypervisorSettings {
@@ -37,7 +39,25 @@ impl HypervisorSettings {
             qemu: path(value(config::QEMU)?),
             vmware: path(value(config::VMWARE)?),
             vmware_streams: value(config::VMWARE_STREAMS)? == "true",
+            scratch: None,
         })
+    }
+
+    /// For hypervisors that are used for this home.
+    #[must_use]
+    pub(crate) fn in_home(self, home: &Home) -> Self {
+        Self {
+            // Without it there are the system's own folders, for a moment.
+            scratch: home.sockets().ok(),
+            ..self
+        }
+    }
+
+    fn search(&self) -> Search {
+        Search {
+            scratch: self.scratch.clone(),
+            ..Search::of_system(self.qemu.clone())
+        }
     }
 
     /// As the agent has them.
@@ -68,9 +88,7 @@ impl HypervisorSettings {
         architecture: Architecture,
     ) -> Result<Arc<dyn Hypervisor>, HypervisorError> {
         Ok(match kind {
-            HypervisorKind::Qemu => {
-                Arc::new(Qemu::find(&Search::of_system(self.qemu.clone()), architecture).await?)
-            }
+            HypervisorKind::Qemu => Arc::new(Qemu::find(&self.search(), architecture).await?),
             HypervisorKind::Vmware => {
                 let search = VmwareSearch::of_system(self.vmware.clone());
                 let mut vmware = Vmware::find(&search).await?;
@@ -85,7 +103,7 @@ impl HypervisorSettings {
     /// # Errors
     /// When it is not here.
     pub(crate) fn image_tool(&self) -> Result<ImageTool, HypervisorError> {
-        ImageTool::find(&Search::of_system(self.qemu.clone()))
+        ImageTool::find(&self.search())
     }
 
     /// What is here, for people. Tries accelerators, which takes up to ten seconds.

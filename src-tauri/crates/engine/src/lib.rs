@@ -20,6 +20,7 @@
 //! # }
 //! ```
 
+mod adapter;
 pub mod agent;
 mod backend;
 pub mod catalog_entry;
@@ -45,6 +46,7 @@ pub mod record;
 pub mod runner;
 pub mod serve;
 mod server;
+pub mod session_end;
 pub mod store_move;
 mod subscription;
 mod trust;

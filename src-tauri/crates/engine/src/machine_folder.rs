@@ -63,6 +63,9 @@ pub(crate) struct Suspension {
     /// The image that was in the machine's CD drive; `None` if it had no drive.
     #[serde(default)]
     pub(crate) cd: Option<PathBuf>,
+    /// What its network adapter was told by; `None` if it had what the hypervisor gives to all.
+    #[serde(default)]
+    pub(crate) adapter: Option<[u8; 3]>,
     hypervisor: String,
     version: String,
     accelerator: String,
@@ -267,11 +270,17 @@ impl Suspension {
             release,
             at,
             cd,
+            adapter: None,
             hypervisor: word(&installation.kind),
             version: installation.version.clone(),
             accelerator: installation.accelerator.map_or("", Accelerator::name).to_owned(),
             processor: processor(),
         }
+    }
+
+    /// The same, of a machine whose network adapter is told by this.
+    pub(crate) fn with_adapter(self, adapter: Option<[u8; 3]>) -> Self {
+        Self { adapter, ..self }
     }
 
     /// The only hypervisor that it can go on in; `None` if this version does not know it.

@@ -216,6 +216,7 @@ async fn boot(
             console: None,
         }),
         cd: None,
+        adapter: None,
         resume: false,
         folder: work,
         uefi_variables: &work.join("uefi.vars"),
@@ -237,7 +238,7 @@ async fn boot(
         ended = ended => Err(failed_start(&format!("the machine ended before its start was over: {}", ended.last_lines.join(" ")))),
         () = tokio::time::sleep(over.limit) => over.too_late(),
         // A machine that nobody ends would go on when this program has ended.
-        Ok(()) = tokio::signal::ctrl_c() => Err(Problem::new(
+        Ok(()) = crate::session_end::asked_to_end() => Err(Problem::new(
             Code::Cancelled,
             "The recording of the start was interrupted.",
             "The release is published; publish it again with --record-boot to record its start.",

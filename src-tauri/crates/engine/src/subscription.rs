@@ -16,6 +16,7 @@ use crate::database::Database;
 use crate::pins;
 use crate::problems::{not_found, of_format, untrusted};
 use crate::published::{Known, Published};
+use crate::session_end;
 use crate::trust::{Accepted, Pinned};
 use crate::words::word;
 
@@ -439,12 +440,13 @@ pub(crate) fn used(database: &Database, id: &str, sequence: u64, now: Timestamp)
 }
 
 /// Notes how the machine ended on a release, and how often in a row that was a failure of the release. One whose guest
-/// executed, and that ended as it should, has run.
+/// executed (`executed`), and that did not fail, has run.
 pub(crate) fn ended(
     database: &Database,
     id: &str,
     sequence: u64,
     outcome: Option<&Problem>,
+    executed: bool,
 ) -> Result<(), Problem> {
     let sql = match outcome {
         Some(problem) if is_of_release(problem) => {
@@ -459,7 +461,7 @@ pub(crate) fn ended(
     };
     database.change(|t| {
         t.execute(sql, params![id, sequence, outcome.map(json)])?;
-        if outcome.is_none() {
+        if executed && outcome.is_none_or(session_end::is_of_it) {
             let sql = "UPDATE seen_release SET ran = 1 WHERE id = ?1 AND sequence = ?2";
             t.execute(sql, params![id, sequence])?;
         }

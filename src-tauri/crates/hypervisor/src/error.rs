@@ -60,6 +60,22 @@ pub enum HypervisorError {
         /// What is wrong.
         why: String,
     },
+    /// A part of the hypervisor is missing that is installed by itself.
+    #[error("{} is here, but {missing} is missing; {hint}", program.display())]
+    Incomplete {
+        /// The program that is here.
+        program: PathBuf,
+        /// What is not.
+        missing: String,
+        /// How to get it.
+        hint: &'static str,
+    },
+    /// The system ended the hypervisor, because it did what it had given up the right to.
+    #[error(
+        "QEMU was ended by its own sandbox (signal SIGSYS, “bad system call”) before the machine started; install another \
+         version of QEMU, or start the machine without a window"
+    )]
+    Sandboxed,
     /// UEFI is asked for, and its firmware is nowhere.
     #[error(
         "this machine starts with UEFI, and QEMU's UEFI firmware was not found; install it (Debian and Ubuntu: ovmf, \
@@ -152,6 +168,14 @@ pub enum HypervisorError {
         /// What it said.
         why: String,
     },
+    /// The hypervisor has no way to be told.
+    #[error("the machine cannot be told to “{asked}”: {why}")]
+    NoSuchOrder {
+        /// What it was asked.
+        asked: &'static str,
+        /// Why not, and what can be done instead.
+        why: String,
+    },
     /// A process that an earlier runner left could not be ended.
     #[error("a machine that was left running (process {pid}) does not end; end that process, then try again")]
     Stray {
@@ -172,6 +196,8 @@ impl HypervisorError {
                 | Self::TooOld { .. }
                 | Self::NoAccelerator { .. }
                 | Self::Unsupported { .. }
+                | Self::Incomplete { .. }
+                | Self::Sandboxed
                 | Self::NoFirmware
                 | Self::NoWindow { .. }
                 | Self::InUse { .. }

@@ -4,8 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
 
-use crate::{BoxFuture, HypervisorError, Result};
+use crate::{BoxFuture, HypervisorError, Result, os};
+
+/// How long a guest has to react to its power button before it is pressed again: one that is still starting has not seen
+/// it, and one that is about to shut down takes no notice.
+const PRESS: Duration = Duration::from_secs(5);
 
 /// A machine that runs.
 ///
@@ -83,6 +88,8 @@ pub struct Ended {
     pub end: End,
     /// What the hypervisor's process returned; `None` if a signal ended it.
     pub exit_code: Option<i32>,
+    /// The number of the signal that ended the hypervisor's process; `None` where there was none.
+    pub signal: Option<i32>,
     /// The last lines that the hypervisor said, without control characters.
     pub last_lines: Vec<String>,
 }
@@ -92,6 +99,19 @@ impl Ended {
     #[must_use]
     pub fn clean(&self) -> bool {
         self.end == End::Guest
+    }
+
+    /// True if somebody else ended the hypervisor's process, as a system does that is out of memory: neither the guest nor
+    /// the hypervisor is the cause.
+    #[must_use]
+    pub fn killed(&self) -> bool {
+        self.end == End::Crashed && self.signal.is_some_and(os::is_from_outside)
+    }
+
+    /// True if the hypervisor's process did what its sandbox forbids.
+    #[must_use]
+    pub fn broke_sandbox(&self) -> bool {
+        self.end == End::Crashed && self.signal.is_some_and(os::is_of_sandbox)
     }
 }
 
@@ -149,12 +169,43 @@ impl Control {
         self.status.borrow().clone()
     }
 
-    /// Presses the power button.
+    /// Presses the power button once.
     ///
     /// # Errors
     /// When the hypervisor does not take it; what the guest makes of it is told by events.
     pub async fn powerdown(&self) -> Result<()> {
         self.driver.powerdown().await
+    }
+
+    /// Presses the power button again and again until the guest has shut down, for `limit` at the most; gives how the
+    /// machine ended, or `None` if it still runs then. A guest that its user has paused goes on first: it would not see the
+    /// button.
+    ///
+    /// # Errors
+    /// When the hypervisor cannot press it at all, or has refused until the end: VMware does so while a guest starts.
+    pub async fn shut_down(&self, limit: Duration) -> Result<Option<Ended>> {
+        let until = Instant::now() + limit;
+        loop {
+            let refused = match timeout_at(until, self.press()).await {
+                Ok(Ok(())) | Ok(Err(HypervisorError::Ended)) | Err(_) => None,
+                Ok(Err(error @ HypervisorError::Refused { .. })) => Some(error),
+                Ok(Err(error)) => return Err(error),
+            };
+            let again = until.min(Instant::now() + PRESS);
+            if let Ok(ended) = timeout_at(again, self.ended()).await {
+                return Ok(Some(ended));
+            }
+            if again >= until {
+                return refused.map_or(Ok(None), Err);
+            }
+        }
+    }
+
+    async fn press(&self) -> Result<()> {
+        if self.status() == Status::Paused {
+            self.resume().await?;
+        }
+        self.powerdown().await
     }
 
     /// Lets a machine go on that was stopped. What failed is tried again first. Does nothing if it runs.
@@ -186,22 +237,19 @@ impl Control {
         }
     }
 
-    /// Presses the power button, and switches the machine off if its guest has not shut down after `grace`. A stalled
-    /// machine is resumed first: it cannot see the button otherwise.
+    /// [Shuts the guest down](Self::shut_down), and switches the machine off if that has not happened after `grace`. A
+    /// stalled machine is resumed first: it cannot see the button otherwise.
     ///
     /// # Errors
     /// As [`quit`](Self::quit).
     pub async fn stop(&self, grace: Duration) -> Result<Ended> {
-        let in_order = async {
-            if !matches!(self.status(), Status::Running | Status::Ended(_)) {
-                self.resume().await?;
-            }
-            self.powerdown().await?;
-            Ok::<_, HypervisorError>(self.ended().await)
-        };
-        match tokio::time::timeout(grace, in_order).await {
-            Ok(Ok(ended)) => Ok(ended),
-            Ok(Err(_)) | Err(_) => self.quit().await,
+        if matches!(self.status(), Status::Stalled(_)) {
+            // If it cannot go on, it cannot shut down either, and is switched off.
+            let _ = tokio::time::timeout(grace, self.resume()).await;
+        }
+        match self.shut_down(grace).await {
+            Ok(Some(ended)) => Ok(ended),
+            Ok(None) | Err(_) => self.quit().await,
         }
     }
 
@@ -218,8 +266,128 @@ impl Control {
             _ => Ended {
                 end: End::Crashed,
                 exit_code: None,
+                signal: None,
                 last_lines: Vec::new(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A machine whose guest takes no notice of the first presses.
+    #[derive(Debug)]
+    struct Deaf {
+        /// Presses that it ignores, and that the hypervisor refuses.
+        ignores: usize,
+        refuses: usize,
+        pressed: Mutex<Vec<Instant>>,
+        status: watch::Sender<Status>,
+    }
+
+    fn deaf(ignores: usize, refuses: usize, status: Status) -> (Arc<Deaf>, Control) {
+        let (status, watched) = watch::channel(status);
+        let driver = Arc::new(Deaf {
+            ignores,
+            refuses,
+            pressed: Mutex::default(),
+            status,
+        });
+        let control = Control {
+            driver: driver.clone(),
+            status: watched,
+        };
+        (driver, control)
+    }
+
+    fn ended(end: End) -> Ended {
+        Ended {
+            end,
+            exit_code: Some(0),
+            signal: None,
+            last_lines: Vec::new(),
+        }
+    }
+
+    impl Driver for Deaf {
+        fn powerdown(&self) -> BoxFuture<'_, Result<()>> {
+            Box::pin(async {
+                let mut pressed = self.pressed.lock().unwrap();
+                pressed.push(Instant::now());
+                if pressed.len() <= self.refuses {
+                    let why = "the tools do not run".into();
+                    return Err(HypervisorError::Refused {
+                        asked: "shut down",
+                        why,
+                    });
+                }
+                if pressed.len() > self.ignores && *self.status.borrow() == Status::Running {
+                    self.status.send_replace(Status::Ended(ended(End::Guest)));
+                }
+                Ok(())
+            })
+        }
+
+        fn resume(&self) -> BoxFuture<'_, Result<()>> {
+            Box::pin(async {
+                self.status.send_replace(Status::Running);
+                Ok(())
+            })
+        }
+
+        fn suspend(&self) -> BoxFuture<'_, Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn quit(&self) -> BoxFuture<'_, Result<()>> {
+            Box::pin(async {
+                self.status.send_replace(Status::Ended(ended(End::Quit)));
+                Ok(())
+            })
+        }
+    }
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_that_misses_the_first_presses_shuts_down_all_the_same() {
+        let (driver, control) = deaf(4, 0, Status::Running);
+        let done = control.shut_down(MINUTE).await.unwrap();
+        assert_eq!(done, Some(ended(End::Guest)));
+        let pressed = driver.pressed.lock().unwrap();
+        assert_eq!(pressed.len(), 5, "and is left alone then");
+        assert!(
+            pressed.windows(2).all(|two| two[1] - two[0] == PRESS),
+            "{pressed:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_never_reacts_is_given_up_at_the_limit_and_not_before() {
+        let (driver, control) = deaf(usize::MAX, 0, Status::Running);
+        let begun = Instant::now();
+        assert_eq!(control.shut_down(MINUTE).await.unwrap(), None);
+        assert_eq!(begun.elapsed(), MINUTE);
+        assert_eq!(driver.pressed.lock().unwrap().len(), 12);
+        assert_eq!(control.stop(MINUTE).await.unwrap().end, End::Quit);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hypervisor_that_cannot_tell_the_guest_yet_is_asked_again() {
+        let (_, control) = deaf(0, 3, Status::Running);
+        assert_eq!(control.shut_down(MINUTE).await.unwrap(), Some(ended(End::Guest)));
+        let (_, control) = deaf(0, usize::MAX, Status::Running);
+        let refused = control.shut_down(MINUTE).await.unwrap_err();
+        assert!(refused.to_string().contains("the tools do not run"), "{refused}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paused_guest_goes_on_to_see_its_button() {
+        let (_, control) = deaf(0, 0, Status::Paused);
+        assert_eq!(control.shut_down(MINUTE).await.unwrap(), Some(ended(End::Guest)));
     }
 }

@@ -25,6 +25,9 @@ pub struct MachineSpec<'a> {
     pub serial: Option<Serial>,
     /// An image of a CD that is in the machine's drive; `None` if it has no drive.
     pub cd: Option<&'a Path>,
+    /// What tells its network adapter from those of others: the last three bytes of its address, behind what the hypervisor
+    /// begins addresses with. `None`: the hypervisor's choice, which QEMU makes the same for every machine.
+    pub adapter: Option<[u8; 3]>,
     /// Whether the machine goes on from where [`Control::suspend`](crate::Control::suspend) left it. Everything else must
     /// be as it was then.
     pub resume: bool,
@@ -164,6 +167,7 @@ impl<'a> MachineSpec<'a> {
             display: Display::None,
             serial: None,
             cd: None,
+            adapter: Some([0xa1, 0xb2, 0xc3]),
             resume: false,
             folder: Path::new("/machine"),
             uefi_variables: Path::new("/machine/uefi.fd"),

@@ -80,7 +80,8 @@ async fn half_an_installation_is_not_enough() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(error.contains("qemu-img was not found"), "{error}");
+    assert!(error.contains("its program qemu-img is missing"), "{error}");
+    assert!(error.contains("qemu-system-x86_64 is here"), "{error}");
 }
 
 #[tokio::test]
@@ -206,6 +207,18 @@ async fn a_qemu_without_accelerators_that_work_says_what_each_said() {
     let qemu = find(&stand.search()).await.unwrap();
     let error = qemu.inspect().await.unwrap_err().to_string();
     assert!(error.contains("kvm: no luck; tcg: no luck"), "{error}");
+}
+
+#[tokio::test]
+async fn what_red_hat_calls_it_is_found_and_the_usual_name_is_preferred() {
+    let other = Stand::new(&[("qemu-kvm", VERSION), ("qemu-img", "exit 0")]);
+    let found = find(&other.search()).await;
+    if cfg!(target_arch = "x86_64") {
+        assert_eq!(found.unwrap().program(), other.path("qemu-kvm"));
+    }
+    other.add("qemu-system-x86_64", VERSION);
+    let found = find(&other.search()).await.unwrap();
+    assert_eq!(found.program(), other.path("qemu-system-x86_64"));
 }
 
 #[tokio::test]

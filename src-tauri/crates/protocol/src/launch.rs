@@ -57,6 +57,9 @@ impl Launcher {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
+        // It outlives the terminal, the job or the session that it is started from. What those had for themselves goes with
+        // them: their working folder, and a folder for temporary files of their own.
+        command.current_dir(home.root()).env_remove("TMPDIR");
         if let Some(desktop) = desktop {
             desktop.enter(&mut command);
         }

@@ -101,7 +101,7 @@ pub(crate) async fn pause(session: &Session<'_>, paused: bool) -> Result<(), Pro
 pub(crate) async fn follow_own(session: &Session<'_>, client: &Client, job: u64) -> Result<Job, Problem> {
     let done = tokio::select! {
         done = follow(session, client, job) => done,
-        _ = tokio::signal::ctrl_c() => Err(interrupted()),
+        _ = livepc_engine::session_end::asked_to_end() => Err(interrupted()),
     };
     if done
         .as_ref()

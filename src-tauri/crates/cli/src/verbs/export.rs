@@ -1,11 +1,13 @@
 //! `export`: a release's disks, or a machine's, as files for other programs.
 
+use std::path::PathBuf;
+
 use livepc_protocol::{Answer, Export, Problem, Request};
 use serde_json::json;
 
 use crate::args::export as args;
 use crate::output::bytes;
-use crate::session::{Session, unexpected};
+use crate::session::{Session, path_text, unexpected};
 use crate::verbs::download::follow_own;
 
 pub(crate) async fn export(session: &Session<'_>, export: args::Export) -> Result<(), Problem> {
@@ -18,7 +20,7 @@ pub(crate) async fn export(session: &Session<'_>, export: args::Export) -> Resul
         changes,
         force,
     } = export;
-    let place = std::path::absolute(place).map_err(|e| Problem::io("The place's path cannot be used", &e))?;
+    let place = PathBuf::from(path_text(&place)?);
     let export = Export {
         format: format.into(),
         disk,

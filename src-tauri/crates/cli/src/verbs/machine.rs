@@ -6,7 +6,7 @@ use livepc_protocol::{Answer, Problem, Request};
 use serde_json::json;
 
 use crate::args::machine::{How, Start};
-use crate::session::{Session, unexpected};
+use crate::session::{Session, path_text, unexpected};
 
 pub(crate) async fn start(session: &Session<'_>, start: Start) -> Result<(), Problem> {
     let Start { id, no_fill, how } = start;
@@ -46,9 +46,7 @@ pub(crate) async fn start(session: &Session<'_>, start: Start) -> Result<(), Pro
 
 /// The runner has another working folder than this process.
 fn absolute(file: Option<PathBuf>) -> Result<Option<String>, Problem> {
-    let file = file.map(std::path::absolute).transpose();
-    let file = file.map_err(|e| Problem::io("The file's path cannot be used", &e))?;
-    Ok(file.map(|file| file.to_string_lossy().into_owned()))
+    file.map(|file| path_text(&file)).transpose()
 }
 
 pub(crate) async fn stop(

@@ -167,7 +167,7 @@ async fn pack(
         tokio::task::block_in_place(|| {
             handle.block_on(async {
                 let mut tick = tokio::time::interval(Duration::from_millis(200));
-                let interrupted = tokio::signal::ctrl_c();
+                let interrupted = livepc_engine::session_end::asked_to_end();
                 tokio::pin!(interrupted);
                 while !work.is_finished() {
                     tokio::select! {

@@ -116,6 +116,6 @@ impl Stop {
     }
 
     async fn told(self) {
-        let _ = tokio::signal::ctrl_c().await;
+        let _ = livepc_engine::session_end::asked_to_end().await;
     }
 }

@@ -1,13 +1,13 @@
 //! `prune` and `store`: what the store takes, and where it is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use livepc_engine::store_move::move_store;
 use livepc_protocol::{Answer, Problem, Pruned, PrunedRelease, Request};
 use serde_json::json;
 
 use crate::output::bytes;
-use crate::session::{Session, unexpected};
+use crate::session::{Session, path_text, unexpected};
 use crate::verbs::roles::end_agent;
 
 pub(crate) async fn prune(session: &Session<'_>, dry_run: bool, wanted: bool) -> Result<(), Problem> {
@@ -52,8 +52,7 @@ pub(crate) async fn prune(session: &Session<'_>, dry_run: bool, wanted: bool) ->
 }
 
 pub(crate) async fn move_to(session: &Session<'_>, dir: &Path) -> Result<(), Problem> {
-    let to = std::path::absolute(dir)
-        .map_err(|e| Problem::io(&format!("{} cannot be found", dir.display()), &e))?;
+    let to = PathBuf::from(path_text(dir)?);
     // It knows of machines and jobs, and refuses to end while there are any.
     end_agent(session).await?;
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();

@@ -156,6 +156,7 @@ impl Answers for Core {
             }
             Request::Hypervisors => {
                 let settings = HypervisorSettings::read(|name| config::get(&self.database, name))?;
+                let settings = settings.in_home(&self.home);
                 let hypervisors = settings.survey().await;
                 Ok(Answer::Hypervisors { hypervisors })
             }

@@ -12,12 +12,14 @@ use livepc_protocol::{
     Answer, Client, Code, Desktop, Display, HypervisorKind, MachineState, Problem, ProcessLock, Request,
     RunnerState, Until,
 };
+use tokio::sync::Notify;
 
 use super::core::{Core, Turns};
 use super::lifecycle::kept_changes;
 use crate::locked::lock;
 use crate::machine_folder::MachineRecords;
 use crate::problems::not_found;
+use crate::session_end;
 use crate::subscription::{self, Subscription};
 
 /// The file in a machine's folder that names its LivePC.
@@ -35,6 +37,7 @@ pub(super) struct Machines {
     runners: Mutex<HashMap<String, Runner>>,
     /// Those whose disks are exported.
     exported: Mutex<HashSet<String>>,
+    news: Notify,
     /// One start, stop or end of a subscription at a time, by id.
     pub(super) turns: Turns,
 }
@@ -56,6 +59,29 @@ impl Machines {
         lock(&self.runners)
             .values()
             .any(|runner| runner.state.state.is_live())
+    }
+
+    /// True if any machine is about to end.
+    pub(super) fn any_stopping(&self) -> bool {
+        lock(&self.runners)
+            .values()
+            .any(|runner| runner.state.state == MachineState::Stopping)
+    }
+
+    /// Tells those who wait that something has changed.
+    pub(super) fn changed(&self) {
+        self.news.notify_waiters();
+    }
+
+    /// Waits until something is true of the machines.
+    pub(super) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        loop {
+            let news = self.news.notified();
+            if is_so(self) {
+                return;
+            }
+            news.await;
+        }
     }
 
     pub(super) fn client(&self, id: &str) -> Option<Client> {
@@ -151,9 +177,12 @@ impl Core {
                 adopted
             }
             Err(problem) => {
-                subscription::ended(&self.database, &id, sequence, Some(&problem))?;
-                self.machines
-                    .set(state(MachineState::Failed, Some(problem.clone())), None);
+                subscription::ended(&self.database, &id, sequence, Some(&problem), false)?;
+                let ended = match session_end::is_of_it(&problem) {
+                    true => MachineState::Stopped,
+                    false => MachineState::Failed,
+                };
+                self.machines.set(state(ended, Some(problem.clone())), None);
                 self.machines_changed();
                 Err(problem)
             }
@@ -320,13 +349,15 @@ impl Core {
         let died = state.state.is_live();
         if died {
             state.state = MachineState::Failed;
-            state.problem = Some(Problem::new(
+            let problem = Problem::new(
                 Code::Hypervisor,
                 "The machine's runner ended unexpectedly, and with it the machine.",
                 "Start it again. What the guest had not written to a disk of its own is lost.",
-            ));
+            );
+            // Whatever ended it, it was not what its guest runs.
+            state.problem = Some(problem.of_this_computer());
         }
-        let ended = subscription::ended(&self.database, id, state.release, state.problem.as_ref());
+        let ended = subscription::ended(&self.database, id, state.release, state.problem.as_ref(), !died);
         if let Err(problem) = ended {
             tracing::warn!("{problem}");
         }

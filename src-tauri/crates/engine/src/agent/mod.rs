@@ -42,12 +42,15 @@ use crate::database::Database;
 use crate::logins::Logins;
 use crate::problems::{of_store, of_transfer};
 use crate::server::{Guests, serve};
+use crate::session_end::{self, SessionEnd};
 use crate::{config, store_move, subscription};
 
 /// How long an agent without clients, work and machines stays.
 const LINGER: Duration = Duration::from_secs(5);
 /// How often it is looked whether the copy of the state is old.
 const COPY_IS_LOOKED_AT: Duration = Duration::from_secs(60 * 60);
+/// How long runners have to say that they have been told of the session's end too.
+const TOLD: Duration = Duration::from_secs(1);
 /// How long one that ends waits for those who have just connected.
 const LAST_GUESTS: Duration = Duration::from_millis(50);
 
@@ -98,9 +101,17 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
     tokio::spawn(core.clone().poll());
     tokio::spawn(core.clone().keep_copies());
     let serving = tokio::spawn(serve(listener, core.clone(), guests.clone()));
+    let mut session = SessionEnd::listen()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), home = %core.home.root().display(), "the agent is ready");
     ready();
-    core.until_idle(&guests).await;
+    tokio::select! {
+        () = core.until_idle(&guests) => {}
+        () = session.told() => {
+            core.until_machines_have_ended().await;
+            tracing::info!("the agent ends: the session does");
+            return Ok(());
+        }
+    }
     // Who connects from now on is refused, and starts another agent; who came just before is still answered.
     serving.abort();
     core.asked_to_stop.cancel();
@@ -208,6 +219,7 @@ impl Core {
 
     /// A machine has begun to run, or ended: there may be another limit.
     fn machines_changed(&self) {
+        self.machines.changed();
         if let Err(problem) = self.apply_settings() {
             tracing::warn!("the limit of the download speed is as before: {problem}");
         }
@@ -230,6 +242,17 @@ impl Core {
     /// True if the agent should not end.
     fn is_needed(&self) -> bool {
         self.jobs.at_work() || self.machines.any_live()
+    }
+
+    /// Stays for machines that end with the session: their guests may read what is still to be fetched, and how they ended is
+    /// to be noted. Those that go on have runners that do without an agent.
+    async fn until_machines_have_ended(&self) {
+        if self.machines.any_live() {
+            let told = self.machines.until(machines::Machines::any_stopping);
+            let _ = tokio::time::timeout(TOLD, told).await;
+        }
+        let ended = self.machines.until(|machines| !machines.any_stopping());
+        let _ = tokio::time::timeout(session_end::IN_ORDER, ended).await;
     }
 
     /// Waits until nobody has needed the agent for a while, or somebody asked it to end.

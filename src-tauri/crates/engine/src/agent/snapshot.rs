@@ -16,6 +16,7 @@ use crate::freshness;
 use crate::hypervisors::for_clients;
 use crate::locked::lock;
 use crate::machine_folder::{OverlayRecord, Suspension};
+use crate::session_end;
 use crate::subscription::{self, Subscription};
 use crate::user_disk::UserDisk;
 
@@ -149,7 +150,8 @@ impl Core {
             Some(MachineState::Failed) => return MachineState::Failed,
             _ => {}
         }
-        if subscription.outcome.is_some() {
+        let failed = |outcome: &Problem| !session_end::is_of_it(outcome);
+        if subscription.outcome.as_ref().is_some_and(failed) {
             return MachineState::Failed;
         }
         if local.boot_ready {

@@ -1,5 +1,6 @@
 //! The running machine: what it tells, what it is asked, and what happens when its data is late.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -14,6 +15,12 @@ use crate::locked::lock;
 use crate::machine_folder::{MachineFolder, Suspension};
 use crate::serve::Release;
 use crate::server::{Answers, misplaced};
+use crate::session_end;
+
+/// Of the time that an ending session leaves: what its guest has to shut down in, and what its memory has to be written in
+/// when it has not. What remains is for switching it off.
+const BUTTON: Duration = Duration::from_secs(35);
+const MEMORY: Duration = Duration::from_secs(15);
 
 /// How long the last reports may take before the runner ends.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -24,6 +31,8 @@ pub(super) struct Machine {
     running: tokio::sync::Mutex<Running>,
     state: Mutex<RunnerState>,
     retry: Notify,
+    /// Whether the session ends, and the machine with it.
+    session_ends: AtomicBool,
     link: AgentLink,
     told: Told,
 }
@@ -37,6 +46,7 @@ impl Machine {
             running: tokio::sync::Mutex::new(running),
             state: Mutex::new(state_of(options, &told, MachineState::Running, None)),
             retry: Notify::new(),
+            session_ends: AtomicBool::new(false),
             link,
             told,
         })
@@ -100,10 +110,18 @@ impl Machine {
                     stalled = false;
                     self.set(MachineState::Running, None).await;
                 }
-                Some(MachineEvent::PowerdownRequested) => self.set(MachineState::Stopping, None).await,
+                Some(MachineEvent::PowerdownRequested) => {
+                    // It is pressed again and again.
+                    if self.state().state != MachineState::Stopping {
+                        self.set(MachineState::Stopping, None).await;
+                    }
+                }
                 Some(MachineEvent::Paused) => {}
                 Some(MachineEvent::Ended(ended)) => {
-                    let (state, problem) = how(&ended, self.told.installation.product);
+                    let (state, problem) = match self.session_ends.load(Ordering::SeqCst) {
+                        true => with_session(&ended),
+                        false => how(&ended, self.told.installation.product),
+                    };
                     self.set(state, problem).await;
                     return;
                 }
@@ -131,6 +149,11 @@ impl Machine {
             MachineState::Stalled => return busy("The machine is paused because its data has not arrived."),
             _ => return busy("The machine is not running."),
         }
+        self.save().await
+    }
+
+    /// Writes the machine's memory to its folder, and ends it.
+    async fn save(&self) -> Result<(), Problem> {
         let folder = self.options.home.machine(&self.options.id);
         let free = fs4::available_space(&folder).unwrap_or(u64::MAX);
         if free < self.told.memory {
@@ -149,7 +172,8 @@ impl Machine {
             self.options.release,
             self.told.cd.clone(),
             (self.options.clock)(),
-        );
+        )
+        .with_adapter(self.told.adapter);
         own.note_suspension(&suspension)?;
         self.set(MachineState::Stopping, None).await;
         match self.control.suspend().await {
@@ -175,9 +199,9 @@ impl Machine {
                 "Wait for the network, or stop it with --force: what it has not written is lost then.",
             ));
         }
-        self.control.powerdown().await.map_err(|e| of_hypervisor(&e))?;
-        let ended = tokio::time::timeout(Duration::from_secs(timeout), self.control.ended()).await;
-        if ended.is_ok() {
+        let limit = Duration::from_secs(timeout);
+        let ended = self.control.shut_down(limit).await;
+        if ended.map_err(|e| of_hypervisor(&e))?.is_some() {
             return Ok(());
         }
         // It goes on, as far as anybody can tell.
@@ -189,6 +213,26 @@ impl Machine {
             format!("The guest has not shut down within {timeout} seconds."),
             "Stop it inside its window, or with --force: what it has not written is lost then.",
         ))
+    }
+
+    /// Ends the machine with the session: its guest shuts down, or is suspended if it does not do that in time.
+    pub(super) async fn end_with_session(&self) {
+        tracing::warn!("the session ends, and the machine with it");
+        self.session_ends.store(true, Ordering::SeqCst);
+        self.set(MachineState::Stopping, None).await;
+        match self.control.shut_down(BUTTON).await {
+            Ok(Some(_)) => return,
+            Ok(None) => tracing::warn!("the guest has not shut down"),
+            Err(error) => tracing::warn!("the guest cannot be shut down: {error}"),
+        }
+        match tokio::time::timeout(MEMORY, self.save()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(problem)) => tracing::warn!("the machine cannot be suspended: {problem}"),
+            Err(_) => tracing::warn!("the machine's memory cannot be written in time"),
+        }
+        if let Err(error) = self.control.quit().await {
+            tracing::error!("the machine cannot be switched off: {error}");
+        }
     }
 }
 
@@ -209,10 +253,44 @@ impl Answers for Machine {
     }
 }
 
+/// How a machine ended with its session: never a failure.
+fn with_session(ended: &Ended) -> (MachineState, Option<Problem>) {
+    let (state, what) = match ended.end {
+        End::Guest => (MachineState::Stopped, "the machine was shut down in order"),
+        End::Suspended => (
+            MachineState::Suspended,
+            "the machine was suspended, and goes on where it was",
+        ),
+        End::Quit | End::Crashed => (
+            MachineState::Stopped,
+            "the guest had not shut down in time, and what it had not written is lost",
+        ),
+    };
+    (state, Some(session_end::problem(what)))
+}
+
 fn how(ended: &Ended, product: &str) -> (MachineState, Option<Problem>) {
     match ended.end {
         End::Guest | End::Quit => (MachineState::Stopped, None),
         End::Suspended => (MachineState::Suspended, None),
+        End::Crashed if ended.killed() => {
+            let problem = Problem::new(
+                Code::Hypervisor,
+                format!("{product} was ended by another program or by the system, and the machine with it."),
+                "Start the machine again. Systems end programs when memory runs out: close some, or stop another machine.",
+            );
+            (MachineState::Failed, Some(problem.of_this_computer()))
+        }
+        End::Crashed if ended.broke_sandbox() => {
+            let problem = Problem::new(
+                Code::Hypervisor,
+                format!(
+                    "{product} was ended by its sandbox: it, or what draws its window, did what the sandbox forbids."
+                ),
+                "Start the machine again: it gets a sandbox that allows this.",
+            );
+            (MachineState::Failed, Some(problem.of_this_computer()))
+        }
         End::Crashed => {
             // An internal error is followed by all registers of the processor.
             let lines = &ended.last_lines;

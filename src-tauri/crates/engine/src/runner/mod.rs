@@ -27,6 +27,7 @@ use self::bases::{Bases, mount_folder};
 use self::choose::{Wish, choose};
 use self::machine::Machine;
 use self::own_start::StartRecorder;
+use crate::adapter;
 use crate::agent::Clock;
 use crate::backend::{AgentLink, ReadBy};
 use crate::hypervisors::{HypervisorSettings, for_clients, of_clients, of_hypervisor};
@@ -34,6 +35,7 @@ use crate::machine_folder::{MachineFolder, Suspension};
 use crate::own_start::OwnStart;
 use crate::serve::Release;
 use crate::server::{Guests, serve};
+use crate::session_end::{self, SessionEnd};
 
 /// What a runner is given.
 #[derive(Clone, Debug)]
@@ -64,19 +66,66 @@ pub struct RunnerOptions {
     pub clock: Clock,
 }
 
-/// Runs a machine until it ends; calls `ready` when its guest executes.
+/// Runs a machine until it ends; calls `ready` when its guest executes. When the session ends, the machine does, in order.
 ///
 /// # Errors
 /// What keeps it from starting. How it ends is told to the agent.
 pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Problem> {
+    let mut session = SessionEnd::listen()?;
+    let started = tokio::select! {
+        started = start(&options) => started?,
+        // What was begun ends with its futures.
+        () = session.told() => return Err(session_end::problem("the machine was still starting")),
+    };
+    let Started {
+        // The last that is let go.
+        _lock,
+        machine,
+        release,
+        own,
+        recorder,
+        bases,
+    } = started;
+    let listener = Listener::bind(&options.home.runner_socket(&options.id)?)
+        .map_err(|e| Problem::io("The runner's socket cannot be opened", &e))?;
+    let guests = Guests::default();
+    tokio::spawn(serve(listener, machine.clone(), guests));
+    ready();
+    tokio::select! {
+        () = machine.watch(&release) => note_start(&own, &recorder.take()),
+        never = async {
+            note_start(&own, &recorder.wait().await);
+            std::future::pending::<std::convert::Infallible>().await
+        } => match never {},
+        never = async {
+            session.told().await;
+            machine.end_with_session().await;
+            std::future::pending::<std::convert::Infallible>().await
+        } => match never {},
+    }
+    bases.close().await;
+    Ok(())
+}
+
+/// A machine whose guest executes, and what it needs for as long.
+struct Started {
+    machine: Arc<Machine>,
+    release: Release,
+    own: MachineFolder,
+    recorder: Arc<StartRecorder>,
+    bases: Bases,
+    _lock: ProcessLock,
+}
+
+async fn start(options: &RunnerOptions) -> Result<Started, Problem> {
     let RunnerOptions {
         home, launcher, id, ..
-    } = &options;
+    } = options;
     let folder = home.machine(id);
     std::fs::create_dir_all(&folder).map_err(|e| Problem::io("The machine's folder cannot be made", &e))?;
     let lock = ProcessLock::try_take(&home.runner_lock(id))
         .map_err(|e| Problem::io("The machine's lock cannot be taken", &e))?;
-    let Some(_lock) = lock else {
+    let Some(lock) = lock else {
         return Err(Problem::new(
             Code::Busy,
             "The machine runs already.",
@@ -86,8 +135,8 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
     let link = AgentLink::new(home.clone(), launcher.clone(), format!("runner of {id}"));
     let release = Release::open_with(home, link.clone(), id, Some(options.release), ReadBy::Guest).await?;
     let own = MachineFolder::new(folder.clone());
-    let suspension = options.resume.then(|| suspension(&own, &options)).transpose()?;
-    let files = Files::of(&options, suspension.as_ref())?;
+    let suspension = options.resume.then(|| suspension(&own, options)).transpose()?;
+    let files = Files::of(options, suspension.as_ref())?;
     let manifest = &release.manifest;
     let wish = Wish {
         asked: options.hypervisor.map(of_clients),
@@ -97,10 +146,10 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
             None => None,
         },
     };
-    let settings = HypervisorSettings::ask(&link).await?;
+    let settings = HypervisorSettings::ask(&link).await?.in_home(home);
     let plan = |kind| disks::plan(kind, &folder, manifest, release.opened.complete);
     let chosen = choose(&settings, wish, &manifest.machine, |hypervisor| {
-        hypervisor.check(&files.spec(&options, &release, hypervisor.kind(), plan(hypervisor.kind())))
+        hypervisor.check(&files.spec(options, &release, hypervisor.kind(), plan(hypervisor.kind())))
     })
     .await?;
     if let Some(suspension) = &suspension {
@@ -117,30 +166,24 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
     let (bases, base_of) = Bases::open(kind, home, id, &release, trace).await?;
     let keep = options.keep || options.resume;
     let disks = disks::prepare(&*chosen.hypervisor, &folder, manifest, keep, plan(kind), base_of);
-    let spec = files.spec(&options, &release, kind, disks.await?);
+    let spec = files.spec(options, &release, kind, disks.await?);
     let started = chosen.hypervisor.start(spec).await;
     let running = started.map_err(|e| of_hypervisor(&e))?;
     let told = Told {
         installation: chosen.installation,
         passed_over: chosen.passed_over,
         cd: files.cd.clone(),
+        adapter: files.adapter,
         memory: manifest.machine.memory,
     };
-    let machine = Machine::new(&options, running, told, link);
-    let listener = Listener::bind(&home.runner_socket(id)?)
-        .map_err(|e| Problem::io("The runner's socket cannot be opened", &e))?;
-    let guests = Guests::default();
-    tokio::spawn(serve(listener, machine.clone(), guests));
-    ready();
-    tokio::select! {
-        () = machine.watch(&release) => note_start(&own, &recorder.take()),
-        never = async {
-            note_start(&own, &recorder.wait().await);
-            std::future::pending::<std::convert::Infallible>().await
-        } => match never {},
-    }
-    bases.close().await;
-    Ok(())
+    Ok(Started {
+        machine: Machine::new(options, running, told, link),
+        release,
+        own,
+        recorder,
+        bases,
+        _lock: lock,
+    })
 }
 
 /// Notes what a start has read. One that was stopped early has read too little to take the place of another.
@@ -163,6 +206,8 @@ struct Told {
     passed_over: Option<String>,
     /// The image in its CD drive.
     cd: Option<PathBuf>,
+    /// What its network adapter is told by.
+    adapter: Option<[u8; 3]>,
     /// Bytes of its memory.
     memory: u64,
 }
@@ -177,6 +222,7 @@ struct Files {
     serial: Option<PathBuf>,
     console: Option<PathBuf>,
     cd: Option<PathBuf>,
+    adapter: Option<[u8; 3]>,
 }
 
 impl Files {
@@ -202,12 +248,17 @@ impl Files {
             ));
         }
         let cd = cd.as_ref().map(std::path::absolute).transpose();
+        let adapter = match suspension {
+            Some(suspension) => suspension.adapter,
+            None => Some(adapter::of(&folder)?),
+        };
         Ok(Self {
             uefi_variables: folder.join("uefi.vars"),
             log: folder.join("hypervisor.log"),
             console: console(&run_dir),
             serial: serial.map_err(|e| Problem::io("The serial port's file cannot be used", &e))?,
             cd: cd.map_err(|e| Problem::io("The image of a CD cannot be used", &e))?,
+            adapter,
             folder,
             run_dir,
         })
@@ -241,6 +292,7 @@ impl Files {
             },
             serial,
             cd: self.cd.as_deref(),
+            adapter: self.adapter,
             resume: options.resume,
             folder: &self.folder,
             uefi_variables: &self.uefi_variables,

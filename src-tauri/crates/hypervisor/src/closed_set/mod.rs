@@ -77,6 +77,7 @@ fn spec(manifest: &Manifest, kind: HypervisorKind, display: Display) -> MachineS
             console: None,
         }),
         cd: None,
+        adapter: Some([0xa1, 0xb2, 0xc3]),
         resume: false,
         folder: Path::new("/machine"),
         uefi_variables: Path::new("/machine/uefi.vars"),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::is_path;
-use crate::qemu::command_line::SANDBOX;
+use crate::qemu::confinement::STRICT;
 
 /// Options without a value.
 const FLAGS: [&str; 3] = ["-nodefaults", "-no-user-config", "-S"];
@@ -48,7 +48,7 @@ const PLAIN: [(&str, &[&str]); 15] = [
     ("-incoming", &[""]),
 ];
 /// Keys of JSON documents.
-const KEYS: &str = "audiodev backing bootindex bus chardev discard drive driver export file filename host id netdev node-name
+const KEYS: &str = "audiodev backing bootindex bus chardev discard drive driver export file filename host id mac netdev node-name
     path port read-only rerror romfile scsi-id serial server type unit werror wwn";
 /// Devices and drivers.
 const DRIVERS: &str = "VGA e1000-82545em e1000e file hda-output ich9-ahci ide-cd ide-hd intel-hda isa-serial mptsas1068 nbd
@@ -65,7 +65,7 @@ pub(super) fn check(arguments: &[String]) {
             .next()
             .unwrap_or_else(|| panic!("{option} without a value"));
         if option == "-sandbox" {
-            assert_eq!(value, SANDBOX);
+            assert_eq!(value, STRICT);
         } else if DOCUMENTS.contains(&option) {
             let document: Value = serde_json::from_str(value).expect("JSON");
             check_document(&document, "");
@@ -110,6 +110,7 @@ fn check_document(value: &Value, of: &str) {
             let fits = match of {
                 "driver" => DRIVERS.split_whitespace().any(|known| known == text),
                 "filename" | "path" => is_path(text),
+                "mac" => text == "52:54:00:a1:b2:c3",
                 _ => {
                     text.len() <= 64
                         && text

@@ -18,7 +18,7 @@ const KEYS: &str = "
     scsi#:#.present scsi#:#.deviceType scsi#:#.fileName scsi#:#.mode
     nvme#:#.present nvme#:#.deviceType nvme#:#.fileName nvme#:#.mode
     ide#:#.present ide#:#.deviceType ide#:#.fileName ide#:#.mode ide#:#.startConnected
-    ethernet#.present ethernet#.virtualDev ethernet#.connectionType ethernet#.addressType ethernet#.startConnected
+    ethernet#.present ethernet#.virtualDev ethernet#.connectionType ethernet#.addressType ethernet#.address ethernet#.startConnected
     ethernet#.wakeOnPcktRcv sound.present sound.virtualDev sound.fileName sound.autoDetect usb.present ehci.present
     usb_xhci.present serial#.present serial#.fileType serial#.fileName serial#.startConnected serial#.yieldOnMsrRead
     serial#.pipe.endPoint serial#.tryNoRxLoss";
@@ -67,6 +67,7 @@ pub(super) fn check(text: &str) {
         let fits = match key.rsplit('.').next().unwrap_or_default() {
             "displayName" => !value.contains(['"', '|', '\n', '=', '#', '$', '/', '\\']),
             "fileName" => is_path(&value) || value == "-1",
+            "address" => value == "00:50:56:21:b2:c3",
             _ => {
                 value.len() <= 16
                     && value

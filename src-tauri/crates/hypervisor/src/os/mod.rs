@@ -4,6 +4,9 @@
 //! Each system's module has the same items:
 //! - `make_private(dir)` makes a folder that is only for the user;
 //! - `detach(command)` keeps a terminal's signals and windows away from a child;
+//! - `outlast(command)` keeps what ends all programs of a session from ending a child before its guest;
+//! - `is_from_outside(signal)` and `is_of_sandbox(signal)` tell what a signal that ended a child means, and
+//!   `signal_of(status)` which it was;
 //! - `Leash` ends a child with this process, where the system can;
 //! - `reap(run_dir, grace)` ends what a dead process left, where the system could not;
 //! - `Monitor` is where QEMU's monitor is connected;
@@ -20,13 +23,13 @@ mod windows;
 
 #[cfg(unix)]
 pub(crate) use unix::{
-    Leash, Monitor, PlayerLock, StateChannel, detach, end_group, make_private, reap, registered_folder,
-    serial_backend,
+    Leash, Monitor, PlayerLock, StateChannel, detach, end_group, is_from_outside, is_of_sandbox,
+    make_private, outlast, reap, registered_folder, serial_backend, signal_of,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
-    Leash, Monitor, PlayerLock, StateChannel, detach, end_group, make_private, reap, registered_folder,
-    serial_backend,
+    Leash, Monitor, PlayerLock, StateChannel, detach, end_group, is_from_outside, is_of_sandbox,
+    make_private, outlast, reap, registered_folder, serial_backend, signal_of,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -1,4 +1,5 @@
 //! Linux, macOS and their kin.
+#![allow(unsafe_code)] // What a child does between fork and exec has no safe interface in the standard library.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -33,6 +34,43 @@ pub(crate) fn detach(command: &mut Command) {
     command.process_group(0);
 }
 
+/// A system that shuts down, a log-out and an init system that ends a service tell every process of the session at once. QEMU
+/// would switch its guest off at that; its runner, which hears of it too, has it shut down in order.
+///
+/// QEMU installs handlers of its own, so to ignore the signals would last for milliseconds; but nobody unblocks in it what was
+/// blocked when it was started. The interrupt stays, by which [`reap`] ends it.
+pub(crate) fn outlast(command: &mut Command) {
+    // SAFETY: between fork and exec only calls that are safe in a signal handler are made, and they touch nothing but the
+    // set on this stack.
+    unsafe {
+        command.pre_exec(|| {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigaddset(&raw mut set, libc::SIGTERM);
+            libc::sigaddset(&raw mut set, libc::SIGHUP);
+            match libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) {
+                0 => Ok(()),
+                error => Err(io::Error::from_raw_os_error(error)),
+            }
+        });
+    }
+}
+
+/// The signal that ended a process.
+pub(crate) fn signal_of(status: &std::process::ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(status)
+}
+
+/// True if somebody else ended the process: a person, or a system that is out of memory or shuts down.
+pub(crate) fn is_from_outside(signal: i32) -> bool {
+    [libc::SIGKILL, libc::SIGTERM, libc::SIGHUP, libc::SIGINT].contains(&signal)
+}
+
+/// True if the process did what it had given up the right to.
+pub(crate) fn is_of_sandbox(signal: i32) -> bool {
+    signal == libc::SIGSYS
+}
+
 /// Nothing here ends a child with its parent on every system and for every way to die: [`reap`] does it afterwards.
 #[derive(Debug)]
 pub(crate) struct Leash;
@@ -61,7 +99,8 @@ pub(crate) async fn reap(run_dir: &Path, grace: Duration) -> Result<bool, Hyperv
         return Ok(false);
     };
     tracing::warn!(pid = pid.as_raw_nonzero(), dir = %run_dir.display(), "ending a QEMU that was left running");
-    for signal in [Signal::TERM, Signal::KILL] {
+    // Not by what ends a session, which it outlasts.
+    for signal in [Signal::INT, Signal::KILL] {
         // It fails if the process has just ended by itself.
         let _ = kill_process(pid, signal);
         let deadline = Instant::now() + grace;

@@ -32,6 +32,24 @@ pub(crate) fn detach(command: &mut Command) {
     command.creation_flags(CREATE_NEW_PROCESS_GROUP | CREATE_NO_WINDOW);
 }
 
+/// A process without a window and a console is told nothing when the session ends, and ends last.
+pub(crate) fn outlast(_: &mut Command) {}
+
+/// Nothing is ended by signals here.
+pub(crate) fn signal_of(_: &std::process::ExitStatus) -> Option<i32> {
+    None
+}
+
+/// There is no signal.
+pub(crate) fn is_from_outside(_: i32) -> bool {
+    false
+}
+
+/// There is no signal.
+pub(crate) fn is_of_sandbox(_: i32) -> bool {
+    false
+}
+
 /// What the installer of a product of VMware has left in the registry; it is a program of 32 bits.
 pub(crate) fn registered_folder(product: &str) -> Option<PathBuf> {
     let keys = [r"SOFTWARE\WOW6432Node\VMware, Inc.", r"SOFTWARE\VMware, Inc."];

@@ -10,24 +10,22 @@ use livepc_format::machine::{Firmware, GuestOs, Network, Nic};
 use serde_json::{Value, json};
 
 use super::disks::{Board, Disks};
+use super::firmware::{Format, Image};
 use crate::os::{self, LOCK_FILE};
 use crate::{Accelerator, MachineSpec, Result, Serial};
-
-/// What a guest could use to break out of QEMU, and QEMU does not need.
-pub(crate) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
 
 /// What depends on the host, and not on the machine.
 #[derive(Clone, Debug)]
 pub(super) struct Host<'a> {
     pub(super) accelerator: Accelerator,
-    /// Whether QEMU can give up system calls.
-    pub(super) sandbox: bool,
+    /// The value of `-sandbox`, if QEMU can give up system calls.
+    pub(super) sandbox: Option<&'static str>,
     /// The value of `-display`.
     pub(super) display: &'static str,
     /// The driver of the sound card's other end.
     pub(super) audio: &'static str,
     /// UEFI's code, if the machine wants it.
-    pub(super) firmware: Option<&'a Path>,
+    pub(super) firmware: Option<&'a Image>,
     /// The monitor's `-chardev`, without an id.
     pub(super) monitor: String,
 }
@@ -104,8 +102,8 @@ pub(super) fn arguments(spec: &MachineSpec<'_>, host: &Host<'_>) -> Result<Vec<S
         line.plain("-incoming", "defer");
     }
     line.plain("-name", format!("guest={}", spec.title()));
-    if host.sandbox {
-        line.plain("-sandbox", SANDBOX);
+    if let Some(sandbox) = host.sandbox {
+        line.plain("-sandbox", sandbox);
     }
     line.plain("-pidfile", LOCK_FILE);
     line.monitor(&host.monitor);
@@ -116,8 +114,12 @@ pub(super) fn arguments(spec: &MachineSpec<'_>, host: &Host<'_>) -> Result<Vec<S
     };
     match (machine.firmware, host.firmware) {
         (Firmware::Uefi, Some(code)) => {
-            line.json("-blockdev", &flash("uefi-code", code, true));
-            line.json("-blockdev", &flash("uefi-variables", spec.uefi_variables, false));
+            line.json("-blockdev", &flash("uefi-code", code.format, &code.path, true));
+            let variables = spec.uefi_variables;
+            line.json(
+                "-blockdev",
+                &flash("uefi-variables", Format::Raw, variables, false),
+            );
             line.plain(
                 "-machine",
                 format!("{board},pflash0=uefi-code,pflash1=uefi-variables"),
@@ -159,7 +161,11 @@ pub(super) fn arguments(spec: &MachineSpec<'_>, host: &Host<'_>) -> Result<Vec<S
     }
     if machine.network == Network::Nat {
         line.plain("-netdev", "user,id=net");
-        line.device(&json!({ "driver": nic(machine.nic), "netdev": "net", "romfile": "" }));
+        let mut adapter = json!({ "driver": nic(machine.nic), "netdev": "net", "romfile": "" });
+        if let Some([first, second, third]) = spec.adapter {
+            adapter["mac"] = format!("52:54:00:{first:02x}:{second:02x}:{third:02x}").into();
+        }
+        line.device(&adapter);
     }
     if machine.sound {
         line.sound(host.audio);
@@ -171,9 +177,9 @@ pub(super) fn arguments(spec: &MachineSpec<'_>, host: &Host<'_>) -> Result<Vec<S
     Ok(line.into_args())
 }
 
-fn flash(node: &str, path: &Path, read_only: bool) -> Value {
+fn flash(node: &str, format: Format, path: &Path, read_only: bool) -> Value {
     json!({
-        "driver": "raw",
+        "driver": format.driver(),
         "node-name": node,
         "read-only": read_only,
         "file": { "driver": "file", "filename": path },

@@ -49,6 +49,12 @@ impl ImageTool {
         find::image_tool(search).map(|program| Self { program })
     }
 
+    pub(super) fn at(program: &Path) -> Self {
+        Self {
+            program: program.to_owned(),
+        }
+    }
+
     /// Writes the disk to the file `target`: what is there is written over. `progress` is told of parts of the whole, from
     /// 0 to 1. When this future is dropped, the program is ended; the file is worth nothing then.
     ///

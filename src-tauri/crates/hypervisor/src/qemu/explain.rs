@@ -1,5 +1,7 @@
 //! What QEMU's messages mean for a person.
 
+use std::path::Path;
+
 use crate::HypervisorError;
 
 /// Which of QEMU's messages mean what, as QEMU 6 to 10 word them.
@@ -23,8 +25,34 @@ const NO_BASE: [&str; 4] = [
     "server dropped connection",
 ];
 
+/// What QEMU says when a file is missing that it starts computers with.
+const NO_ROM: [&str; 4] = [
+    "could not load PC BIOS",
+    "failed to find romfile",
+    "Could not load PC BIOS",
+    "could not load VGA bios",
+];
+
+/// The error of a QEMU that lacks a part that distributions package by itself, if it said so.
+pub(super) fn missing_part(program: &Path, lines: &[String]) -> Option<HypervisorError> {
+    let line = lines
+        .iter()
+        .find(|line| NO_ROM.iter().any(|sign| line.contains(sign)))?;
+    // The last that stands in quotes: before it there may be the option, with quotes of its own.
+    let file = line.rsplit(['"', '\'']).nth(1).unwrap_or("its BIOS");
+    Some(HypervisorError::Incomplete {
+        program: program.into(),
+        missing: format!("a file that it starts computers with ({file})"),
+        hint: "install the rest of QEMU (Debian and Ubuntu: qemu-system-data, seabios and ipxe-qemu, Fedora: seabios-bin, \
+               seavgabios-bin and ipxe-roms-qemu, openSUSE: qemu-seabios, qemu-vgabios and qemu-ipxe)",
+    })
+}
+
 /// The error of a QEMU that ended before its guest began, having said `lines`. `memory`: bytes of the machine's.
-pub(super) fn failed_start(lines: &[String], memory: u64) -> HypervisorError {
+pub(super) fn failed_start(program: &Path, lines: &[String], memory: u64) -> HypervisorError {
+    if let Some(missing) = missing_part(program, lines) {
+        return missing;
+    }
     let any = |signs: &[&str]| {
         let line = lines
             .iter()
@@ -64,6 +92,9 @@ pub(super) fn rejected(name: &str, lines: &[String]) -> String {
     let said = complaint(lines);
     let hint = match name {
         "kvm" if said.contains("Permission denied") => "; add your user to the group “kvm” and log in again",
+        "kvm" if said.contains("busy") => {
+            "; another hypervisor has the processor, such as VirtualBox: end its machines"
+        }
         "kvm" if said.contains("No such file") => {
             "; switch virtualization on in the computer's firmware settings"
         }
@@ -99,7 +130,7 @@ mod tests {
     use super::*;
 
     fn explained(line: &str) -> HypervisorError {
-        failed_start(&[line.into()], 512 << 20)
+        failed_start(Path::new("/usr/bin/qemu"), &[line.into()], 512 << 20)
     }
 
     #[test]
@@ -134,11 +165,31 @@ mod tests {
             "qemu-system-x86_64: -device {\"driver\":\"nvme\"}: 'nvme' is not a valid device model name",
             "qemu: module ui-ui-gtk not found, do you want to install qemu-system-gui package?",
         ];
-        let error = failed_start(&lines.map(Into::into), 0).to_string();
+        let error = failed_start(Path::new("/usr/bin/qemu"), &lines.map(Into::into), 0).to_string();
         let expected = "QEMU did not start the machine: 'nvme' is not a valid device model name; a part of QEMU is \
                         missing: install its full package";
         assert_eq!(error, expected);
         assert_eq!(complaint(&[]), "it ended without a word");
+    }
+
+    #[test]
+    fn a_part_that_is_missing_is_named_with_its_packages() {
+        for (said, file) in [
+            (
+                "qemu-system-x86_64: could not load PC BIOS 'bios-256k.bin'",
+                "bios-256k.bin",
+            ),
+            (
+                r#"qemu-system-x86_64: -device {"driver":"VGA"}: failed to find romfile "vgabios-stdvga.bin""#,
+                "vgabios-stdvga.bin",
+            ),
+        ] {
+            let error = explained(said);
+            assert!(matches!(error, HypervisorError::Incomplete { .. }), "{error:?}");
+            assert!(error.is_of_this_computer());
+            let text = error.to_string();
+            assert!(text.contains(file) && text.contains("seabios"), "{text}");
+        }
     }
 
     #[test]
@@ -156,6 +207,12 @@ mod tests {
         assert_eq!(
             rejected("kvm", &lines.map(Into::into)),
             "error: failed to set MSR 0x10a to 0x69"
+        );
+        let lines = ["ioctl(KVM_CREATE_VM) failed: 16 Device or resource busy".to_owned()];
+        assert!(
+            rejected("kvm", &lines).contains("VirtualBox"),
+            "{}",
+            rejected("kvm", &lines)
         );
         let lines = ["qemu-system-x86_64: failed to initialize kvm: Permission denied".to_owned()];
         assert!(

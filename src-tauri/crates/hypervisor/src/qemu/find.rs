@@ -28,6 +28,12 @@ const HINT: &str = if cfg!(target_os = "macos") {
      its program in the settings"
 };
 
+const IMAGE_HINT: &str = if cfg!(any(target_os = "macos", windows)) {
+    "install QEMU again, with all of its programs"
+} else {
+    "install it (Debian and Ubuntu: qemu-utils, Fedora, openSUSE, Arch and Alpine: qemu-img)"
+};
+
 /// Where to look for QEMU.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
@@ -37,6 +43,9 @@ pub struct Search {
     pub extra: Vec<PathBuf>,
     /// The program that the user chose: if it is set, no other is taken.
     pub program: Option<PathBuf>,
+    /// A private folder with a short path, for what trying QEMU out needs for a moment. Without one, or when it is gone, the
+    /// system's folder for temporary files is used.
+    pub scratch: Option<PathBuf>,
 }
 
 impl Search {
@@ -47,6 +56,7 @@ impl Search {
             path: std::env::var_os("PATH"),
             extra: usual_places(),
             program,
+            scratch: None,
         }
     }
 
@@ -59,12 +69,19 @@ impl Search {
 
 fn usual_places() -> Vec<PathBuf> {
     if cfg!(windows) {
-        let roots = ["ProgramFiles", "ProgramW6432", "LOCALAPPDATA"];
-        roots
-            .iter()
-            .filter_map(std::env::var_os)
-            .map(|root| PathBuf::from(root).join("qemu"))
-            .collect()
+        let inside = |(root, folder)| Some(PathBuf::from(std::env::var_os(root)?).join(folder));
+        [
+            ("ProgramFiles", "qemu"),
+            ("ProgramW6432", "qemu"),
+            ("LOCALAPPDATA", "qemu"),
+            ("LOCALAPPDATA", r"Programs\qemu"),
+            ("USERPROFILE", r"scoop\apps\qemu\current"),
+            ("SystemDrive", r"\msys64\ucrt64\bin"),
+            ("SystemDrive", r"\msys64\mingw64\bin"),
+        ]
+        .into_iter()
+        .filter_map(inside)
+        .collect()
     } else {
         // An app that was not started from a terminal has a PATH without Homebrew, MacPorts and Nix.
         let places = [
@@ -72,10 +89,15 @@ fn usual_places() -> Vec<PathBuf> {
             "/usr/local/bin",
             "/opt/homebrew/bin",
             "/opt/local/bin",
+            "/home/linuxbrew/.linuxbrew/bin",
             "/run/current-system/sw/bin",
+            "/nix/var/nix/profiles/default/bin",
+            "/usr/pkg/bin",
             "/usr/libexec",
+            "/usr/local/libexec",
         ];
-        places.iter().map(PathBuf::from).collect()
+        let of_user = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".nix-profile/bin"));
+        places.iter().map(PathBuf::from).chain(of_user).collect()
     }
 }
 
@@ -93,6 +115,12 @@ pub(super) async fn find(search: &Search, architecture: Architecture) -> Result<
         Architecture::X86_64 => "qemu-system-x86_64",
         Architecture::Aarch64 => "qemu-system-aarch64",
     };
+    // What Red Hat's systems have, with the processor's help only: for the computer's own architecture.
+    let of_this_computer = match architecture {
+        Architecture::X86_64 => cfg!(target_arch = "x86_64"),
+        Architecture::Aarch64 => cfg!(target_arch = "aarch64"),
+    };
+    let own = of_this_computer.then_some("qemu-kvm");
     let candidates = match &search.program {
         Some(program) if program.is_file() => {
             vec![std::path::absolute(program).map_err(HypervisorError::file("finding", program))?]
@@ -101,7 +129,10 @@ pub(super) async fn find(search: &Search, architecture: Architecture) -> Result<
             let program = program.display().to_string();
             return Err(HypervisorError::NotFound { program, hint: HINT });
         }
-        None => search.candidates(name),
+        None => std::iter::once(name)
+            .chain(own)
+            .flat_map(|name| search.candidates(name))
+            .collect(),
     };
     let mut first_error = HypervisorError::NotFound {
         program: name.into(),
@@ -134,7 +165,10 @@ pub(super) fn image_tool(search: &Search) -> Result<PathBuf> {
             .candidates(IMAGE_TOOL)
             .into_iter()
             .next()
-            .ok_or_else(no_img),
+            .ok_or_else(|| HypervisorError::NotFound {
+                program: IMAGE_TOOL.into(),
+                hint: IMAGE_HINT,
+            }),
     }
 }
 
@@ -148,14 +182,11 @@ fn find_img(search: &Search, system: &Path) -> Result<PathBuf> {
         .candidates(IMAGE_TOOL)
         .into_iter()
         .next()
-        .ok_or_else(no_img)
-}
-
-fn no_img() -> HypervisorError {
-    HypervisorError::NotFound {
-        program: IMAGE_TOOL.into(),
-        hint: HINT,
-    }
+        .ok_or_else(|| HypervisorError::Incomplete {
+            program: system.into(),
+            missing: format!("its program {IMAGE_TOOL}"),
+            hint: IMAGE_HINT,
+        })
 }
 
 /// What `--version` says, if it says it in time.

@@ -29,8 +29,8 @@ pub(super) struct Launched {
 /// Why there is none.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// It ended; the last lines that it said.
-    Exited(Vec<String>),
+    /// It ended; the last lines that it said, and the signal that ended it, if one did.
+    Exited(Vec<String>, Option<i32>),
     /// It did not answer in time; the last lines that it said.
     Silent(Vec<String>),
     /// Something around it failed.
@@ -43,26 +43,45 @@ impl From<HypervisorError> for Failure {
     }
 }
 
-/// Starts `program` inside `run_dir`, with the arguments that `arguments` makes for a monitor's backend, and connects to
-/// that monitor. Its messages go to `log`. It has `time` to answer.
+/// How it is started.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start<'a> {
+    pub(super) program: &'a Path,
+    /// The folder that it runs in.
+    pub(super) run_dir: &'a Path,
+    /// Where its messages go.
+    pub(super) log: Option<&'a Path>,
+    /// How long it has to answer.
+    pub(super) time: Duration,
+    /// What it finds in its environment besides what this process does.
+    pub(super) environment: &'a [(&'a str, &'a str)],
+}
+
+/// Starts QEMU with the arguments that `arguments` makes for a monitor's backend, and connects to that monitor.
 pub(super) async fn launch(
-    program: &Path,
-    run_dir: &Path,
-    log: Option<&Path>,
-    time: Duration,
+    start: Start<'_>,
     arguments: impl FnOnce(String) -> Result<Vec<String>, HypervisorError>,
 ) -> Result<Launched, Failure> {
+    let Start {
+        program,
+        run_dir,
+        log,
+        time,
+        environment,
+    } = start;
     let monitor = Monitor::listen(run_dir)?;
     let mut command = Command::new(program);
     command
         .args(arguments(monitor.backend())?)
         .current_dir(run_dir)
+        .envs(environment.iter().copied())
         .kill_on_drop(true);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     os::detach(&mut command);
+    os::outlast(&mut command);
     let mut child = command
         .spawn()
         .map_err(HypervisorError::file("starting", program))?;
@@ -77,7 +96,7 @@ pub(super) async fn launch(
     };
     let connected = tokio::select! {
         connected = timeout(time, connect) => connected,
-        _ = child.wait() => return Err(Failure::Exited(messages.at_end().await)),
+        exit = child.wait() => return Err(Failure::Exited(messages.at_end().await, signal_of(exit))),
     };
     match connected {
         Ok(Ok(qmp)) => Ok(Launched {
@@ -89,21 +108,27 @@ pub(super) async fn launch(
         }),
         // It ends: what for, it says on its standard error.
         Ok(Err(error)) => {
-            if timeout(Duration::from_secs(5), child.wait()).await.is_err() {
+            let exit = timeout(Duration::from_secs(5), child.wait()).await;
+            if exit.is_err() {
                 tracing::warn!(%error, "QEMU does not end though its monitor has");
                 let _ = child.start_kill();
             }
+            let signal = exit.ok().and_then(signal_of);
             let mut lines = messages.at_end().await;
             if lines.is_empty() && !matches!(error, QmpError::Closed) {
                 lines.push(error.to_string());
             }
-            Err(Failure::Exited(lines))
+            Err(Failure::Exited(lines, signal))
         }
         Err(_) => {
             let _ = child.kill().await;
             Err(Failure::Silent(messages.at_end().await))
         }
     }
+}
+
+fn signal_of(exit: std::io::Result<std::process::ExitStatus>) -> Option<i32> {
+    exit.ok().as_ref().and_then(os::signal_of)
 }
 
 /// Impossible: the command asks for the pipe.

@@ -4,6 +4,7 @@
 //! loopback, at 10.0.2.2: QEMU's user-mode network has no switch that closes only that.
 
 pub(crate) mod command_line;
+pub(crate) mod confinement;
 mod convert;
 mod disks;
 mod explain;
@@ -16,7 +17,7 @@ mod qmp;
 pub(crate) mod state;
 mod supervise;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use livepc_format::machine::{self, Architecture, HypervisorKind};
@@ -26,10 +27,13 @@ pub use convert::{ImageFormat, ImageTool, Layers};
 pub use find::Search;
 
 use self::command_line::Host;
+use self::confinement::Confinement;
 use self::find::Programs;
 use self::firmware::Firmware;
-use self::launch::{Failure, launch};
-use self::probe::Acceleration;
+#[cfg(any(test, fuzzing))]
+use self::firmware::{Format, Image};
+use self::launch::{Failure, Launched, Start, launch};
+use self::probe::{Acceleration, Tried};
 use self::supervise::Folders;
 use crate::{
     Accelerator, BoxFuture, Display, Hypervisor, HypervisorError, Installation, MachineSpec, Result, Running,
@@ -43,6 +47,7 @@ const START: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub struct Qemu {
     programs: Programs,
+    scratch: Option<PathBuf>,
     architecture: Architecture,
     acceleration: OnceCell<Acceleration>,
     window: OnceCell<&'static str>,
@@ -57,6 +62,7 @@ impl Qemu {
     pub async fn find(search: &Search, architecture: Architecture) -> Result<Self> {
         Ok(Self {
             programs: find::find(search, architecture).await?,
+            scratch: search.scratch.clone(),
             architecture,
             acceleration: OnceCell::new(),
             window: OnceCell::new(),
@@ -86,8 +92,36 @@ impl Qemu {
 
     async fn acceleration(&self) -> Result<&Acceleration> {
         self.acceleration
-            .get_or_try_init(|| probe::acceleration(&self.programs.system))
+            .get_or_try_init(|| probe::acceleration(self.tried()))
             .await
+    }
+
+    fn tried(&self) -> Tried<'_> {
+        Tried {
+            program: &self.programs.system,
+            scratch: self.scratch.as_deref(),
+        }
+    }
+
+    async fn window(&self) -> Result<&'static str> {
+        let window = || probe::window(&self.programs.system);
+        self.window.get_or_try_init(window).await.copied()
+    }
+
+    /// Opens a window for a moment, as machines have it. Gives what is worth knowing about it: that it works only with a
+    /// weaker sandbox.
+    ///
+    /// # Errors
+    /// What keeps windows from being shown.
+    pub async fn try_window(&self) -> Result<Option<&'static str>> {
+        let display = self.window().await?;
+        let Acceleration {
+            accelerator,
+            confinement,
+            ..
+        } = *self.acceleration().await?;
+        let works = probe::opens_window(self.tried(), display, accelerator, confinement).await?;
+        Ok(works.limit())
     }
 
     async fn start_machine(&self, spec: MachineSpec<'_>) -> Result<Running> {
@@ -96,18 +130,22 @@ impl Qemu {
         let program = &self.programs.system;
         let firmware = match spec.machine.firmware {
             machine::Firmware::Bios => None,
-            machine::Firmware::Uefi => Some(Firmware::find(program)?),
+            machine::Firmware::Uefi => {
+                let board = disks::Disks::plan(&spec)?.board;
+                let firmware = Firmware::find(program, board, spec.uefi_variables)?;
+                firmware
+                    .make_variables(&self.programs.img, spec.uefi_variables)
+                    .await?;
+                Some(firmware)
+            }
         };
-        if let Some(firmware) = &firmware {
-            firmware.make_variables(spec.uefi_variables)?;
-        }
         let display = match spec.display {
             Display::None => "none",
-            Display::Window => self.window.get_or_try_init(|| probe::window(program)).await?,
+            Display::Window => self.window().await?,
         };
         let audio = match spec.display {
             Display::Window if spec.machine.sound => {
-                self.audio.get_or_try_init(|| probe::audio(program)).await?
+                self.audio.get_or_try_init(|| probe::audio(self.tried())).await?
             }
             _ => "none",
         };
@@ -119,44 +157,99 @@ impl Qemu {
                 "this machine runs slower than it could"
             );
         }
-        let arguments = |monitor| {
-            let host = Host {
-                accelerator: acceleration.accelerator,
-                sandbox: acceleration.sandbox,
-                display,
-                audio,
-                firmware: firmware.as_ref().map(|firmware| firmware.code.as_path()),
-                monitor,
-            };
-            command_line::arguments(&spec, &host)
+        let host = Host {
+            accelerator: acceleration.accelerator,
+            sandbox: None,
+            display,
+            audio,
+            firmware: firmware.as_ref().map(|firmware| &firmware.code),
+            monitor: String::new(),
         };
-        let launched = launch(program, spec.run_dir, Some(spec.log), START, arguments).await;
-        let launched = launched.map_err(|failure| match failure {
-            Failure::Exited(lines) => explain::failed_start(&lines, spec.machine.memory),
-            Failure::Silent(_) => HypervisorError::NoAnswer {
-                asked: "start",
-                seconds: START.as_secs(),
-            },
-            Failure::Other(error) => error,
-        })?;
+        let launched = self
+            .launch_confined(&spec, &host, acceleration.confinement)
+            .await?;
         let folders = Folders {
             run: spec.run_dir.to_owned(),
             own: spec.folder.to_owned(),
         };
         let roles = spec.disks.into_iter().map(|disk| disk.role).collect();
-        supervise::supervise(launched, roles, folders, spec.resume).await
+        supervise::supervise(launched, roles, folders, self.version().to_owned(), spec.resume).await
+    }
+
+    /// Starts QEMU with as much of its sandbox as its window bears.
+    async fn launch_confined(
+        &self,
+        spec: &MachineSpec<'_>,
+        host: &Host<'_>,
+        strongest: Confinement,
+    ) -> Result<Launched> {
+        let mut confinement = match (strongest, spec.display) {
+            (Confinement::Strict, Display::Window) => Confinement::of_machine(spec.folder, self.version()),
+            (strongest, _) => strongest,
+        };
+        let start = Start {
+            program: &self.programs.system,
+            run_dir: spec.run_dir,
+            log: Some(spec.log),
+            time: START,
+            environment: match spec.display {
+                Display::Window => confinement::environment(),
+                Display::None => &[],
+            },
+        };
+        loop {
+            let arguments = |monitor| {
+                let host = Host {
+                    sandbox: confinement.option(),
+                    monitor,
+                    ..host.clone()
+                };
+                command_line::arguments(spec, &host)
+            };
+            let (lines, signal) = match launch(start, arguments).await {
+                Ok(launched) => return Ok(launched),
+                Err(Failure::Exited(lines, signal)) => (lines, signal),
+                Err(Failure::Silent(_)) => {
+                    return Err(HypervisorError::NoAnswer {
+                        asked: "start",
+                        seconds: START.as_secs(),
+                    });
+                }
+                Err(Failure::Other(error)) => return Err(error),
+            };
+            if !signal.is_some_and(os::is_of_sandbox) {
+                return Err(explain::failed_start(
+                    &self.programs.system,
+                    &lines,
+                    spec.machine.memory,
+                ));
+            }
+            // Its guest has not begun, so nothing has happened that a second start would do twice.
+            let Some(weaker) = confinement.weaker().filter(|_| spec.display == Display::Window) else {
+                return Err(HypervisorError::Sandboxed);
+            };
+            confinement = weaker;
+            tracing::warn!(
+                limit = confinement.limit(),
+                "QEMU was ended by its sandbox, and is started anew"
+            );
+        }
     }
 }
 
 /// The arguments that a machine would get on a host with everything.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn arguments_for(spec: &MachineSpec<'_>, accelerator: Accelerator) -> Result<Vec<String>> {
+    let code = Image {
+        path: "/firmware/code.fd".into(),
+        format: Format::Raw,
+    };
     let host = Host {
         accelerator,
-        sandbox: true,
+        sandbox: Confinement::Strict.option(),
         display: "gtk,window-close=off",
         audio: "none",
-        firmware: Some(Path::new("/firmware/code.fd")),
+        firmware: Some(&code),
         monitor: "socket,path=/run/monitor".into(),
     };
     command_line::arguments(spec, &host)

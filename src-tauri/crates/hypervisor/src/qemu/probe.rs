@@ -1,6 +1,6 @@
 //! What this QEMU can do on this host, found out by having it done.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -8,11 +8,15 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::command_line::{CommandLine, SANDBOX};
+use super::command_line::CommandLine;
+use super::confinement::{self, Confinement, STRICT};
 use super::explain;
-use super::launch::{Failure, launch};
+use super::launch::{Failure, Launched, Start, launch};
 use super::qmp::Event;
 use crate::{Accelerator, HypervisorError, Rejected, Result, os};
+
+/// Bytes of a folder's path that leave room for sockets below it, which have about 100.
+const SHORT: usize = 72;
 
 /// How long QEMU has to answer about itself.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -58,15 +62,43 @@ const BOOT_DISK: (&str, usize) = ("probe.raw", 1 << 20);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Acceleration {
     pub(super) accelerator: Accelerator,
-    /// Whether QEMU can give up system calls.
-    pub(super) sandbox: bool,
+    /// What it gives up without a window: nothing where it or the system cannot.
+    pub(super) confinement: Confinement,
     pub(super) rejected: Vec<Rejected>,
 }
 
+/// A QEMU that is tried, and where what it needs for a moment is put.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tried<'a> {
+    pub(super) program: &'a Path,
+    /// A private folder with a short path.
+    pub(super) scratch: Option<&'a Path>,
+}
+
+/// Why QEMU does not do what was tried.
+#[derive(Clone, Debug, Default)]
+struct Refusal {
+    /// For people.
+    why: String,
+    /// What it said.
+    lines: Vec<String>,
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self {
+            why,
+            lines: Vec::new(),
+        }
+    }
+}
+
 /// Tries every accelerator that `program` was built with, the fastest first.
-pub(super) async fn acceleration(program: &Path) -> Result<Acceleration> {
+pub(super) async fn acceleration(tried: Tried<'_>) -> Result<Acceleration> {
+    let program = tried.program;
     let built = words(&help(program, "-accel").await?);
     let mut rejected = Vec::new();
+    let mut said = Vec::new();
     for accelerator in [
         Accelerator::Kvm,
         Accelerator::Hvf,
@@ -76,21 +108,32 @@ pub(super) async fn acceleration(program: &Path) -> Result<Acceleration> {
         if !built.iter().any(|name| name == accelerator.name()) {
             continue;
         }
-        match runs(program, accelerator, &BOOT_SECTOR).await {
+        match runs(tried, accelerator, &BOOT_SECTOR).await {
             Ok(()) => {
                 let mut line = CommandLine::default();
-                line.plain("-sandbox", SANDBOX);
+                line.plain("-sandbox", STRICT);
                 line.accelerator(accelerator);
-                let sandbox = cfg!(target_os = "linux") && starts(program, line).await.is_ok();
-                tracing::debug!(?accelerator, sandbox, ?rejected, "QEMU was tried");
+                let works = cfg!(target_os = "linux") && starts(tried, line).await.is_ok();
+                let confinement = if works {
+                    Confinement::Strict
+                } else {
+                    Confinement::None
+                };
+                tracing::debug!(?accelerator, ?confinement, ?rejected, "QEMU was tried");
                 return Ok(Acceleration {
                     accelerator,
-                    sandbox,
+                    confinement,
                     rejected,
                 });
             }
-            Err(why) => rejected.push(Rejected { accelerator, why }),
+            Err(Refusal { why, lines }) => {
+                rejected.push(Rejected { accelerator, why });
+                said = lines;
+            }
         }
+    }
+    if let Some(missing) = explain::missing_part(program, &said) {
+        return Err(missing);
     }
     let why = rejected
         .iter()
@@ -102,19 +145,22 @@ pub(super) async fn acceleration(program: &Path) -> Result<Acceleration> {
 }
 
 /// Tries whether a machine gets through its BIOS and a boot sector, which resets it.
-async fn runs(program: &Path, accelerator: Accelerator, boot_sector: &[u8]) -> Result<(), String> {
+async fn runs(tried: Tried<'_>, accelerator: Accelerator, boot_sector: &[u8]) -> Result<(), Refusal> {
     let mut line = CommandLine::default();
     line.accelerator(accelerator);
     line.plain("-drive", format!("file={},format=raw,if=ide", BOOT_DISK.0));
     line.flag("-no-reboot");
-    let run_dir = run_dir().map_err(|error| error.to_string())?;
+    line.plain("-display", "none");
+    let run_dir = run_dir(tried.scratch).map_err(|error| no_folder(&error))?;
     let mut disk = vec![0; BOOT_DISK.1];
     disk[..boot_sector.len()].copy_from_slice(boot_sector);
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);
-    std::fs::write(run_dir.path().join(BOOT_DISK.0), disk).map_err(|error| error.to_string())?;
-    let mut launched = started(program, line, run_dir.path())
-        .await
-        .map_err(|lines| explain::rejected(accelerator.name(), &lines))?;
+    std::fs::write(run_dir.path().join(BOOT_DISK.0), disk).map_err(|error| no_folder(&error))?;
+    let started = started(tried.program, line, run_dir.path(), &[]).await;
+    let mut launched = started.map_err(|(lines, _)| Refusal {
+        why: explain::rejected(accelerator.name(), &lines),
+        lines,
+    })?;
     let ended = async {
         launched.qmp.execute("cont", Value::Null).await.ok()?;
         while let Some(Event { name, data }) = launched.events.recv().await {
@@ -129,49 +175,110 @@ async fn runs(program: &Path, accelerator: Accelerator, boot_sector: &[u8]) -> R
     };
     match timeout(BIOS, ended).await {
         Ok(Some(true)) => Ok(()),
-        Ok(Some(false)) => Err("it fails at what boot loaders do (internal error)".into()),
-        Ok(None) => Err(explain::rejected(
-            accelerator.name(),
-            &launched.messages.at_end().await,
-        )),
-        Err(_) => Err(format!("a guest made no progress within {} s", BIOS.as_secs())),
+        Ok(Some(false)) => Err("it fails at what boot loaders do (internal error)"
+            .to_owned()
+            .into()),
+        Ok(None) => {
+            let lines = launched.messages.at_end().await;
+            Err(Refusal {
+                why: explain::rejected(accelerator.name(), &lines),
+                lines,
+            })
+        }
+        Err(_) => Err(format!("a guest made no progress within {} s", BIOS.as_secs()).into()),
     }
 }
 
 /// Tries whether QEMU starts with these options; what it said if it does not.
-async fn starts(program: &Path, line: CommandLine) -> Result<(), Vec<String>> {
-    let run_dir = run_dir().map_err(|error| vec![error.to_string()])?;
-    started(program, line, run_dir.path()).await.map(drop)
+async fn starts(tried: Tried<'_>, mut line: CommandLine) -> Result<(), Vec<String>> {
+    let run_dir = run_dir(tried.scratch).map_err(|error| vec![no_folder(&error)])?;
+    line.plain("-display", "none");
+    let started = started(tried.program, line, run_dir.path(), &[]).await;
+    started.map(drop).map_err(|(lines, _)| lines)
 }
 
-fn run_dir() -> std::io::Result<tempfile::TempDir> {
-    tempfile::Builder::new().prefix("livepc-").tempdir()
+/// A folder for one try. That of the caller comes first: the folder for temporary files that the environment names may have
+/// been that of a terminal or a job that has ended since.
+fn run_dir(scratch: Option<&Path>) -> std::io::Result<tempfile::TempDir> {
+    let made = |folder: &Path| tempfile::Builder::new().prefix("t").tempdir_in(folder);
+    let mut failed = std::io::Error::from(std::io::ErrorKind::NotFound);
+    let temporary = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
+    let own = scratch.filter(|folder| folder.as_os_str().len() < SHORT);
+    for folder in own.into_iter().chain(temporary.iter().map(PathBuf::as_path)) {
+        match made(folder) {
+            Ok(dir) => return Ok(dir),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn no_folder(error: &std::io::Error) -> String {
+    format!("there is no folder for a moment's files ({error})")
 }
 
 async fn started(
     program: &Path,
     mut line: CommandLine,
     run_dir: &Path,
-) -> Result<super::launch::Launched, Vec<String>> {
+    environment: &[(&str, &str)],
+) -> Result<Launched, (Vec<String>, Option<i32>)> {
     line.flag("-nodefaults");
     line.flag("-no-user-config");
     line.flag("-S");
     line.plain("-machine", "q35");
     line.plain("-m", "32M");
-    line.plain("-display", "none");
     let arguments = |backend: String| {
         line.monitor(&backend);
         Ok(line.into_args())
     };
-    match launch(program, run_dir, None, ANSWER, arguments).await {
+    let start = Start {
+        program,
+        run_dir,
+        log: None,
+        time: ANSWER,
+        environment,
+    };
+    match launch(start, arguments).await {
         Ok(launched) => Ok(launched),
-        Err(Failure::Exited(lines)) => Err(lines),
+        Err(Failure::Exited(lines, signal)) => Err((lines, signal)),
         Err(Failure::Silent(mut lines)) => {
             lines.push(format!("it did not answer within {} s", ANSWER.as_secs()));
-            Err(lines)
+            Err((lines, None))
         }
-        Err(Failure::Other(error)) => Err(vec![error.to_string()]),
+        Err(Failure::Other(error)) => Err((vec![error.to_string()], None)),
     }
+}
+
+/// Opens a window for a moment, as machines have it; gives what QEMU gives up then.
+pub(super) async fn opens_window(
+    tried: Tried<'_>,
+    display: &'static str,
+    accelerator: Accelerator,
+    strongest: Confinement,
+) -> Result<Confinement> {
+    let mut next = Some(strongest);
+    let mut said = Vec::new();
+    while let Some(confinement) = next {
+        let run_dir =
+            run_dir(tried.scratch).map_err(HypervisorError::file("creating a folder for", tried.program))?;
+        let mut line = CommandLine::default();
+        line.accelerator(accelerator);
+        line.plain("-display", display);
+        line.plain("-vga", "std");
+        if let Some(sandbox) = confinement.option() {
+            line.plain("-sandbox", sandbox);
+        }
+        match started(tried.program, line, run_dir.path(), confinement::environment()).await {
+            Ok(_) => return Ok(confinement),
+            Err((lines, signal)) => {
+                let by_sandbox = signal.is_some_and(os::is_of_sandbox);
+                next = if by_sandbox { confinement.weaker() } else { None };
+                said = lines;
+            }
+        }
+    }
+    Err(explain::failed_start(tried.program, &said, 0))
 }
 
 /// The value of `-display` for a window.
@@ -206,13 +313,13 @@ fn choose_window(built: &[String], session: bool) -> Result<&'static str> {
 }
 
 /// The driver of the sound card's other end: one that works in this session, or silence.
-pub(super) async fn audio(program: &Path) -> Result<&'static str> {
-    let built = words(&help(program, "-audiodev").await?);
+pub(super) async fn audio(tried: Tried<'_>) -> Result<&'static str> {
+    let built = words(&help(tried.program, "-audiodev").await?);
     for driver in ["coreaudio", "dsound", "pipewire", "pa", "sdl", "alsa"] {
         if built.iter().any(|name| name == driver) {
             let mut line = CommandLine::default();
             line.sound(driver);
-            match starts(program, line).await {
+            match starts(tried, line).await {
                 Ok(()) => return Ok(driver),
                 Err(said) => tracing::debug!(driver, ?said, "a sound driver does not work here"),
             }
@@ -260,10 +367,16 @@ mod tests {
         let search = crate::Search::of_system(None);
         let qemu = crate::Qemu::find(&search, livepc_format::machine::Architecture::X86_64).await;
         let qemu = qemu.expect("these tests need QEMU: Debian's qemu-system-x86 and qemu-utils");
-        let tried = |sector: &'static [u8]| runs(qemu.program(), Accelerator::Tcg, sector);
-        assert_eq!(tried(&BOOT_SECTOR).await, Ok(()));
+        let gone = tempfile::tempdir().unwrap().path().join("gone");
+        let program = Tried {
+            program: qemu.program(),
+            // Whose it was has ended.
+            scratch: Some(&gone),
+        };
+        let tried = |sector: &'static [u8]| runs(program, Accelerator::Tcg, sector);
+        tried(&BOOT_SECTOR).await.unwrap();
         let hangs = tried(&[0xf4, 0xeb, 0xfd]).await.unwrap_err();
-        assert!(hangs.contains("no progress"), "{hangs}");
+        assert!(hangs.why.contains("no progress"), "{hangs:?}");
     }
 
     #[test]

@@ -9,13 +9,14 @@ use serde_json::Value;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
+use super::confinement::Confinement;
 use super::disks::node;
 use super::launch::Launched;
 use super::qmp::{Event, Qmp, QmpError};
 use super::state::{self, Progress};
 use crate::running::Driver;
 use crate::{
-    BoxFuture, End, Ended, HypervisorError, MachineEvent, Result, Running, Stall, StallCause, Status,
+    BoxFuture, End, Ended, HypervisorError, MachineEvent, Result, Running, Stall, StallCause, Status, os,
 };
 
 /// How long QEMU has for a command. While it stops it answers nothing until all reads have ended, which takes as long as
@@ -41,6 +42,7 @@ pub(super) async fn supervise(
     launched: Launched,
     roles: Vec<String>,
     folders: Folders,
+    version: String,
     resume: bool,
 ) -> Result<Running> {
     let (migration, progress) = watch::channel(String::new());
@@ -74,7 +76,7 @@ pub(super) async fn supervise(
         progress,
         saving: saving.clone(),
         suspended: suspended.clone(),
-        folders,
+        folders: folders.clone(),
         halted: is_halted,
         status: watched.clone(),
         kill: kill.clone(),
@@ -82,6 +84,8 @@ pub(super) async fn supervise(
     let _ = events.send(MachineEvent::Started);
     let supervisor = Supervisor {
         roles,
+        folders,
+        version,
         events,
         status,
         halted,
@@ -97,6 +101,8 @@ pub(super) async fn supervise(
 
 struct Supervisor {
     roles: Vec<String>,
+    folders: Folders,
+    version: String,
     events: mpsc::UnboundedSender<MachineEvent>,
     status: watch::Sender<Status>,
     /// Whether QEMU has stopped the guest.
@@ -161,9 +167,13 @@ impl Supervisor {
         let ended = Ended {
             end,
             exit_code,
+            signal: exit.as_ref().ok().and_then(os::signal_of),
             last_lines: messages.at_end().await,
         };
         tracing::info!(?ended, "QEMU has ended");
+        if ended.broke_sandbox() {
+            Confinement::note(&self.folders.own, &self.version);
+        }
         self.tell(MachineEvent::Ended(ended.clone()), Status::Ended(ended));
     }
 
@@ -421,6 +431,11 @@ mod tests {
         let (events, told) = mpsc::unbounded_channel();
         let supervisor = Supervisor {
             roles: vec!["system".into()],
+            folders: Folders {
+                run: PathBuf::new(),
+                own: PathBuf::new(),
+            },
+            version: "7.2".into(),
             events,
             status: watch::channel(Status::Running).0,
             halted: watch::channel(false).0,

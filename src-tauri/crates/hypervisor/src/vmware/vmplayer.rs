@@ -148,7 +148,7 @@ impl Handle {
 
     fn refuse(&self, asked: &'static str, instead: &'static str) -> Result<()> {
         self.check_runs()?;
-        Err(HypervisorError::Refused {
+        Err(HypervisorError::NoSuchOrder {
             asked,
             why: format!("VMware Player takes no orders from other programs; {instead}"),
         })

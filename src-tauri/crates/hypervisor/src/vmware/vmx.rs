@@ -146,6 +146,7 @@ pub(super) fn exported(name: &str, machine: &Machine, disks: &[(Controller, Stri
         display: Display::Window,
         serial: None,
         cd: None,
+        adapter: None,
         resume: false,
         folder: beside,
         uefi_variables: beside,
@@ -207,7 +208,16 @@ fn write(spec: &MachineSpec<'_>, constants: &[(&str, &str)]) -> Result<String> {
         vmx.set("ethernet0.present", "TRUE");
         vmx.set("ethernet0.virtualDev", nic(machine.nic));
         vmx.set("ethernet0.connectionType", "nat");
-        vmx.set("ethernet0.addressType", "generated");
+        match spec.adapter {
+            Some([first, second, third]) => {
+                vmx.set("ethernet0.addressType", "static");
+                // Others that begin like this are VMware's own.
+                let first = first & 0x3f;
+                let address = format!("00:50:56:{first:02x}:{second:02x}:{third:02x}");
+                vmx.set("ethernet0.address", &address);
+            }
+            None => vmx.set("ethernet0.addressType", "generated"),
+        }
         vmx.set("ethernet0.startConnected", "TRUE");
         vmx.set("ethernet0.wakeOnPcktRcv", "FALSE");
     }

@@ -74,6 +74,7 @@ impl Place {
         Ended {
             end,
             exit_code,
+            signal: None,
             last_lines: lines[lines.len().saturating_sub(LINES)..].to_vec(),
         }
     }
@@ -119,6 +120,7 @@ pub(super) fn watch(vmrun: Vmrun, place: Place) -> Running {
         events: events.downgrade(),
         status: watched.clone(),
         asked: Asked::default(),
+        pressing: AtomicBool::new(false),
         busy: Mutex::new(()),
         look: Notify::new(),
     });
@@ -133,6 +135,8 @@ struct Shared {
     events: mpsc::WeakUnboundedSender<MachineEvent>,
     status: watch::Receiver<Status>,
     asked: Asked,
+    /// VMware has been told to press the power button, and waits for the guest.
+    pressing: AtomicBool,
     /// Held while something is under way that ends the machine: how it ended is told afterwards.
     busy: Mutex<()>,
     /// Something has ended the machine: there is no need to wait for the next look.
@@ -197,9 +201,14 @@ impl Driver for Handle {
             self.check_runs()?;
             // The end is told after the request, however fast the guest is.
             let _busy = self.0.busy.lock().await;
+            // The one before waits for the guest still: another would be refused.
+            if self.0.pressing.swap(true, Ordering::SeqCst) {
+                return Ok(());
+            }
             let shared = self.0.clone();
             let mut asking = tokio::spawn(async move {
                 let done = shared.vmrun.shut_down(SHUT_DOWN).await;
+                shared.pressing.store(false, Ordering::SeqCst);
                 if done.is_ok() {
                     shared.asked.shut_down.store(true, Ordering::SeqCst);
                     shared.look.notify_one();

@@ -142,6 +142,7 @@ impl Paths {
             display: Display::None,
             serial,
             cd: None,
+            adapter: None,
             resume: false,
             folder: &self.folder,
             uefi_variables: &self.uefi_variables,

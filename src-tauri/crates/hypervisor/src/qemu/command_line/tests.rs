@@ -10,7 +10,7 @@ use crate::{Base, DiskSpec, Overlay};
 fn host() -> Host<'static> {
     Host {
         accelerator: Accelerator::Kvm,
-        sandbox: true,
+        sandbox: Some(crate::qemu::confinement::STRICT),
         display: "none",
         audio: "none",
         firmware: None,
@@ -81,10 +81,13 @@ fn a_machine_with_everything() {
     });
     let host = Host {
         accelerator: Accelerator::Whpx,
-        sandbox: false,
+        sandbox: None,
         display: "gtk,window-close=off",
         audio: "pa",
-        firmware: Some(Path::new("/usr/share/OVMF/OVMF_CODE_4M.fd")),
+        firmware: Some(&Image {
+            path: "/usr/share/edk2/ovmf/OVMF_CODE_4M.qcow2".into(),
+            format: Format::Qcow2,
+        }),
         ..host()
     };
     insta::assert_snapshot!(shown(&spec, &host));
