@@ -159,7 +159,7 @@ impl State {
         subscription::pin(&database, "lab", Some(2)).unwrap();
         subscription::set_policy(&database, "lab", UpdatePolicy::Notify).unwrap();
         subscription::used(&database, "lab", 2, Timestamp::UNIX_EPOCH).unwrap();
-        subscription::ended(&database, "lab", 2, None).unwrap();
+        subscription::ended(&database, "lab", 2, None, true).unwrap();
         subscription::remove(&database, "old").unwrap();
         state
     }
