@@ -63,7 +63,7 @@ impl RawFile {
             .acquire_owned()
             .await
             .map_err(io::Error::other)?;
-        let done = tokio::task::spawn_blocking(move || {
+        let done = livepc_panics::blocking("Reading a disk", move || {
             let done = work(&file);
             drop(permit);
             done

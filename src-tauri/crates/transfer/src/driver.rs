@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use livepc_format::PackId;
 use livepc_format::index::Chunk;
+use livepc_panics::fenced;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -81,7 +82,7 @@ pub(crate) struct Driver {
     tasks: JoinSet<()>,
     totals: Totals,
     rate: Rate,
-    publish: watch::Sender<Totals>,
+    publish: Arc<watch::Sender<Totals>>,
 }
 
 impl Driver {
@@ -90,7 +91,8 @@ impl Driver {
         sink: Arc<dyn ChunkSink>,
         limits: Limits,
         cap: Arc<Cap>,
-        publish: watch::Sender<Totals>,
+        publish: Arc<watch::Sender<Totals>>,
+        paused: bool,
     ) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
         let tuning = Tuning {
@@ -105,22 +107,25 @@ impl Driver {
             cap,
             events: sender,
         };
+        let mut schedule = Schedule::new(tuning);
+        schedule.pause(paused);
+        let totals = publish.borrow().clone();
         Self {
-            schedule: Schedule::new(tuning),
+            schedule,
             sink,
             around,
             events,
             replies: HashMap::new(),
             requests: HashMap::new(),
             tasks: JoinSet::new(),
-            totals: Totals::default(),
+            totals,
             rate: Rate::default(),
             publish,
         }
     }
 
     /// Runs until the last sender of commands is gone; running requests end with it.
-    pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
+    pub(crate) async fn run(mut self, commands: &mut mpsc::UnboundedReceiver<Command>) {
         loop {
             let now = Instant::now();
             let looks = self.schedule.is_busy() || self.totals.bytes_per_second > 0;
@@ -263,7 +268,15 @@ impl Driver {
         let around = self.around.clone();
         self.tasks.spawn(async move {
             let events = around.events.clone();
-            let ended = range::run(around, plan, got, cancel).await;
+            let ended = fenced("A request to a server", range::run(around, plan, got, cancel)).await;
+            // Whoever waits for its chunks gets them from another server, or learns why not.
+            let ended = ended.unwrap_or_else(|panicked| Ended {
+                delivered: 0,
+                partial: None,
+                error: Some(TransferError::Panicked {
+                    what: panicked.to_string(),
+                }),
+            });
             let _ = events.send(Event::Ended { id, ended });
         });
     }

@@ -80,9 +80,15 @@ pub enum TransferError {
         /// What the system said.
         what: String,
     },
-    /// The fetcher was shut down while it was asked for something.
-    #[error("the transfer was ended because LivePC is stopping; start it again to go on")]
+    /// The fetcher was shut down while it was asked for something, or begins anew.
+    #[error("the transfer was broken off; it goes on where it was when it is asked for again")]
     Stopped,
+    /// A mistake of LivePC's own.
+    #[error("{what}; this is a mistake of LivePC: please report it")]
+    Panicked {
+        /// What has failed, and where.
+        what: String,
+    },
     /// This computer cannot make connections as they are needed.
     #[error("no web client could be made: {what}; check the proxy setting and the system's certificates")]
     Client {

@@ -1,7 +1,7 @@
 //! The fetcher: what others ask for chunks.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use livepc_format::PackId;
 use livepc_format::index::Chunk;
@@ -94,6 +94,7 @@ pub struct Fetcher {
     commands: mpsc::UnboundedSender<Command>,
     tickets: Arc<AtomicU64>,
     cap: Arc<Cap>,
+    paused: Arc<AtomicBool>,
     totals: watch::Receiver<Totals>,
 }
 
@@ -107,12 +108,26 @@ impl Fetcher {
         let (commands, queue) = mpsc::unbounded_channel();
         let (publish, totals) = watch::channel(Totals::default());
         let cap = Arc::new(Cap::new(limits.max_bytes_per_second));
-        let driver = driver::Driver::new(client, sink, limits, Arc::clone(&cap), publish);
-        tokio::spawn(driver.run(queue));
+        let (publish, queue) = (Arc::new(publish), tokio::sync::Mutex::new(queue));
+        let paused = Arc::new(AtomicBool::new(false));
+        let (its_cap, is_paused) = (Arc::clone(&cap), Arc::clone(&paused));
+        // Should the driver panic, those who wait are told, and another one serves whoever asks next.
+        let driver = move || {
+            let (client, sink, cap) = (client.clone(), Arc::clone(&sink), Arc::clone(&its_cap));
+            let paused = is_paused.load(Ordering::SeqCst);
+            driver::Driver::new(client, sink, limits, cap, Arc::clone(&publish), paused)
+        };
+        tokio::spawn(async move {
+            livepc_panics::kept_up("The transfer", || async {
+                driver().run(&mut *queue.lock().await).await;
+            })
+            .await;
+        });
         Self {
             commands,
             tickets: Arc::default(),
             cap,
+            paused,
             totals,
         }
     }
@@ -182,6 +197,7 @@ impl Fetcher {
 
     /// Holds back boot maps and fills, or lets them go on. Requests that are under way are finished.
     pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::SeqCst);
         // The driver runs as long as there is a sender.
         let _ = self.commands.send(Command::Pause(paused));
     }

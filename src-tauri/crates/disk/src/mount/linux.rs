@@ -17,7 +17,6 @@ use fuser::{Config, Session, SessionACL};
 use tokio::{
     runtime::Handle,
     sync::oneshot::{self, error::TryRecvError},
-    task,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +51,10 @@ impl Mounted {
         options: MountOptions,
     ) -> Result<(PathBuf, Self), MountError> {
         let (folder, runtime) = (folder.to_owned(), Handle::current());
-        let mounted = task::spawn_blocking(move || Self::mount(&folder, disks, options, runtime)).await;
+        let mounted = livepc_panics::blocking("Mounting disks", move || {
+            Self::mount(&folder, disks, options, runtime)
+        })
+        .await;
         let mounted = mounted.map_err(|e| MountError::Session {
             source: io::Error::other(e),
         })??;
@@ -126,7 +128,7 @@ impl Mounted {
 
     pub(super) async fn unmount(mut self) -> Result<(), MountError> {
         let (folder, ours) = (self.folder.clone(), self.take());
-        let detached = task::spawn_blocking(move || detach(&folder, ours)).await;
+        let detached = livepc_panics::blocking("Unmounting disks", move || detach(&folder, ours)).await;
         self.end.cancel();
         detached.map_err(|e| MountError::Session {
             source: io::Error::other(e),

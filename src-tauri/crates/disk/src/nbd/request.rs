@@ -12,7 +12,10 @@ const MAX_RUNS: usize = 4096;
 
 /// Serves a request; whatever is wrong with it is said in the answer.
 pub(super) async fn serve(session: &Session, request: Request) -> Body {
-    match serve_checked(session, request).await {
+    let served = livepc_panics::fenced("Reading a disk", serve_checked(session, request)).await;
+    // A machine pauses at an error, and can go on; it could not if nobody answered.
+    let served = served.unwrap_or_else(|panicked| Err(Refusal::new(ErrorNumber::Io, panicked.to_string())));
+    match served {
         Ok(body) => body,
         Err(Refusal { number, message }) => {
             tracing::debug!(?request, message, "NBD request refused");

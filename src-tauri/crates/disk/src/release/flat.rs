@@ -122,6 +122,6 @@ fn is_aligned(region: &Region) -> bool {
 
 /// Does what may block where it holds nothing up.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ReadError> {
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = livepc_panics::blocking("Reading the store", work).await;
     done.map_err(|error| ReadError::Io(error.into()))
 }

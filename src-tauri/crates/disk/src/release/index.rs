@@ -189,7 +189,7 @@ impl Index {
                 Err(error) => Err(failed(io::Error::other(error))),
             }
         };
-        tokio::task::spawn_blocking(work)
+        livepc_panics::blocking("Reading the store", work)
             .await
             .map_err(|error| failed(error.into()))?
     }

@@ -85,7 +85,7 @@ pub(super) async fn read(
             Ok::<_, io::Error>((buffer, left, wanted))
         };
         let wanted;
-        (buffer, runs, wanted) = tokio::task::spawn_blocking(work)
+        (buffer, runs, wanted) = livepc_panics::blocking("Reading the store", work)
             .await
             .map_err(io::Error::from)??;
         // Nothing is left to read, or what was missing has come meanwhile: then it is read now.

@@ -29,7 +29,9 @@ impl Late {
     const NEVER: u64 = 1 << 20;
     /// Reads from here on fail.
     const BROKEN: u64 = 2 << 20;
-    const SIZE: u64 = 3 << 20;
+    /// Reads from here on panic.
+    const MISTAKEN: u64 = 3 << 20;
+    const SIZE: u64 = 4 << 20;
 
     fn new(late: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -56,6 +58,7 @@ impl BlockDevice for Late {
         Box::pin(async move {
             self.begun.send_modify(|begun| *begun += 1);
             match offset {
+                Self::MISTAKEN.. => panic!("a mistake"),
                 Self::BROKEN.. => return Err(std::io::Error::other("the store is broken").into()),
                 Self::NEVER.. => std::future::pending().await,
                 _ => {}
@@ -91,6 +94,8 @@ async fn data_that_comes_late_comes_and_what_is_broken_is_told() {
         flat.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(bytes, [7; 4096]);
         assert_eq!(errno(flat.read_exact_at(&mut bytes, Late::BROKEN)), Errno::IO);
+        assert_eq!(errno(flat.read_exact_at(&mut bytes, Late::MISTAKEN)), Errno::IO);
+        flat.read_exact_at(&mut bytes, 8192).expect("the mount goes on");
     })
     .await;
     assert_eq!(device.late.load(Ordering::SeqCst), 0, "it was late five times");

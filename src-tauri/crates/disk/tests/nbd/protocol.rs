@@ -332,7 +332,7 @@ async fn a_read_that_waits_holds_up_no_other() {
 }
 
 #[tokio::test]
-async fn what_goes_wrong_in_a_device_is_an_error_or_the_end_but_never_a_wrong_answer() {
+async fn what_goes_wrong_in_a_device_is_an_error_and_never_a_wrong_answer_or_none() {
     let gate = Arc::new(Gate::new());
     let server = serve(gate.clone()).await;
     for structured in [true, false] {
@@ -361,8 +361,16 @@ async fn what_goes_wrong_in_a_device_is_an_error_or_the_end_but_never_a_wrong_an
             [7; 3],
             "the connection is in step"
         );
-        client.send(READ, 0, Gate::PANIC_AT, 512).await;
-        client.hung_up().await;
+        assert_eq!(
+            client.ask(READ, 0, Gate::PANIC_AT, 512).await.error,
+            EIO,
+            "a mistake of ours pauses a machine, and does not end it"
+        );
+        assert_eq!(
+            client.read(Gate::OPEN_FROM, 3).await,
+            [7; 3],
+            "the connection goes on"
+        );
     }
     server.shutdown().await;
 }

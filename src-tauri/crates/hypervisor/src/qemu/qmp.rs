@@ -94,9 +94,13 @@ impl Qmp {
         }));
         let shared = Arc::clone(&qmp.0);
         tokio::spawn(async move {
-            if let Err(error) = read_all(&mut reader, &shared, &events).await {
-                tracing::warn!(%error, "the connection to QEMU's monitor has failed");
+            let read = livepc_panics::fenced("Reading from QEMU", read_all(&mut reader, &shared, &events));
+            match read.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the connection to QEMU's monitor has failed"),
+                Err(panicked) => tracing::error!("{panicked}"),
             }
+            // However it ended: nobody waits any longer.
             shared.close();
         });
         qmp.execute("qmp_capabilities", Value::Null).await?;

@@ -7,7 +7,7 @@ use livepc_format::PackId;
 use livepc_format::index::Chunk;
 use livepc_transfer::{ChunkSink, Fetcher, Limits, Priority, TransferError, VerifiedChunk};
 
-use crate::support::{SMALL, Site, client, fetcher};
+use crate::support::{Memory, SMALL, Site, client, fetcher};
 
 /// Fetches a pack of eight chunks while the server fails as the rule says; gives the error, and how often it was asked.
 async fn fail(rule: Rule, priority: Priority) -> (TransferError, usize) {
@@ -207,4 +207,31 @@ async fn a_panicking_sink_is_an_error() {
         matches!(error, TransferError::Sink { .. }),
         "nobody must wait for ever: {error}"
     );
+}
+
+/// A store whose first look panics in the task that owns the schedule.
+#[derive(Default)]
+struct BrokenAtFirst(std::sync::atomic::AtomicBool, Memory);
+
+impl ChunkSink for BrokenAtFirst {
+    fn has(&self, pack: &PackId, chunk: &Chunk) -> bool {
+        assert!(self.0.swap(true, std::sync::atomic::Ordering::SeqCst), "a defect");
+        self.1.has(pack, chunk)
+    }
+
+    fn put(&self, chunks: Vec<VerifiedChunk>) -> std::io::Result<()> {
+        self.1.put(chunks)
+    }
+}
+
+/// The one task that serves everybody must not take everybody with it.
+#[tokio::test]
+async fn a_driver_that_panics_tells_those_who_wait_and_serves_who_asks_next() {
+    let site = Site::new(&[(1, SMALL)]);
+    let pack = &site.packs[0];
+    let fetcher = Fetcher::new(client(), Arc::new(BrokenAtFirst::default()), Limits::default());
+    let fetch = || fetcher.fetch(&site.origin(), pack.id, &pack.chunks, Priority::Demand);
+    let error = fetch().await.unwrap_err();
+    assert!(matches!(error, TransferError::Stopped), "{error}");
+    assert_eq!(fetch().await.unwrap().chunks, pack.chunks.len());
 }
