@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use livepc_panics::kept_up;
 use livepc_protocol::{Answer, Client, Code, Home, Launcher, Problem, Request};
 use tauri::{AppHandle, Emitter};
 use tokio::sync::Mutex;
@@ -24,7 +25,11 @@ impl Agent {
         let agent = Self {
             client: Arc::default(),
         };
-        tauri::async_runtime::spawn(agent.clone().follow(app.clone()));
+        let (following, app) = (agent.clone(), app.clone());
+        // A window that hears nothing any more would look alive.
+        tauri::async_runtime::spawn(async move {
+            kept_up("Following the agent", || following.clone().follow(app.clone())).await;
+        });
         agent
     }
 

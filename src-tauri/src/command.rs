@@ -1,5 +1,6 @@
 //! The window's command to the agent: a request, passed on.
 
+use livepc_panics::fenced;
 use livepc_protocol::{Answer, Code, Problem, Request};
 use tauri::State;
 
@@ -8,11 +9,14 @@ use crate::agent::Agent;
 /// Asks the agent for the window.
 #[tauri::command]
 pub(crate) async fn call(agent: State<'_, Agent>, request: Request) -> Result<Answer, Problem> {
-    if is_for_windows(&request) {
-        agent.call(request).await
-    } else {
-        Err(Problem::new(Code::Usage, "This request is not for windows.", ""))
+    if !is_for_windows(&request) {
+        return Err(Problem::new(Code::Usage, "This request is not for windows.", ""));
     }
+    // The page would wait for ever for the answer of a command that panics.
+    fenced("The app", agent.call(request))
+        .await
+        .map_err(Problem::of_panic)
+        .flatten()
 }
 
 /// False for what only runners and the agent itself say.
@@ -38,7 +42,7 @@ mod tests {
 
     #[test]
     fn a_window_cannot_speak_for_a_runner() {
-        assert!(is_for_windows(&Request::List));
+        assert!(is_for_windows(&Request::list()));
         assert!(!is_for_windows(&Request::RunnerStatus));
         assert!(!is_for_windows(&Request::RunnerSuspend));
         assert!(!is_for_windows(&Request::AgentStop));

@@ -1,10 +1,10 @@
 //! The tray icon and its menu. On Linux the icon itself tells of no click: everything is in the menu, which is built anew
 //! whenever what it shows has changed.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 
-use livepc_protocol::{Display, JobStatus, LivePc, MachineState, Request, Snapshot};
+use livepc_panics::{caught, fenced};
+use livepc_protocol::{Display, JobStatus, LivePc, MachineState, Problem, Request, Snapshot};
 use tauri::menu::{Menu, MenuBuilder, MenuItemBuilder, SubmenuBuilder};
 use tauri::tray::TrayIconBuilder;
 use tauri::{AppHandle, Manager};
@@ -147,10 +147,10 @@ pub(crate) fn create(app: &AppHandle) {
         ..Model::default()
     };
     // Where the system's library for tray icons is missing, the first use of it panics.
-    match std::panic::catch_unwind(AssertUnwindSafe(|| build(app, &model))) {
+    match caught("Making the tray", || build(app, &model)) {
         Ok(Ok(())) => drop(app.manage(Shown(Mutex::new(model)))),
         Ok(Err(error)) => tracing::warn!("there is no tray: {error}"),
-        Err(_) => tracing::warn!("there is no tray: its library is missing"),
+        Err(panicked) => tracing::warn!("there is no tray, whose library may be missing: {panicked}"),
     }
 }
 
@@ -159,7 +159,10 @@ fn build(app: &AppHandle, model: &Model) -> tauri::Result<()> {
         .menu(&menu(app, model)?)
         .tooltip("LivePC")
         .on_menu_event(|app, event| {
-            chosen(app, event.id().as_ref());
+            // It is called by what is not Rust, and would take the app with it.
+            if let Err(panicked) = caught("The tray", || chosen(app, event.id().as_ref())) {
+                tracing::error!("{panicked}");
+            }
         });
     if let Some(icon) = app.default_window_icon() {
         tray = tray.icon(icon.clone());
@@ -214,13 +217,16 @@ pub(crate) fn update(app: &AppHandle, snapshot: &Snapshot) {
     let owner = app.clone();
     // Menus belong to the main thread.
     let _ = app.run_on_main_thread(move || {
-        let replaced = menu(&owner, &model).and_then(|menu| {
+        let replaced = caught("The tray", || {
+            let menu = menu(&owner, &model)?;
             owner
                 .tray_by_id(ID)
                 .map_or(Ok(()), |tray| tray.set_menu(Some(menu)))
         });
-        if let Err(error) = replaced {
-            tracing::warn!("the tray's menu cannot be changed: {error}");
+        match replaced {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("the tray's menu cannot be changed: {error}"),
+            Err(panicked) => tracing::error!("{panicked}"),
         }
     });
 }
@@ -331,7 +337,8 @@ fn ask(app: &AppHandle, request: Request) {
     let agent = app.state::<Agent>().inner().clone();
     let app = app.clone();
     tauri::async_runtime::spawn(async move {
-        if let Err(problem) = agent.call(request).await {
+        let asked = fenced("The tray", agent.call(request)).await;
+        if let Err(problem) = asked.map_err(Problem::of_panic).flatten() {
             tracing::warn!("from the tray: {problem}");
             let message = Message {
                 problem: Some(problem),

@@ -1,5 +1,6 @@
 //! The one window: shown, hidden in the tray, or closed.
 
+use livepc_panics::fenced;
 use tauri::{AppHandle, Manager, WebviewUrl, WebviewWindowBuilder, Window, WindowEvent};
 
 use crate::tray;
@@ -37,7 +38,9 @@ pub(crate) fn on_event(window: &Window, event: &WindowEvent) {
         api.prevent_close();
         let window = window.clone();
         tauri::async_runtime::spawn(async move {
-            if tray::is_there(window.app_handle()).await {
+            // Somebody wants the window closed, whatever becomes of asking.
+            let asked = fenced("Looking for the tray", tray::is_there(window.app_handle()));
+            if asked.await.unwrap_or(false) {
                 let _ = window.hide();
             } else {
                 window.app_handle().exit(0);

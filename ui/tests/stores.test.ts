@@ -92,6 +92,31 @@ describe('library', () => {
     expect(titles('guest:gone'), 'a filter without a chip hides nothing').toHaveLength(all.length);
   });
 
+  it('goes through all pages of a search', async () => {
+    const host = new FakeHost();
+    const all = entries();
+    const asked: (string | undefined)[] = [];
+    host.call = (request) => {
+      if (request.verb !== 'search') throw new Error(request.verb);
+      asked.push(request.after);
+      const from = Number(request.after ?? 0);
+      const page = { entries: all.slice(from, from + 2), total: all.length, sources: [] };
+      return Promise.resolve({ answer: 'library', ...page, ...(from + 2 < all.length ? { next: String(from + 2) } : {}) });
+    };
+    const library = new Library(new App(host));
+    await library.search();
+    expect(library.entries.map((e) => e.title)).toEqual(all.map((e) => e.title));
+    expect(asked.slice(0, 2)).toEqual([undefined, '2']);
+  });
+
+  it('ends also where a page leads to itself', async () => {
+    const host = new FakeHost();
+    host.call = () => Promise.resolve({ answer: 'library', entries: entries().slice(0, 1), total: 1, sources: [], next: 'x' });
+    const library = new Library(new App(host));
+    await library.search();
+    expect(library.entries).toHaveLength(2);
+  });
+
   it('keeps what it has when a search fails', async () => {
     const host = new FakeHost();
     const library = new Library(new App(host));

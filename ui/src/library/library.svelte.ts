@@ -38,12 +38,22 @@ export class Library {
   async search(): Promise<void> {
     const mine = ++this.#latest;
     try {
-      const answer = await this.#app.ask({ verb: 'search', text: this.text.trim() }, 'library');
-      if (mine !== this.#latest) return;
-      this.entries = answer.entries;
-      this.total = answer.total;
-      this.sources = answer.sources;
-      this.problem = null;
+      const text = this.text.trim();
+      const found: LibraryEntry[] = [];
+      let after: string | undefined;
+      // A Library of many entries comes in pages. What is shown stays until all are there; where there is nothing, the first is.
+      do {
+        const answer = await this.#app.ask({ verb: 'search', text, after }, 'library');
+        if (mine !== this.#latest) return;
+        found.push(...answer.entries);
+        // A page that ends where it began would be asked for for ever.
+        after = answer.next === after ? undefined : answer.next;
+        if (after === undefined || this.entries.length === 0) this.entries = [...found];
+        this.loaded = true;
+        this.total = answer.total;
+        this.sources = answer.sources;
+        this.problem = null;
+      } while (after !== undefined);
     } catch (error) {
       if (mine !== this.#latest) return;
       this.problem = asProblem(error);

@@ -23,7 +23,16 @@ export class ReleaseList {
 
   async load(): Promise<void> {
     try {
-      this.releases = (await this.#app.ask({ verb: 'show', id: this.#id() }, 'shown')).releases;
+      const id = this.#id();
+      const releases: ReleaseInfo[] = [];
+      let after: number | undefined;
+      // Many releases come in pages.
+      do {
+        const answer = await this.#app.ask({ verb: 'show', id, after }, 'shown');
+        releases.push(...answer.releases);
+        after = answer.next === after ? undefined : answer.next;
+      } while (after !== undefined);
+      this.releases = releases;
       this.problem = null;
     } catch (error) {
       this.problem = asProblem(error);

@@ -34,6 +34,13 @@ impl<'a> Session<'a> {
             concat!("cli ", env!("CARGO_PKG_VERSION")),
         )
         .await?;
+        let peer = client.peer();
+        if peer.is_older() {
+            self.output.note(&format!(
+                "LivePC {} still runs machines or downloads, and does this in place of the newer version until they end.",
+                peer.version
+            ));
+        }
         self.output.detail(&format!(
             "Connected to the agent of {}.",
             self.home.root().display()
@@ -56,9 +63,9 @@ impl<'a> Session<'a> {
         let _ = std::fs::remove_file(file);
     }
 
-    /// Asks the agent once.
+    /// Asks the agent, for all pages of its answer.
     pub(crate) async fn ask(&self, request: Request) -> Result<Answer, Problem> {
-        self.client().await?.call(request).await
+        self.client().await?.all(request).await
     }
 }
 

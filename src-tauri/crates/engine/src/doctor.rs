@@ -57,6 +57,7 @@ pub async fn examine(home: &Home) -> Vec<Finding> {
         store(home),
         space(home),
     ];
+    findings.extend(faults(home));
     let held = ProcessLock::is_held(&home.agent_lock());
     let running = matches!(held, Ok(true));
     findings.push(match held {
@@ -117,6 +118,24 @@ fn store(home: &Home) -> Finding {
             hint: problem.hint,
         },
     }
+}
+
+/// What LivePC has done wrong itself, if it has.
+fn faults(home: &Home) -> Option<Finding> {
+    let faults = crate::faults::lately(home, jiff::Timestamp::now());
+    let last = faults.last()?;
+    Some(Finding {
+        subject: "faults",
+        health: Health::Limited,
+        found: format!(
+            "{} of LivePC's own mistakes in the last 30 days; the last one in {} at {}: {}",
+            faults.len(),
+            last.process,
+            last.place,
+            last.said
+        ),
+        hint: format!("Please report it, with the log in {}.", home.logs().display()),
+    })
 }
 
 fn space(home: &Home) -> Finding {

@@ -10,6 +10,7 @@ use rusqlite::params;
 use url::Url;
 
 use crate::database::Database;
+use crate::pages;
 use crate::problems::{not_found, of_format, of_transfer};
 use crate::published::address;
 
@@ -200,8 +201,19 @@ pub(crate) fn sources(database: &Database) -> Result<Vec<SourceStatus>, Problem>
     })
 }
 
-/// The entries that have all words of `text`, by title, each feed once; and how many entries there are in all.
-pub(crate) fn search(database: &Database, text: &str) -> Result<(Vec<LibraryEntry>, u64), Problem> {
+/// A page of what a search found.
+pub(crate) struct Found {
+    /// By title.
+    pub(crate) entries: Vec<LibraryEntry>,
+    /// Entries of the Library in all.
+    pub(crate) total: u64,
+    /// Where the page ends, if there are more.
+    pub(crate) next: Option<String>,
+}
+
+/// The entries that have all words of `text`, by title, each feed once: those that fit into a page, behind the place where
+/// another page ended.
+pub(crate) fn search(database: &Database, text: &str, after: Option<&str>) -> Result<Found, Problem> {
     if text.len() > 1000 {
         return Err(Problem::new(
             Code::Usage,
@@ -214,25 +226,111 @@ pub(crate) fn search(database: &Database, text: &str) -> Result<(Vec<LibraryEntr
         .split_whitespace()
         .map(str::to_owned)
         .collect();
-    let sql = "SELECT e.data, e.words, s.id FROM entry e JOIN source ON source.url = e.source \
+    let sql = "SELECT e.source, e.place, e.feed_url, e.words, s.id FROM entry e JOIN source ON source.url = e.source \
                LEFT JOIN subscription s ON s.feed_url = e.feed_url GROUP BY e.feed_url \
                HAVING source.place = MIN(source.place)";
-    let rows = database.all(sql, [], |row| {
-        Ok((
-            row.get::<_, String>(0)?,
-            row.get::<_, String>(1)?,
-            row.get::<_, Option<String>>(2)?,
-        ))
+    let mut total = 0;
+    let mut found = Vec::new();
+    database.all(sql, [], |row| {
+        total += 1;
+        let entry: (String, i64, String, String, Option<String>) =
+            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+        let (source, place, feed_url, text, subscribed) = entry;
+        if words.iter().all(|word| text.contains(word)) {
+            // The first line is the title. A feed stands in it once, so this names one entry.
+            let title = text.lines().next().unwrap_or_default();
+            let key = format!("{title}\n{feed_url}");
+            if after.is_none_or(|after| key.as_str() > after) {
+                found.push((key, source, place, subscribed));
+            }
+        }
+        Ok(())
     })?;
-    let total = rows.len() as u64;
-    let mut found: Vec<LibraryEntry> = rows
-        .into_iter()
-        .filter(|(_, text, _)| words.iter().all(|word| text.contains(word)))
-        .filter_map(|(data, _, subscribed)| {
-            let entry: LibraryEntry = serde_json::from_str(&data).ok()?;
-            Some(LibraryEntry { subscribed, ..entry })
-        })
-        .collect();
-    found.sort_by_cached_key(|entry| entry.title.to_lowercase());
-    Ok((found, total))
+    found.sort_unstable();
+    let mut keys = Vec::new();
+    let entries = found.into_iter().filter_map(|(key, source, place, subscribed)| {
+        let sql = "SELECT data FROM entry WHERE source = ?1 AND place = ?2";
+        let data = database.one(sql, params![source, place], |row| row.get::<_, String>(0));
+        // A source that was read again meanwhile has others in their place.
+        let entry: LibraryEntry = serde_json::from_str(&data.ok()??).ok()?;
+        keys.push(key);
+        Some(LibraryEntry { subscribed, ..entry })
+    });
+    let (entries, more) = pages::page(entries);
+    let next = more.then(|| keys.swap_remove(entries.len() - 1));
+    Ok(Found { entries, total, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A catalog of the greatest size, twice: together more than a message may have.
+    #[test]
+    fn large_catalogs_come_in_pages_that_have_every_entry_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("state.db")).unwrap();
+        let text = "about ".repeat(1500);
+        for catalog in ["a", "b"] {
+            let url = Url::parse(&format!("https://{catalog}.example/catalog.xml")).unwrap();
+            let entries: Vec<CatalogEntry> = (0..2000)
+                .map(|n| CatalogEntry {
+                    title: format!("Lab {}", n % 7),
+                    summary: if n == 5 {
+                        "the Needle".into()
+                    } else {
+                        String::new()
+                    },
+                    description: text.clone(),
+                    publisher: String::new(),
+                    feed: url.join(&format!("{n}.xml")).unwrap(),
+                    thumbnail: None,
+                    categories: Vec::new(),
+                    guest_os: None,
+                    updated: None,
+                    boot_ready_bytes: None,
+                    full_bytes: None,
+                })
+                .collect();
+            let add = |t: &rusqlite::Transaction<'_>| {
+                t.execute(
+                    "INSERT INTO source (url, place, title) VALUES (?1, (SELECT COUNT(*) FROM source), '')",
+                    [url.as_str()],
+                )?;
+                keep(
+                    t,
+                    &url,
+                    "",
+                    &entries,
+                    &Validators::default(),
+                    Timestamp::UNIX_EPOCH,
+                )
+            };
+            database.change(add).unwrap();
+        }
+        let (mut pages, mut feeds, mut after) = (0, Vec::new(), None);
+        loop {
+            let found = search(&database, "", after.as_deref()).unwrap();
+            assert_eq!(found.total, 4000);
+            let bytes = serde_json::to_vec(&found.entries).unwrap().len();
+            assert!(bytes < livepc_protocol::MAX_MESSAGE as usize / 2, "{bytes}");
+            pages += 1;
+            feeds.extend(
+                found
+                    .entries
+                    .into_iter()
+                    .map(|entry| (entry.title, entry.feed_url)),
+            );
+            after = found.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert!(pages > 8, "{pages}");
+        assert!(feeds.is_sorted(), "by title");
+        feeds.dedup();
+        assert_eq!(feeds.len(), 4000);
+        let needles = search(&database, "needle lab", None).unwrap();
+        assert_eq!((needles.entries.len(), needles.next), (2, None));
+    }
 }

@@ -165,15 +165,18 @@ impl Known {
         if begun {
             let (known, file) = (self.clone(), file.to_owned());
             tokio::task::spawn_blocking(move || {
-                let read = known.place.read(&known.name, &file);
-                known.password.send_replace(match read {
-                    Ok(password) => Password::Here(password),
-                    Err(why) => {
-                        tracing::warn!(server = known.name.server, "no password: {why}");
-                        let since = Instant::now();
-                        Password::Missing { since, why }
-                    }
-                });
+                let read =
+                    livepc_panics::caught("Reading a password", || known.place.read(&known.name, &file));
+                known
+                    .password
+                    .send_replace(match read.map_err(|e| e.to_string()).flatten() {
+                        Ok(password) => Password::Here(password),
+                        Err(why) => {
+                            tracing::warn!(server = known.name.server, "no password: {why}");
+                            let since = Instant::now();
+                            Password::Missing { since, why }
+                        }
+                    });
             });
         }
     }
@@ -195,9 +198,9 @@ async fn at_hand<T: Send + 'static>(
 ) -> Result<T, Problem> {
     let failed =
         |why: String| Problem::new(Code::Failed, format!("The keyring failed: {why}."), "Try again.");
-    match tokio::time::timeout(AT_HAND, tokio::task::spawn_blocking(work)).await {
+    match tokio::time::timeout(AT_HAND, livepc_panics::blocking("The keyring", work)).await {
         Ok(Ok(done)) => done,
-        Ok(Err(error)) => Err(failed(error.to_string())),
+        Ok(Err(panicked)) => Err(Problem::of_panic(panicked)),
         Err(_) => Err(failed("it does not answer".to_owned())),
     }
 }

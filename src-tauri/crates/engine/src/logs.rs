@@ -18,6 +18,7 @@ const FILES: usize = 5;
 /// Logs to `<home>/logs/<name>.log` from now on, panics included. `LIVEPC_LOG` chooses what is logged, in the syntax of
 /// `tracing-subscriber`'s `EnvFilter`.
 pub fn to_file(home: &Home, name: &str) {
+    crate::faults::watch(home, name);
     let folder = home.logs();
     if std::fs::create_dir_all(&folder).is_err() {
         return;
@@ -33,11 +34,6 @@ pub fn to_file(home: &Home, name: &str) {
         .with_ansi(false)
         .with_writer(file)
         .try_init();
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        tracing::error!("panic: {panic}");
-        before(panic);
-    }));
 }
 
 /// The log files of a home, the newest first.

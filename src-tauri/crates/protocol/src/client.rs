@@ -3,19 +3,30 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::io::BufReader;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::message::{Call, Message, PROTOCOL, read_message, write_message};
+use crate::message::{Call, Line, Message, PROTOCOL, REVISION, line_of, read_message, write_line};
+use crate::peer::Peer;
 use crate::{
     Answer, Code, Desktop, Home, Launcher, Problem, ProcessLock, Request, Snapshot, Stream, connect,
 };
 
 /// How long an agent that holds its lock may take until it listens.
 const AGENT_START: Duration = Duration::from_secs(20);
+/// How long one may take that this client has started: it brings the state up to date, and looks at what is here.
+const AGENT_READY: Duration = Duration::from_secs(5 * 60);
+/// How long the other side may take until it greets.
+const HELLO: Duration = Duration::from_secs(20);
+/// How long an older agent may take to end that nobody needs, and how often it is asked: what has just left it may still count.
+const OLD_ENDS: Duration = Duration::from_secs(5);
+const OLD_ASKED: u32 = 5;
+/// The pause before looking again at what cannot be awaited.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// A connection to the agent or to a runner. Clones share it, and it ends with the last of them.
 #[derive(Clone, Debug)]
@@ -25,7 +36,8 @@ pub struct Client {
 
 #[derive(Debug)]
 struct Shared {
-    calls: mpsc::UnboundedSender<Call>,
+    peer: Peer,
+    calls: mpsc::UnboundedSender<Vec<u8>>,
     waiting: Mutex<Waiting>,
     next: AtomicU64,
     snapshots: watch::Receiver<Option<Snapshot>>,
@@ -41,31 +53,80 @@ struct Waiting {
 
 impl Client {
     /// Connects to the home's agent; starts one if there is none. `name` is for the agent's log.
+    ///
+    /// An agent of an older LivePC that nobody needs is ended, and one of this version started. One that is needed, as by
+    /// a machine that runs, stays, and does what it knows: see [`Client::peer`].
     pub async fn connect_or_start(home: &Home, launcher: &Launcher, name: &str) -> Result<Self, Problem> {
         let socket = home.agent_socket()?;
-        let until = tokio::time::Instant::now() + AGENT_START;
+        let mut until = Instant::now() + AGENT_START;
+        let mut may_replace = true;
         loop {
-            match tokio::time::timeout_at(until, Self::connect(&socket, name, true)).await {
+            match timeout_at(until, Self::connect(&socket, name, true)).await {
+                Ok(Ok(client)) if may_replace && client.peer().is_older() => {
+                    may_replace = false;
+                    let version = client.peer().version.clone();
+                    drop(client);
+                    let ended = Self::end_if_idle(&socket).await;
+                    tracing::info!(version, ended, "an older LivePC runs");
+                    until = Instant::now() + AGENT_START;
+                    continue;
+                }
                 Ok(Ok(client)) => return Ok(client),
                 Ok(Err(problem)) if problem.code != Code::AgentGone => return Err(problem),
-                Ok(Err(_)) if tokio::time::Instant::now() < until => {}
+                Ok(Err(_)) if Instant::now() < until => {}
                 _ => return Err(silent(home)),
             }
             if ProcessLock::is_held(&home.agent_lock())? {
                 // Another client's agent is about to listen, or one is about to end; neither can be awaited.
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(AGAIN).await;
                 continue;
             }
-            let (home, launcher) = (home.clone(), launcher.clone());
-            tokio::task::spawn_blocking(move || launcher.start(&home, &["agent"], None))
-                .await
-                .map_err(|e| Problem::new(Code::Failed, e.to_string(), "Try again."))??;
+            let (starts_in, launcher) = (home.clone(), launcher.clone());
+            let starting = livepc_panics::blocking("Starting the agent", move || {
+                launcher.start(&starts_in, &["agent"], None)
+            });
+            let started = timeout(AGENT_READY, starting).await.map_err(|_| silent(home))?;
+            started.map_err(Problem::of_panic)??;
         }
+    }
+
+    /// Ends the agent that listens there, if nobody needs it; true if it has ended.
+    async fn end_if_idle(socket: &Path) -> bool {
+        let ending = async {
+            for _ in 0..OLD_ASKED {
+                let Ok(client) = Self::connect(socket, "a newer LivePC", false).await else {
+                    return true;
+                };
+                match client.call(Request::AgentStop).await {
+                    Ok(_) => {
+                        client.closed().await;
+                        return true;
+                    }
+                    Err(problem) if problem.code == Code::AgentGone => return true,
+                    Err(_) => tokio::time::sleep(2 * AGAIN).await,
+                }
+            }
+            false
+        };
+        timeout(OLD_ENDS, ending).await.unwrap_or(false)
     }
 
     /// Connects to the socket of an agent or a runner that is there. An agent does not end while a client is connected
     /// that said `keep`.
     pub async fn connect(socket: &Path, name: &str, keep: bool) -> Result<Self, Problem> {
+        timeout(HELLO, Self::greet(socket, name, keep)).await.unwrap_or_else(|_| {
+            Err(Problem::new(
+                Code::Busy,
+                format!(
+                    "LivePC's background process is there, but has not greeted within {} seconds.",
+                    HELLO.as_secs()
+                ),
+                "It may be stopped or stuck: ending its process helps, and the next command starts a new one.",
+            ))
+        })
+    }
+
+    async fn greet(socket: &Path, name: &str, keep: bool) -> Result<Self, Problem> {
         let gone = |_| gone();
         let stream: Stream = connect(socket).await.map_err(gone)?;
         let (read, mut write) = tokio::io::split(stream);
@@ -74,25 +135,24 @@ impl Client {
             protocol: PROTOCOL,
             client: name.to_owned(),
             keep,
+            revision: REVISION,
         };
-        write_message(&mut write, &hello).await.map_err(gone)?;
-        match read_message(&mut read).await? {
-            Some(Message::Hello {
-                protocol: PROTOCOL, ..
-            }) => {}
-            Some(_) => {
-                return Err(Problem::new(
-                    Code::UpdateLivepc,
-                    "Another version of LivePC is running.",
-                    "Close its window and stop its machines, then try again.",
-                ));
-            }
+        write_line(&mut write, &line_of(&hello)?).await.map_err(gone)?;
+        let peer = match read_message(&mut read).await {
+            Some(Line::Message(Message::Hello {
+                protocol: PROTOCOL,
+                version,
+                revision,
+            })) => Peer { version, revision },
+            Some(Line::Message(Message::Hello { version, .. })) => return Err(another(Some(&version))),
+            Some(_) => return Err(another(None)),
             None => return Err(self::gone()),
-        }
-        let (calls, mut outgoing) = mpsc::unbounded_channel::<Call>();
+        };
+        let (calls, mut outgoing) = mpsc::unbounded_channel::<Vec<u8>>();
         let (newest, snapshots) = watch::channel(None);
         let (open, mut ended) = oneshot::channel();
         let shared = Arc::new(Shared {
+            peer,
             calls,
             waiting: Mutex::default(),
             next: AtomicU64::new(1),
@@ -100,41 +160,54 @@ impl Client {
             _open: open,
         });
         tokio::spawn(async move {
-            while let Some(call) = outgoing.recv().await {
-                if write_message(&mut write, &call).await.is_err() {
+            while let Some(line) = outgoing.recv().await {
+                if write_line(&mut write, &line).await.is_err() {
                     break;
                 }
             }
         });
         let weak = Arc::downgrade(&shared);
         tokio::spawn(async move {
+            // However this task ends, nobody waits any longer.
+            let _close = Close(weak.clone());
             loop {
-                let message = tokio::select! {
+                let line = tokio::select! {
                     _ = &mut ended => break,
-                    message = read_message::<Message>(&mut read) => message,
+                    line = read_message::<Message>(&mut read) => line,
                 };
-                let Ok(Some(message)) = message else { break };
-                let Some(shared) = weak.upgrade() else { break };
-                match message {
-                    Message::Answer { call, answer } => shared.answer(call, Ok(answer)),
-                    Message::Refused { call, problem } => shared.answer(call, Err(problem)),
-                    Message::Snapshot { snapshot } => drop(newest.send(Some(snapshot))),
-                    Message::Hello { .. } => {}
+                let (Some(line), Some(shared)) = (line, weak.upgrade()) else {
+                    break;
+                };
+                match line {
+                    Line::Message(Message::Answer { call, answer }) => shared.answer(call, Ok(answer)),
+                    Line::Message(Message::Refused { call, problem }) => shared.answer(call, Err(problem)),
+                    Line::Message(Message::Snapshot { snapshot }) => drop(newest.send(Some(snapshot))),
+                    Line::Message(Message::Hello { .. }) => {}
+                    Line::Lost(Some(call), problem) => shared.answer(call, Err(problem)),
+                    Line::Lost(None, problem) => tracing::warn!("passed over: {problem}"),
                 }
-            }
-            if let Some(shared) = weak.upgrade() {
-                shared.close();
             }
         });
         Ok(Self { shared })
     }
 
-    /// Asks, and waits for the answer. Dropping the future withdraws the request.
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.shared.peer
+    }
+
+    /// Asks, and waits for the answer, as long as such an answer may take. Dropping the future withdraws the request.
+    ///
+    /// Of an answer that comes in pages this gives one; [`Client::all`] gives all.
     pub async fn call(&self, mut request: Request) -> Result<Answer, Problem> {
+        self.peer().check_knows(&request)?;
         if let Request::Start { desktop, .. } = &mut request {
             desktop.get_or_insert_with(Desktop::of_this_process);
         }
         let call = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let ask = Call::Ask { call, request };
+        let line = line_of(&ask)?;
         let (sender, answer) = oneshot::channel();
         {
             let mut waiting = self.shared.waiting();
@@ -147,12 +220,38 @@ impl Client {
             shared: &self.shared,
             call,
         };
-        if self.shared.calls.send(Call::Ask { call, request }).is_err() {
+        if self.shared.calls.send(line).is_err() {
             return Err(gone());
         }
-        let answer = answer.await.unwrap_or_else(|_| Err(gone()));
+        let Call::Ask { request, .. } = &ask else {
+            return Err(gone());
+        };
+        let answer = match timeout(request.limit_of_asker(), answer).await {
+            Ok(answer) => answer.unwrap_or_else(|_| Err(gone())),
+            Err(_) => Err(request.unanswered("LivePC's background process")),
+        };
         drop(withdraw);
         answer
+    }
+
+    /// Asks, and gives all pages of the answer as one.
+    pub async fn all(&self, request: Request) -> Result<Answer, Problem> {
+        let mut page = self.call(request.clone()).await?;
+        let mut behind = request.page_behind(&page);
+        let mut all: Option<Answer> = None;
+        loop {
+            let whole = match all.take() {
+                None => page,
+                Some(mut whole) => {
+                    whole.add_page(page);
+                    whole
+                }
+            };
+            let Some(request) = behind else { return Ok(whole) };
+            all = Some(whole);
+            page = self.call(request.clone()).await?;
+            behind = request.page_behind(&page);
+        }
     }
 
     /// Asks for snapshots; the receiver always holds the newest, as long as there is the connection.
@@ -190,6 +289,17 @@ impl Shared {
     }
 }
 
+/// Tells everybody who waits when there will be no answer any more.
+struct Close(Weak<Shared>);
+
+impl Drop for Close {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.close();
+        }
+    }
+}
+
 /// Tells the other side when a caller stops waiting.
 struct Withdraw<'a> {
     shared: &'a Shared,
@@ -198,8 +308,10 @@ struct Withdraw<'a> {
 
 impl Drop for Withdraw<'_> {
     fn drop(&mut self) {
-        if self.shared.waiting().answers.remove(&self.call).is_some() {
-            let _ = self.shared.calls.send(Call::Withdraw { call: self.call });
+        if self.shared.waiting().answers.remove(&self.call).is_some()
+            && let Ok(line) = line_of(&Call::Withdraw { call: self.call })
+        {
+            let _ = self.shared.calls.send(line);
         }
     }
 }
@@ -212,6 +324,18 @@ fn silent(home: &Home) -> Problem {
             "Its log is in {}. Ending the process “livepc agent” helps.",
             home.logs().display()
         ),
+    )
+}
+
+fn another(version: Option<&str>) -> Problem {
+    let other = version.map_or_else(
+        || "Another version of LivePC".to_owned(),
+        |v| format!("LivePC {v}"),
+    );
+    Problem::new(
+        Code::UpdateLivepc,
+        format!("{other} is running, and this one does not understand it."),
+        "Close its window and stop its machines, then try again.",
     )
 }
 

@@ -6,8 +6,11 @@
 //! [`Answer`] or a [`Problem`] for each; after [`Request::Watch`] it also gets a whole [`Snapshot`] at every change,
 //! four a second at most.
 //!
-//! The protocol has one version number. Fields are only added, never changed, so that a runner that was started by an
-//! older LivePC goes on working with a newer agent.
+//! The protocol has one version number, and a revision that counts what was added. Fields, requests and answers are only
+//! added, never changed, so that a runner that was started by an older LivePC goes on working with a newer agent, and a
+//! newer client with an older agent that machines keep alive. Who is newer asks nothing that the other does not know; what
+//! is not understood all the same is told, and harms no other call (`message`, `peer`). Every call has a limit
+//! (`patience`), and what may be large comes in pages (`paging`).
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), livepc_protocol::Problem> {
@@ -16,7 +19,7 @@
 //! let home = Home::default_for_user()?;
 //! let launcher = Launcher::for_this_program()?;
 //! let client = Client::connect_or_start(&home, &launcher, "example").await?;
-//! if let Answer::List { livepcs } = client.call(Request::List).await? {
+//! if let Answer::List { livepcs, .. } = client.all(Request::list()).await? {
 //!     println!("{} subscriptions", livepcs.len());
 //! }
 //! # Ok(())
@@ -33,11 +36,17 @@ mod launch;
 mod lock;
 mod login;
 mod message;
+#[cfg(test)]
+mod older;
+mod paging;
+mod patience;
+mod peer;
 mod problem;
 mod request;
 mod socket;
 mod state;
 mod store_place;
+mod tolerant;
 
 pub use block_map::BlockMap;
 pub use client::Client;
@@ -48,7 +57,11 @@ pub use hypervisor::{HypervisorKind, HypervisorStatus};
 pub use launch::{Launcher, detach};
 pub use lock::ProcessLock;
 pub use login::{LoginInfo, Secret};
-pub use message::{Call, MAX_MESSAGE, Message, PROTOCOL, Read, Write, read_message, write_message};
+pub use message::{
+    Call, Line, MAX_MESSAGE, Message, PAGE_BYTES, PROTOCOL, REVISION, Read, Write, line_of, read_message,
+    write_line, write_message,
+};
+pub use peer::Peer;
 pub use problem::{Code, Problem};
 pub use request::{
     Answer, Display, IndexObject, JobAction, LibraryEntry, OpenedRelease, Preview, Pruned, PrunedRelease,

@@ -31,7 +31,8 @@ pub enum Code {
     Cancelled,
     /// The agent ended before it answered; trying again starts a new one.
     AgentGone,
-    /// Anything else.
+    /// Anything else, also what only a newer LivePC knows.
+    #[serde(other)]
     Failed,
 }
 
@@ -89,6 +90,17 @@ impl Problem {
             ),
             None => Self::new(code, format!("{}.", capital(text)), ""),
         }
+    }
+
+    /// A mistake of LivePC's own.
+    #[must_use]
+    #[allow(clippy::needless_pass_by_value)] // As `map_err` gives it.
+    pub fn of_panic(panicked: livepc_panics::Panicked) -> Self {
+        Self::new(
+            Code::Failed,
+            format!("{panicked}."),
+            "This is a mistake of LivePC: please report it with what “livepc logs” shows. Trying again may help.",
+        )
     }
 
     /// A failure of the operating system while `doing` something.

@@ -55,6 +55,10 @@ pub enum Request {
     Search {
         /// Words that title, summary, publisher or a category must have; empty finds all.
         text: String,
+        /// Where the last page ended, as its `next` said; the first page if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        after: Option<String>,
     },
     /// Looks at a feed before subscribing: reads feed, keys and head, fetches no pack. Answer: `Preview`.
     Preview {
@@ -71,11 +75,20 @@ pub enum Request {
         download: bool,
     },
     /// Lists the subscriptions. Answer: `List`.
-    List,
+    List {
+        /// Where the last page ended, as its `next` said; the first page if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        after: Option<String>,
+    },
     /// One subscription with its releases. Answer: `Shown`.
     Show {
         /// The id, a unique prefix of it, or the feed's URL; so everywhere.
         id: String,
+        /// The last release of the last page, as its `next` said; the first page if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        after: Option<u64>,
     },
     /// Fetches a release. Answer: `Job`, at once.
     Download {
@@ -201,6 +214,11 @@ pub enum Request {
     Retry {
         /// The LivePC.
         id: String,
+    },
+    /// How a job stands, or how it ended, if that was not long ago. Answer: `Job`.
+    Job {
+        /// The job's number.
+        job: u64,
     },
     /// Pauses, resumes, cancels or retries a job. Answer: `Done`.
     JobControl {
@@ -509,16 +527,23 @@ pub enum Answer {
     /// The sources.
     Sources {
         /// In the order in which they were added.
+        #[serde(deserialize_with = "crate::tolerant::list")]
         sources: Vec<SourceStatus>,
     },
     /// What a search found.
     Library {
         /// By title.
+        #[serde(deserialize_with = "crate::tolerant::list")]
         entries: Vec<LibraryEntry>,
         /// Entries of the Library in all.
         total: u64,
         /// The sources.
+        #[serde(deserialize_with = "crate::tolerant::list")]
         sources: Vec<SourceStatus>,
+        /// Where this page ends, if there are more entries.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        next: Option<String>,
     },
     /// A feed, before subscribing.
     Preview {
@@ -533,14 +558,24 @@ pub enum Answer {
     /// All subscriptions.
     List {
         /// By title.
+        #[serde(deserialize_with = "crate::tolerant::list")]
         livepcs: Vec<LivePc>,
+        /// Where this page ends, if there are more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        next: Option<String>,
     },
     /// One subscription with its releases.
     Shown {
         /// The subscription.
         livepc: LivePc,
         /// Its releases, newest first.
+        #[serde(deserialize_with = "crate::tolerant::list")]
         releases: Vec<ReleaseInfo>,
+        /// The last release of this page, if there are more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        next: Option<u64>,
     },
     /// A job was queued, or one that does the same was found.
     Job {
@@ -550,6 +585,7 @@ pub enum Answer {
     /// What updates there are.
     Updates {
         /// By LivePC.
+        #[serde(deserialize_with = "crate::tolerant::list")]
         updates: Vec<UpdateReport>,
     },
     /// What left the store, or would.
@@ -565,6 +601,7 @@ pub enum Answer {
     /// Who is known to which server.
     Logins {
         /// By server.
+        #[serde(deserialize_with = "crate::tolerant::list")]
         logins: Vec<LoginInfo>,
     },
     /// A setting.
@@ -577,6 +614,7 @@ pub enum Answer {
     /// The hypervisors of this computer.
     Hypervisors {
         /// Every kind, also those that are not here.
+        #[serde(deserialize_with = "crate::tolerant::list")]
         hypervisors: Vec<HypervisorStatus>,
     },
     /// Everything that a client shows.

@@ -356,8 +356,10 @@ pub struct StoreUse {
 #[ts(export)]
 pub struct Snapshot {
     /// All subscriptions, by title.
+    #[serde(deserialize_with = "crate::tolerant::list")]
     pub livepcs: Vec<LivePc>,
     /// Jobs that go on, and those that ended lately, newest first.
+    #[serde(deserialize_with = "crate::tolerant::list")]
     pub jobs: Vec<Job>,
     /// True while all downloads are paused.
     pub paused: bool,
@@ -365,6 +367,15 @@ pub struct Snapshot {
     pub store: StoreUse,
     /// Counts changes of the Library, so that clients know when to search again.
     pub library_revision: u64,
+    /// Subscriptions that have no place here, because there are too many; `List` has them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[ts(optional, as = "Option<u64>")]
+    pub omitted: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // As serde wants it.
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a runner tells of its machine.

@@ -33,7 +33,11 @@ total: number,
 /**
  * The sources.
  */
-sources: Array<SourceStatus>, } | { "answer": "preview", 
+sources: Array<SourceStatus>, 
+/**
+ * Where this page ends, if there are more entries.
+ */
+next?: string, } | { "answer": "preview", 
 /**
  * What a person decides on.
  */
@@ -45,7 +49,11 @@ livepc: LivePc, } | { "answer": "list",
 /**
  * By title.
  */
-livepcs: Array<LivePc>, } | { "answer": "shown", 
+livepcs: Array<LivePc>, 
+/**
+ * Where this page ends, if there are more.
+ */
+next?: string, } | { "answer": "shown", 
 /**
  * The subscription.
  */
@@ -53,7 +61,11 @@ livepc: LivePc,
 /**
  * Its releases, newest first.
  */
-releases: Array<ReleaseInfo>, } | { "answer": "job", 
+releases: Array<ReleaseInfo>, 
+/**
+ * The last release of this page, if there are more.
+ */
+next?: number, } | { "answer": "job", 
 /**
  * The job.
  */

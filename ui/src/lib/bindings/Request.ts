@@ -24,7 +24,11 @@ url: string, } | { "verb": "source-list" } | { "verb": "source-refresh" } | { "v
 /**
  * Words that title, summary, publisher or a category must have; empty finds all.
  */
-text: string, } | { "verb": "preview", 
+text: string, 
+/**
+ * Where the last page ended, as its `next` said; the first page if not given.
+ */
+after?: string, } | { "verb": "preview", 
 /**
  * The feed's URL.
  */
@@ -40,11 +44,19 @@ fingerprint: string,
 /**
  * True to fetch boot-ready, then complete, at once.
  */
-download: boolean, } | { "verb": "list" } | { "verb": "show", 
+download: boolean, } | { "verb": "list", 
+/**
+ * Where the last page ended, as its `next` said; the first page if not given.
+ */
+after?: string, } | { "verb": "show", 
 /**
  * The id, a unique prefix of it, or the feed's URL; so everywhere.
  */
-id: string, } | { "verb": "download", 
+id: string, 
+/**
+ * The last release of the last page, as its `next` said; the first page if not given.
+ */
+after?: number, } | { "verb": "download", 
 /**
  * The LivePC.
  */
@@ -185,7 +197,11 @@ export: Export, } | { "verb": "retry",
 /**
  * The LivePC.
  */
-id: string, } | { "verb": "job-control", 
+id: string, } | { "verb": "job", 
+/**
+ * The job's number.
+ */
+job: number, } | { "verb": "job-control", 
 /**
  * The job's number.
  */

@@ -26,4 +26,8 @@ store: StoreUse,
 /**
  * Counts changes of the Library, so that clients know when to search again.
  */
-library_revision: number, };
+library_revision: number, 
+/**
+ * Subscriptions that have no place here, because there are too many; `List` has them.
+ */
+omitted?: number, };

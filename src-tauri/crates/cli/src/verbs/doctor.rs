@@ -49,7 +49,7 @@ pub(crate) async fn doctor(session: &Session<'_>) -> Result<(), Problem> {
 
 pub(crate) async fn logs(session: &Session<'_>, id: Option<String>) -> Result<(), Problem> {
     let id = match id {
-        Some(id) => match session.ask(Request::Show { id }).await? {
+        Some(id) => match session.ask(Request::show(id)).await? {
             Answer::Shown { livepc, .. } => Some(livepc.id),
             _ => return Err(unexpected()),
         },

@@ -1,5 +1,7 @@
 //! `download`, `update` and `verify`: verbs that wait for jobs.
 
+use std::time::Duration;
+
 use livepc_protocol::{
     Answer, Client, Code, Job, JobAction, JobPhase, JobStatus, Problem, Request, UpdateReport,
 };
@@ -9,58 +11,91 @@ use crate::args::Until;
 use crate::output::bytes;
 use crate::session::{Session, interrupted, unexpected};
 
-/// Follows a job to its end.
+/// How long nothing need be heard of a job before it is asked for.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Follows a job to its end. What is heard of it comes by itself; an agent that says nothing, or nothing of this job, is
+/// asked, so that this ends also if many other jobs end meanwhile, or the agent is stuck.
 async fn follow(session: &Session<'_>, client: &Client, job: u64) -> Result<Job, Problem> {
     let mut snapshots = client.watch().await?;
     let mut was_paused = false;
     loop {
-        let (found, paused) = match snapshots.borrow_and_update().as_ref() {
-            Some(snapshot) => {
-                let found = snapshot.jobs.iter().find(|found| found.job == job);
-                (found.cloned(), snapshot.paused)
+        let heard = snapshots.borrow_and_update().as_ref().map(|snapshot| {
+            let found = snapshot.jobs.iter().find(|found| found.job == job);
+            (found.cloned(), snapshot.paused)
+        });
+        let found = match heard {
+            Some((found, paused)) => {
+                if paused && !was_paused {
+                    let text = "All downloads are paused: “livepc pause --off” lets them go on.";
+                    session.output.note(text);
+                }
+                was_paused = paused;
+                match found {
+                    Some(found) => Some(found),
+                    None => asked(client, job).await?,
+                }
             }
-            None => (None, was_paused),
+            None => None,
         };
-        if paused && !was_paused {
-            let text = "All downloads are paused: “livepc pause --off” lets them go on.";
-            session.output.note(text);
+        if let Some(found) = found
+            && let Some(ended) = look(session, found)
+        {
+            return ended;
         }
-        was_paused = paused;
-        if let Some(found) = found {
-            show(session, &found);
-            match found.status {
-                JobStatus::Done => return Ok(found),
-                JobStatus::Failed => {
-                    return Err(found
-                        .problem
-                        .unwrap_or_else(|| Problem::new(Code::Failed, "It failed.", "")));
-                }
-                JobStatus::Cancelled => {
-                    return Err(Problem::new(Code::Cancelled, "Somebody cancelled it.", ""));
-                }
-                JobStatus::Paused => {
-                    return Err(Problem::new(
-                        Code::Cancelled,
-                        "Somebody paused it.",
-                        "The same command goes on where it was.",
-                    ));
-                }
-                JobStatus::Waiting => {
-                    return Err(found
-                        .problem
-                        .unwrap_or_else(|| Problem::new(Code::Network, "The network does not answer.", "")));
-                }
-                JobStatus::Queued | JobStatus::Running => {}
+        match tokio::time::timeout(SILENCE, snapshots.changed()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                return Err(Problem::new(
+                    Code::AgentGone,
+                    "LivePC's agent has ended.",
+                    "The same command goes on where it was.",
+                ));
             }
-        }
-        if snapshots.changed().await.is_err() {
-            return Err(Problem::new(
-                Code::AgentGone,
-                "LivePC's agent has ended.",
-                "The same command goes on where it was.",
-            ));
+            Err(_) => {
+                if let Some(found) = asked(client, job).await?
+                    && let Some(ended) = look(session, found)
+                {
+                    return ended;
+                }
+            }
         }
     }
+}
+
+/// How a job stands, from an agent that has not said it by itself.
+async fn asked(client: &Client, job: u64) -> Result<Option<Job>, Problem> {
+    match client.call(Request::Job { job }).await {
+        Ok(Answer::Job { job }) => Ok(Some(job)),
+        Ok(_) => Err(unexpected()),
+        // An older agent cannot be asked for one; it says at least that it is there.
+        Err(problem) if problem.code == Code::UpdateLivepc => {
+            let Answer::Snapshot { snapshot } = client.call(Request::Snapshot).await? else {
+                return Err(unexpected());
+            };
+            Ok(snapshot.jobs.into_iter().find(|found| found.job == job))
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+/// Shows how far a job is; gives how it ended, if it does not go on by itself.
+fn look(session: &Session<'_>, found: Job) -> Option<Result<Job, Problem>> {
+    show(session, &found);
+    let problem = |code, message, hint| Err(Problem::new(code, message, hint));
+    let again = "The same command goes on where it was.";
+    Some(match found.status {
+        JobStatus::Queued | JobStatus::Running => return None,
+        JobStatus::Done => Ok(found),
+        JobStatus::Failed => found
+            .problem
+            .map_or_else(|| problem(Code::Failed, "It failed.", ""), Err),
+        JobStatus::Cancelled => problem(Code::Cancelled, "Somebody cancelled it.", ""),
+        JobStatus::Paused => problem(Code::Cancelled, "Somebody paused it.", again),
+        JobStatus::Waiting => found
+            .problem
+            .map_or_else(|| problem(Code::Network, "The network does not answer.", ""), Err),
+    })
 }
 
 /// Shows how far a job is.
@@ -197,8 +232,8 @@ pub(crate) async fn verify(session: &Session<'_>, id: Option<String>, repair: bo
     let client = session.client().await?;
     let ids: Vec<String> = match id {
         Some(id) => vec![id],
-        None => match client.call(Request::List).await? {
-            Answer::List { livepcs } => livepcs.into_iter().map(|livepc| livepc.id).collect(),
+        None => match client.all(Request::list()).await? {
+            Answer::List { livepcs, .. } => livepcs.into_iter().map(|livepc| livepc.id).collect(),
             _ => return Err(unexpected()),
         },
     };

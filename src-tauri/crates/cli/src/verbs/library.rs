@@ -40,7 +40,8 @@ pub(crate) async fn search(session: &Session<'_>, text: String) -> Result<(), Pr
         entries,
         total,
         sources,
-    } = session.ask(Request::Search { text }).await?
+        ..
+    } = session.ask(Request::search(text)).await?
     else {
         return Err(unexpected());
     };

@@ -141,7 +141,7 @@ async fn sure(
 }
 
 async fn shown(client: &Client, id: &str) -> Result<LivePc, Problem> {
-    match client.call(Request::Show { id: id.to_owned() }).await? {
+    match client.call(Request::show(id)).await? {
         Answer::Shown { livepc, .. } => Ok(livepc),
         _ => Err(unexpected()),
     }

@@ -72,7 +72,7 @@ fn warnings(livepc: &LivePc) -> impl Iterator<Item = String> {
 }
 
 pub(crate) async fn list(session: &Session<'_>) -> Result<(), Problem> {
-    let Answer::List { livepcs } = session.ask(Request::List).await? else {
+    let Answer::List { livepcs, .. } = session.ask(Request::list()).await? else {
         return Err(unexpected());
     };
     let all: Vec<Value> = livepcs.iter().map(listed).collect();
@@ -86,7 +86,7 @@ pub(crate) async fn list(session: &Session<'_>) -> Result<(), Problem> {
 }
 
 pub(crate) async fn show(session: &Session<'_>, id: String) -> Result<(), Problem> {
-    let Answer::Shown { livepc, releases } = session.ask(Request::Show { id }).await? else {
+    let Answer::Shown { livepc, releases, .. } = session.ask(Request::show(id)).await? else {
         return Err(unexpected());
     };
     session
@@ -142,7 +142,7 @@ pub(crate) async fn status(session: &Session<'_>, id: Option<String>) -> Result<
     let chosen = match id {
         None => None,
         Some(id) => {
-            let Answer::Shown { livepc, .. } = session.ask(Request::Show { id }).await? else {
+            let Answer::Shown { livepc, .. } = session.ask(Request::show(id)).await? else {
                 return Err(unexpected());
             };
             Some(livepc.id)

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use livepc_format::head::ReleaseState;
 use livepc_format::{Fingerprint, PackId};
+use livepc_panics::fenced;
 use livepc_protocol::{Answer, Code, Preview, Problem, Request, Snapshot, Trust, Until, UpdateReport};
 use livepc_transfer::Priority;
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use crate::locked::lock;
 use crate::problems::{of_format, of_transfer};
 use crate::server::{Answers, misplaced};
 use crate::subscription::Subscription;
-use crate::{config, library, published, subscription};
+use crate::{config, library, pages, published, subscription};
 
 impl Answers for Core {
     async fn answer(self: Arc<Self>, request: Request) -> Result<Answer, Problem> {
@@ -35,16 +36,16 @@ impl Answers for Core {
                 fingerprint,
                 download,
             } => self.subscribe(&feed_url, &fingerprint, download).await,
-            Request::List => {
-                let livepcs = self.snapshot().await?.livepcs;
-                Ok(Answer::List { livepcs })
-            }
-            Request::Show { id } => {
+            Request::List { after } => self.list(after).await,
+            Request::Show { id, after } => {
                 let subscription = subscription::find(&self.database, &id)?;
                 let livepc = self.show(&subscription);
+                let (releases, more) = pages::page(self.releases_of(&subscription, after));
+                let next = releases.last().filter(|_| more).map(|release| release.sequence);
                 Ok(Answer::Shown {
                     livepc,
-                    releases: self.releases_of(&subscription),
+                    releases,
+                    next,
                 })
             }
             Request::Download { id, until, release } => {
@@ -90,7 +91,16 @@ impl Answers for Core {
                     desktop,
                 };
                 let (core, id) = (self.clone(), subscription.id.clone());
-                Self::to_its_end(async move { core.start_machine(&subscription, start).await }).await?;
+                let started = Self::to_its_end(async move {
+                    let started = fenced("The start", core.start_machine(&subscription, start)).await;
+                    started
+                        .map_err(Problem::of_panic)
+                        .flatten()
+                        .inspect_err(|problem| {
+                            core.start_failed(&subscription.id, problem);
+                        })
+                });
+                started.await?;
                 self.livepc(&id)
             }
             Request::Stop { id, force, timeout } => {
@@ -119,6 +129,7 @@ impl Answers for Core {
                 let id = subscription::find(&self.database, &id)?.id;
                 self.retry_machine(&id).await.map(|()| Answer::Done)
             }
+            Request::Job { job } => self.job(job).map(|job| Answer::Job { job }),
             Request::JobControl { job, action } => self.control_job(job, action).await.map(|()| Answer::Done),
             Request::BlockMap { id, release } => {
                 let map = self.block_map(&id, release).await?;
@@ -187,6 +198,25 @@ impl Answers for Core {
 }
 
 impl Core {
+    /// A page of the subscriptions.
+    async fn list(self: &Arc<Self>, after: Option<String>) -> Result<Answer, Problem> {
+        let mut livepcs = self.livepcs().await?;
+        if let Some(after) = after {
+            let last = livepcs.iter().position(|livepc| livepc.id == after);
+            let last = last.ok_or_else(|| {
+                Problem::new(
+                    Code::Busy,
+                    "The list has changed while it was read.",
+                    "Ask for it again.",
+                )
+            })?;
+            livepcs.drain(..=last);
+        }
+        let (livepcs, more) = pages::page(livepcs);
+        let next = livepcs.last().filter(|_| more).map(|livepc| livepc.id.clone());
+        Ok(Answer::List { livepcs, next })
+    }
+
     async fn answer_library(self: &Arc<Self>, request: Request) -> Result<Answer, Problem> {
         match request {
             Request::SourceAdd { url } => {
@@ -199,13 +229,18 @@ impl Core {
                 self.library_changed();
             }
             Request::SourceRefresh => self.refresh_library().await?,
-            Request::Search { text } => {
-                let (entries, total) = library::search(&self.database, &text)?;
-                return Ok(Answer::Library {
-                    entries,
-                    total,
-                    sources: library::sources(&self.database)?,
-                });
+            Request::Search { text, after } => {
+                let core = self.clone();
+                return Self::blocking(move || {
+                    let found = library::search(&core.database, &text, after.as_deref())?;
+                    Ok(Answer::Library {
+                        entries: found.entries,
+                        total: found.total,
+                        sources: library::sources(&core.database)?,
+                        next: found.next,
+                    })
+                })
+                .await?;
             }
             _ => {}
         }

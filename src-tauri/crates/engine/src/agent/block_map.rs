@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use livepc_format::limits::PACK_PAGES;
-use livepc_protocol::{BlockMap, Code, Problem};
+use livepc_protocol::{BlockMap, Problem};
 
 use super::core::Core;
 use super::progress::is_here;
@@ -43,10 +43,7 @@ impl Core {
         let under_way = under_way.iter().map(|(pack, chunk)| (*pack, chunk.first_page));
         let (core, under_way) = (self.clone(), under_way.collect());
         // A large release has thousands of files to look at.
-        let drawn = tokio::task::spawn_blocking(move || core.draw(sequence, &opened, &plan, &under_way));
-        drawn
-            .await
-            .map_err(|error| Problem::new(Code::Failed, error.to_string(), "Try again."))
+        Self::blocking(move || core.draw(sequence, &opened, &plan, &under_way)).await
     }
 
     fn draw(

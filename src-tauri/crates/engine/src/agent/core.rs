@@ -108,14 +108,24 @@ impl Core {
     pub(super) async fn blocking<T: Send + 'static>(
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        tokio::task::spawn_blocking(work).await.map_err(part_failed)
+        livepc_panics::blocking("A part of the agent", work)
+            .await
+            .map_err(Problem::of_panic)
     }
 
     /// Does something to its end, even if who asked for it goes away meanwhile.
     pub(super) async fn to_its_end<T: Send + 'static>(
         work: impl Future<Output = Result<T, Problem>> + Send + 'static,
     ) -> Result<T, Problem> {
-        tokio::spawn(work).await.map_err(part_failed)?
+        match livepc_panics::spawn("A part of the agent", work).await {
+            Ok(done) => done.map_err(Problem::of_panic)?,
+            // The task itself ends only with the process.
+            Err(_) => Err(Problem::new(
+                Code::AgentGone,
+                "LivePC's agent ends.",
+                "Try again: a new one is started.",
+            )),
+        }
     }
 
     /// Works on the store, off the asynchronous threads.
@@ -128,14 +138,6 @@ impl Core {
             .await?
             .map_err(|e| of_store(&e))
     }
-}
-
-fn part_failed(error: tokio::task::JoinError) -> Problem {
-    Problem::new(
-        Code::Failed,
-        format!("A part of the agent failed: {error}."),
-        "Try again.",
-    )
 }
 
 /// Names after which those are forgotten that nobody holds.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use livepc_panics::fenced;
 use livepc_protocol::{Code, JobPhase, Problem, Until};
 use livepc_transfer::Priority;
 use tokio::task::JoinSet;
@@ -116,15 +117,13 @@ impl Core {
                     continue;
                 }
                 let (core, origin, pack) = (self.clone(), opened.origin.clone(), *pack);
-                fetches.spawn(async move {
-                    core.fetcher
-                        .fetch(&origin, pack, &missing, priority)
-                        .await
-                        .map(drop)
-                });
+                fetches.spawn(fenced("Fetching", async move {
+                    let fetched = core.fetcher.fetch(&origin, pack, &missing, priority).await;
+                    fetched.map(drop).map_err(|e| of_transfer(&e))
+                }));
             }
             match fetches.join_next().await {
-                Some(Ok(done)) => done.map_err(|e| of_transfer(&e))?,
+                Some(Ok(done)) => done.map_err(Problem::of_panic)??,
                 Some(Err(error)) => return Err(Problem::new(Code::Failed, error.to_string(), "Try again.")),
                 None => return Ok(()),
             }

@@ -1,9 +1,10 @@
 //! Jobs: work that is persisted, shown as whole snapshots, and gone on with after the agent was killed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use livepc_panics::fenced;
 use livepc_protocol::{Code, Job, JobAction, JobKind, JobPhase, JobStatus, Problem, Until};
 use rusqlite::params;
 use tokio::sync::Semaphore;
@@ -22,11 +23,11 @@ const MOST_PAUSE: Duration = Duration::from_secs(300);
 /// Ended jobs that are remembered.
 const HISTORY: usize = 100;
 
-/// The jobs that have not ended, and those that have ended since the agent's start.
+/// The jobs that have not ended, and those that ended lately.
 pub(super) struct Jobs {
     active: Mutex<BTreeMap<u64, Arc<Active>>>,
-    /// How they ended, whatever the database was able to keep of that: somebody waits for it.
-    ended: Mutex<BTreeMap<u64, Job>>,
+    /// Newest first, at most `HISTORY`. Who waits for a job learns its end from here, whether it could be recorded or not.
+    ended: Mutex<VecDeque<Job>>,
     places: Semaphore,
 }
 
@@ -62,6 +63,30 @@ impl Jobs {
             .rev()
             .map(|active| active.show())
             .collect()
+    }
+
+    /// Jobs that ended lately, newest first.
+    pub(super) fn ended(&self) -> Vec<Job> {
+        lock(&self.ended).iter().cloned().collect()
+    }
+
+    /// How a job stands, or how it ended, if that was not long ago.
+    pub(super) fn show(&self, number: u64) -> Option<Job> {
+        if let Some(active) = lock(&self.active).get(&number) {
+            return Some(active.show());
+        }
+        lock(&self.ended).iter().find(|job| job.job == number).cloned()
+    }
+
+    /// Moves a job to those that have ended.
+    fn retire(&self, job: Job) {
+        // Both at once: there is no moment in which it is nowhere.
+        let (mut active, mut ended) = (lock(&self.active), lock(&self.ended));
+        active.remove(&job.job);
+        let place = ended.iter().position(|other| other.job < job.job);
+        let place = place.unwrap_or(ended.len());
+        ended.insert(place, job);
+        ended.truncate(HISTORY);
     }
 
     /// True while a release is being fetched.
@@ -204,6 +229,7 @@ impl Core {
 
     /// Goes on with what the last agent did not finish.
     pub(super) fn resume_jobs(self: &Arc<Self>) -> Result<(), Problem> {
+        *lock(&self.jobs.ended) = self.recorded_ends()?.into();
         for mut job in self.jobs_to_do()? {
             let paused = job.status == JobStatus::Paused;
             if !paused {
@@ -227,11 +253,11 @@ impl Core {
         self.touch();
         let (core, active) = (self.clone(), active.clone());
         tokio::spawn(async move {
-            let work = core.work_until_done(&active);
+            let work = fenced("A job", core.work_until_done(&active));
             tokio::select! {
                 // What stopped it says how it stands.
                 () = stop.cancelled() => {}
-                done = work => core.end_job(&active, done),
+                done = work => core.end_job(&active, done.map_err(Problem::of_panic).flatten()),
             }
         });
     }
@@ -271,6 +297,11 @@ impl Core {
 
     async fn work(self: &Arc<Self>, active: &Arc<Active>) -> Result<(), Problem> {
         let kind = active.show().kind;
+        #[cfg(test)]
+        assert!(
+            active.show().title != super::tests::MISTAKEN,
+            "a mistake in a job"
+        );
         let ticks = async {
             let mut tick = tokio::time::interval(Duration::from_millis(250));
             loop {
@@ -314,16 +345,13 @@ impl Core {
     }
 
     fn finish(self: &Arc<Self>, active: &Arc<Active>) {
-        let job = active.show();
-        {
-            let mut ended = lock(&self.jobs.ended);
-            ended.insert(job.job, job.clone());
-            while ended.len() > HISTORY {
-                ended.pop_first();
-            }
+        // Recorded first, so that what is told of is not done again by the next agent; told of also if it cannot be recorded.
+        let recorded = livepc_panics::caught("The record of a job", || self.save_job(active));
+        if let Err(panicked) = recorded {
+            tracing::error!("{panicked}");
         }
-        self.save_job(active);
-        lock(&self.jobs.active).remove(&job.job);
+        self.jobs.retire(active.show());
+        self.touch();
         let old = "DELETE FROM job WHERE active = 0 AND job <= (SELECT MAX(job) FROM job) - ?1";
         if let Err(problem) = self.database.run_lazily(old, params![HISTORY]) {
             tracing::warn!("{problem}");
@@ -374,8 +402,7 @@ impl Core {
 
     /// Does anew what a job was to do that has ended.
     async fn do_again(self: &Arc<Self>, number: u64) -> Result<(), Problem> {
-        let job = self.ended_jobs()?.into_iter().find(|job| job.job == number);
-        let job = job.ok_or_else(|| no_job(number))?;
+        let job = self.job(number)?;
         let subscription = subscription::find(&self.database, &job.id)?;
         let again = match (job.export, job.until) {
             (Some(export), _) => {
@@ -386,6 +413,11 @@ impl Core {
             (None, None) => self.queue_verify(&subscription, job.repair),
         };
         again.map(drop)
+    }
+
+    /// How a job stands, or how it ended, if that was not long ago.
+    pub(super) fn job(&self, number: u64) -> Result<Job, Problem> {
+        self.jobs.show(number).ok_or_else(|| no_job(number))
     }
 
     /// Pauses, resumes, cancels or retries a job that has not ended.
@@ -428,22 +460,16 @@ impl Core {
         }
     }
 
-    /// Jobs that ended lately, newest first.
-    pub(super) fn ended_jobs(&self) -> Result<Vec<Job>, Problem> {
+    /// Jobs that ended lately and were recorded, newest first.
+    fn recorded_ends(&self) -> Result<Vec<Job>, Problem> {
         let sql = "SELECT data FROM job WHERE active = 0 ORDER BY job DESC LIMIT ?1";
         let rows = self
             .database
             .all(sql, params![HISTORY], |row| row.get::<_, String>(0))?;
-        let kept = rows
+        Ok(rows
             .iter()
-            .filter_map(|data| serde_json::from_str::<Job>(data).ok());
-        let mut ended: BTreeMap<u64, Job> = kept.map(|job| (job.job, job)).collect();
-        ended.extend(
-            lock(&self.jobs.ended)
-                .iter()
-                .map(|(number, job)| (*number, job.clone())),
-        );
-        Ok(ended.into_values().rev().take(HISTORY).collect())
+            .filter_map(|data| serde_json::from_str(data).ok())
+            .collect())
     }
 }
 

@@ -189,6 +189,23 @@ impl Core {
         }
     }
 
+    /// A start ended without saying how: the machine is not one that starts.
+    pub(super) fn start_failed(self: &Arc<Self>, id: &str, problem: &Problem) {
+        let started = self.machines.client(id).is_some();
+        if let Some(state) = self.machines.state(id)
+            && state.state == MachineState::Starting
+            && !started
+        {
+            let failed = RunnerState {
+                state: MachineState::Failed,
+                problem: Some(problem.clone()),
+                ..state
+            };
+            self.machines.set(failed, None);
+            self.machines_changed();
+        }
+    }
+
     /// Makes the folder of a machine, and writes down whose it is; gives the folder.
     pub(super) fn make_machine_folder(&self, subscription: &Subscription) -> Result<PathBuf, Problem> {
         let folder = self.home.machine(&subscription.id);

@@ -20,6 +20,8 @@ mod sign_in;
 mod snapshot;
 mod space;
 mod speed;
+#[cfg(test)]
+mod tests;
 mod tidy;
 mod verify;
 
@@ -28,6 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use livepc_panics::kept_up;
 use livepc_protocol::{Code, Home, Launcher, Listener, Problem, ProcessLock, Snapshot};
 use livepc_store::Store;
 use livepc_transfer::{Client, Config, Fetcher, Limits};
@@ -97,10 +100,11 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
     core.resume_jobs()?;
     core.publish_snapshot().await;
     let guests = core.guests.clone();
-    tokio::spawn(core.clone().publish_snapshots());
-    tokio::spawn(core.clone().poll());
-    tokio::spawn(core.clone().keep_copies());
-    let serving = tokio::spawn(serve(listener, core.clone(), guests.clone()));
+    core.keep_up();
+    let serving = {
+        let (core, guests) = (core.clone(), guests.clone());
+        tokio::spawn(async move { kept_up("Serving clients", || serve(&listener, &core, &guests)).await })
+    };
     let mut session = SessionEnd::listen()?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), home = %core.home.root().display(), "the agent is ready");
     ready();
@@ -186,6 +190,18 @@ impl Core {
         if let Err(problem) = Self::blocking(move || core.database.keep_copy(ending)).await {
             tracing::warn!("{problem}");
         }
+    }
+
+    /// Begins what goes on as long as the agent: an agent that did not poll or publish any more would look alive.
+    fn keep_up(self: &Arc<Self>) {
+        let core = self.clone();
+        tokio::spawn(
+            async move { kept_up("Publishing snapshots", || core.clone().publish_snapshots()).await },
+        );
+        let core = self.clone();
+        tokio::spawn(async move { kept_up("Polling", || core.clone().poll()).await });
+        let core = self.clone();
+        tokio::spawn(async move { kept_up("Copying the state", || core.clone().keep_copies()).await });
     }
 
     /// Gives the settings to the parts that they are for.

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use livepc_panics::fenced;
 use livepc_protocol::{Code, Job, JobAction, JobKind, Problem, Until, UpdateReport};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -155,6 +156,8 @@ impl Core {
     pub(super) async fn poll(self: Arc<Self>) {
         let mut at_work = JoinSet::new();
         let mut is_hour = true;
+        // Who was being asked when this ended the last time, if it did.
+        self.polling.nobody_is_asked();
         loop {
             let was_hour = is_hour;
             is_hour = self.is_update_hour().unwrap_or(was_hour);
@@ -194,7 +197,7 @@ impl Core {
     }
 
     /// Asks one of those who are due.
-    async fn ask(self: Arc<Self>, subject: Subject) {
+    pub(super) async fn ask(self: Arc<Self>, subject: Subject) {
         let asked = async {
             match &subject {
                 Subject::Library => {
@@ -211,14 +214,18 @@ impl Core {
             }
         };
         // What was noted with a subscription is shown there.
-        let worked = match tokio::time::timeout(PATIENCE, asked).await {
-            Ok(Ok(())) => true,
-            Ok(Err(problem)) => {
+        let worked = match tokio::time::timeout(PATIENCE, fenced("Asking a publisher", asked)).await {
+            Ok(Ok(Ok(()))) => true,
+            Ok(Ok(Err(problem))) => {
                 tracing::warn!(?subject, "{problem}");
                 false
             }
+            Ok(Err(panicked)) => {
+                self.note(&subject, &Problem::of_panic(panicked));
+                false
+            }
             Err(_) => {
-                self.note_silence(&subject);
+                self.note(&subject, &silence());
                 false
             }
         };
@@ -238,25 +245,29 @@ impl Core {
         config::is_update_hour(&self.database, now.time())
     }
 
-    /// Notes that a publisher has begun to answer and does not come to an end.
-    fn note_silence(&self, subject: &Subject) {
-        tracing::warn!(?subject, "no answer within {} s", PATIENCE.as_secs());
+    /// Notes why nothing came of asking, where it can be seen.
+    fn note(&self, subject: &Subject, problem: &Problem) {
+        tracing::warn!(?subject, "{problem}");
         let Subject::Subscription(id) = subject else {
             return;
         };
-        let problem = Problem::new(
-            Code::Network,
-            format!(
-                "The publisher's server did not answer within {} minutes.",
-                PATIENCE.as_secs() / 60
-            ),
-            "It is asked again later.",
-        );
-        if let Err(problem) = subscription::refused(&self.database, id, &problem) {
+        if let Err(problem) = subscription::refused(&self.database, id, problem) {
             tracing::warn!("{problem}");
         }
         self.touch();
     }
+}
+
+/// A publisher has begun to answer and does not come to an end.
+fn silence() -> Problem {
+    Problem::new(
+        Code::Network,
+        format!(
+            "The publisher's server did not answer within {} minutes.",
+            PATIENCE.as_secs() / 60
+        ),
+        "It is asked again later.",
+    )
 }
 
 /// The schedule of an agent, with its clock and its dice.
@@ -276,12 +287,16 @@ impl Polling {
         }
     }
 
-    fn follow(&self, subjects: impl IntoIterator<Item = Subject>) {
+    pub(super) fn follow(&self, subjects: impl IntoIterator<Item = Subject>) {
         lock(&self.schedule).follow(subjects, self.since.elapsed());
     }
 
-    fn take(&self) -> Option<Subject> {
+    pub(super) fn take(&self) -> Option<Subject> {
         lock(&self.schedule).take(self.since.elapsed())
+    }
+
+    pub(super) fn nobody_is_asked(&self) {
+        lock(&self.schedule).nobody_is_asked(self.since.elapsed());
     }
 
     fn ended(&self, subject: &Subject, worked: bool) {

@@ -380,10 +380,11 @@ impl Opened {
                 && let Some(pack) = waiting.next()
             {
                 let (opened, core) = (self.clone(), core.clone());
-                fetches.spawn(async move { opened.table(&core, pack).await.map(drop) });
+                let fetch = async move { opened.table(&core, pack).await.map(drop) };
+                fetches.spawn(livepc_panics::fenced("Fetching", fetch));
             }
             match fetches.join_next().await {
-                Some(Ok(done)) => done?,
+                Some(Ok(done)) => done.map_err(Problem::of_panic)??,
                 Some(Err(error)) => {
                     return Err(Problem::new(Code::Failed, error.to_string(), "Try again."));
                 }

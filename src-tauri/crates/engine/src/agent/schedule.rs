@@ -90,6 +90,15 @@ impl Schedule {
         }
     }
 
+    /// Notes that nobody is being asked, whatever was said before: those who asked are gone, and have said nothing.
+    pub(super) fn nobody_is_asked(&mut self, now: Duration) {
+        for entry in self.entries.values_mut().filter(|entry| entry.asked) {
+            entry.asked = false;
+            entry.failures += 1;
+            entry.due = now + pause(entry.failures, 0);
+        }
+    }
+
     /// Notes that a person asked, and how that ended: what failed before counts no longer.
     pub(super) fn person_asked(&mut self, subject: &Subject, worked: bool, now: Duration, random: u32) {
         if let Some(entry) = self.entries.get_mut(subject) {
@@ -256,6 +265,19 @@ mod tests {
         );
         schedule.ended(&subject("slow"), false, 4 * HOUR, 0);
         assert_eq!(take_all(&mut schedule, 4 * HOUR + SETTLE), [], "only once");
+    }
+
+    #[test]
+    fn who_was_asked_by_somebody_who_died_is_asked_again() {
+        let mut schedule = following(&["a", "b"]);
+        assert_eq!(take_all(&mut schedule, Duration::ZERO).len(), 2);
+        schedule.ended(&subject("b"), true, Duration::ZERO, 0);
+        schedule.nobody_is_asked(Duration::from_secs(60));
+        assert_eq!(take_all(&mut schedule, INTERVAL), [subject("b")]);
+        assert_eq!(
+            take_all(&mut schedule, INTERVAL + Duration::from_secs(60)),
+            [subject("a")]
+        );
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Core {
         let mut seen = HashSet::new();
         let waiting = self.jobs.active().into_iter();
         let waiting = waiting.filter(|job| job.status == JobStatus::Waiting);
-        let ended = self.ended_jobs().unwrap_or_default().into_iter();
+        let ended = self.jobs.ended().into_iter();
         let failed = ended.filter(|job| seen.insert(job.id.clone()) && job.status == JobStatus::Failed);
         for job in waiting.chain(failed.collect::<Vec<_>>()) {
             if job

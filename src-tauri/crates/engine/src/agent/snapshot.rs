@@ -16,6 +16,7 @@ use crate::freshness;
 use crate::hypervisors::for_clients;
 use crate::locked::lock;
 use crate::machine_folder::{OverlayRecord, Suspension};
+use crate::pages;
 use crate::session_end;
 use crate::subscription::{self, Subscription};
 use crate::user_disk::UserDisk;
@@ -174,38 +175,60 @@ impl Core {
         }
     }
 
-    /// A subscription's releases, newest first.
-    pub(super) fn releases_of(&self, subscription: &Subscription) -> Vec<ReleaseInfo> {
-        let releases = &subscription.head.releases;
+    /// A subscription's releases, newest first; those behind a release only, if one is given.
+    pub(super) fn releases_of(
+        &self,
+        subscription: &Subscription,
+        after: Option<u64>,
+    ) -> impl Iterator<Item = ReleaseInfo> {
+        let releases = subscription.head.releases.iter();
+        let releases = releases.filter(move |release| after.is_none_or(|after| release.sequence < after));
         let changelog = |sequence: u64| {
             let opened = lock(&self.releases).get(&subscription.key(sequence)).cloned();
             opened.map(|opened| opened.changelog()).unwrap_or_default()
         };
-        releases
-            .iter()
-            .map(|release| ReleaseInfo {
-                sequence: release.sequence,
-                label: release.label.clone(),
-                created: release.created,
-                changelog: changelog(release.sequence),
-                state: crate::words::word(&release.state),
-                bytes_to_fetch: self.bytes_to_fetch(subscription, release.sequence, Until::Complete),
-            })
-            .collect()
+        releases.map(move |release| ReleaseInfo {
+            sequence: release.sequence,
+            label: release.label.clone(),
+            created: release.created,
+            changelog: changelog(release.sequence),
+            state: crate::words::word(&release.state),
+            bytes_to_fetch: self.bytes_to_fetch(subscription, release.sequence, Until::Complete),
+        })
     }
 
-    /// All that clients show, now.
-    pub(super) async fn snapshot(self: &Arc<Self>) -> Result<Snapshot, Problem> {
-        let free = self.free_space().await;
+    /// All subscriptions as clients see them, by title. One whose showing panics is left out.
+    pub(super) async fn livepcs(self: &Arc<Self>) -> Result<Vec<LivePc>, Problem> {
         let core = self.clone();
         Self::blocking(move || {
-            let livepcs = subscription::all(&core.database)?
-                .iter()
-                .map(|s| core.show(s))
-                .collect();
+            let subscriptions = subscription::all(&core.database)?;
+            let shown = subscriptions.iter().filter_map(|subscription| {
+                let shown = livepc_panics::caught("Showing a LivePC", || core.show(subscription));
+                shown
+                    .inspect_err(|panicked| tracing::error!(id = subscription.id, "{panicked}"))
+                    .ok()
+            });
+            Ok(shown.collect())
+        })
+        .await?
+    }
+
+    /// All that clients show, now. Subscriptions that cannot be read are shown as they were: who waits for a job must learn
+    /// of its end all the same.
+    pub(super) async fn snapshot(self: &Arc<Self>) -> Result<Snapshot, Problem> {
+        let free = self.free_space().await;
+        let livepcs = match self.livepcs().await {
+            Ok(livepcs) => livepcs,
+            Err(problem) => {
+                tracing::warn!("the subscriptions are shown as they were: {problem}");
+                self.snapshots.borrow().livepcs.clone()
+            }
+        };
+        let core = self.clone();
+        Self::blocking(move || {
             let mut jobs = core.jobs.active();
-            jobs.extend(core.ended_jobs()?.into_iter().take(ENDED_JOBS));
-            Ok(Snapshot {
+            jobs.extend(core.jobs.ended().into_iter().take(ENDED_JOBS));
+            let mut snapshot = Snapshot {
                 livepcs,
                 jobs,
                 paused: core.is_paused(),
@@ -215,9 +238,12 @@ impl Core {
                     free,
                 },
                 library_revision: core.library_revision.load(Ordering::SeqCst),
-            })
+                omitted: 0,
+            };
+            pages::fit(&mut snapshot);
+            snapshot
         })
-        .await?
+        .await
     }
 
     /// Sends snapshots to those who watch, after changes.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use livepc_disk::release::Trace;
 use livepc_format::machine::HypervisorKind;
 use livepc_hypervisor::{DiskSpec, Installation, MachineSpec, Serial};
+use livepc_panics::kept_up;
 use livepc_protocol::{
     Code, Display, Home, Launcher, Listener, MachineState, Problem, ProcessLock, RunnerState,
 };
@@ -89,7 +90,8 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
     let listener = Listener::bind(&options.home.runner_socket(&options.id)?)
         .map_err(|e| Problem::io("The runner's socket cannot be opened", &e))?;
     let guests = Guests::default();
-    tokio::spawn(serve(listener, machine.clone(), guests));
+    let answers = machine.clone();
+    tokio::spawn(async move { kept_up("Serving clients", || serve(&listener, &answers, &guests)).await });
     ready();
     tokio::select! {
         () = machine.watch(&release) => note_start(&own, &recorder.take()),
@@ -334,12 +336,15 @@ pub(crate) async fn reap(home: &Home, id: &str) -> Result<(), Problem> {
         tracing::warn!(id, "a hypervisor that a dead runner had left was ended");
     }
     let folder = mount_folder(home, id);
-    let taken = tokio::task::spawn_blocking(move || livepc_disk::mount::take_away_dead(&folder)).await;
+    let taken = livepc_panics::blocking("Looking for what is mounted", move || {
+        livepc_disk::mount::take_away_dead(&folder)
+    });
+    let taken = taken.await;
     match taken {
         Ok(Ok(false)) => {}
         Ok(Ok(true)) => tracing::warn!(id, "what a dead runner had mounted was taken away"),
         Ok(Err(error)) => return Err(crate::serve::of_mount(&error)),
-        Err(error) => return Err(Problem::new(Code::Failed, format!("{error}."), "")),
+        Err(panicked) => return Err(Problem::of_panic(panicked)),
     }
     Ok(())
 }

@@ -1,0 +1,156 @@
+//! What the agent does when a part of it panics, or its database fails: it tells, and goes on.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use livepc_protocol::{Code, Home, Job, JobKind, JobPhase, JobStatus, Launcher};
+use tempfile::TempDir;
+
+use super::core::Core;
+use super::schedule::Subject;
+use crate::server::Answers;
+
+/// A job with this title panics.
+pub(super) const MISTAKEN: &str = "a mistaken job";
+
+thread_local! {
+    static CLOCK_IS_BROKEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The one thing that all of the agent asks: what asks it panics while it is broken, on the test's thread.
+fn clock() -> Timestamp {
+    assert!(!CLOCK_IS_BROKEN.get(), "the clock is broken");
+    Timestamp::now()
+}
+
+fn agent() -> (Arc<Core>, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(folder.path()).unwrap();
+    let launcher = Launcher::new(std::env::current_exe().unwrap()).unwrap();
+    (Arc::new(super::open(home, launcher, clock).unwrap()), folder)
+}
+
+#[tokio::test]
+async fn whoever_was_asked_by_a_task_that_panicked_is_asked_again() {
+    let (core, _folder) = agent();
+    core.polling.follow([Subject::Library]);
+    let subject = core.polling.take().expect("it is due");
+    CLOCK_IS_BROKEN.set(true);
+    core.clone().ask(subject).await;
+    CLOCK_IS_BROKEN.set(false);
+    core.polling.hurry([]);
+    assert_eq!(
+        core.polling.take(),
+        Some(Subject::Library),
+        "it is not taken for being asked for ever"
+    );
+}
+
+#[tokio::test]
+async fn whoever_was_asked_when_polling_itself_died_is_asked_again() {
+    let (core, _folder) = agent();
+    core.polling.follow([Subject::Library]);
+    assert!(core.polling.take().is_some());
+    core.polling.nobody_is_asked();
+    core.polling.hurry([]);
+    assert!(core.polling.take().is_some());
+}
+
+fn job(title: &str) -> Job {
+    Job {
+        job: 0,
+        id: "lab".into(),
+        title: title.into(),
+        kind: JobKind::Download,
+        release: 1,
+        until: None,
+        export: None,
+        repair: false,
+        damage: None,
+        phase: JobPhase::Metadata,
+        status: JobStatus::Queued,
+        bytes_done: 0,
+        bytes_total: 0,
+        bytes_reused: 0,
+        bytes_per_second: 0,
+        started: Timestamp::now(),
+        ended: None,
+        problem: None,
+    }
+}
+
+/// Waits until a job has ended, as clients do: by what is told of it.
+async fn ended(core: &Arc<Core>, number: u64) -> Job {
+    let waiting = async {
+        loop {
+            core.changed.notified().await;
+            let snapshot = core.snapshot().await.unwrap();
+            let found = snapshot.jobs.into_iter().find(|job| job.job == number);
+            let job = found.expect("it is told of at every moment");
+            if job.status.has_ended() {
+                return job;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waiting)
+        .await
+        .expect("it ends")
+}
+
+#[tokio::test]
+async fn a_job_that_panics_has_failed_and_gives_its_place_free() {
+    let (core, _folder) = agent();
+    for _ in 0..5 {
+        let begun = core.begin(job(MISTAKEN)).unwrap();
+        let job = ended(&core, begun.job).await;
+        assert_eq!(job.status, JobStatus::Failed);
+        let problem = job.problem.expect("it says why");
+        assert!(
+            problem.message.contains("a mistake in a job") && problem.message.contains("jobs.rs:"),
+            "{problem}"
+        );
+    }
+    assert!(!core.jobs.at_work(), "the agent may end");
+}
+
+/// As on a full disk: the work itself has ended, and whoever waits for it must learn that.
+#[tokio::test]
+async fn the_end_of_a_job_is_told_also_if_it_cannot_be_recorded() {
+    let (core, _folder) = agent();
+    let begun = core.begin(job("a job")).unwrap();
+    core.database.run("DROP TABLE job", []).unwrap();
+    core.database.run("DROP TABLE subscription", []).unwrap();
+    let job = ended(&core, begun.job).await;
+    assert_eq!(job.status, JobStatus::Failed);
+    assert_eq!(
+        core.job(begun.job).unwrap().status,
+        JobStatus::Failed,
+        "also to who asks"
+    );
+    assert_eq!(core.job(begun.job + 1).unwrap_err().code, Code::NotFound);
+}
+
+#[tokio::test]
+async fn work_that_is_done_to_its_end_tells_that_it_panicked() {
+    let failed = Core::to_its_end::<()>(async { panic!("a mistake") })
+        .await
+        .unwrap_err();
+    assert!(
+        failed.message.contains("a mistake") && failed.message.contains("tests.rs:"),
+        "{failed}"
+    );
+    let failed = Core::blocking(|| -> () { panic!("a mistake") })
+        .await
+        .unwrap_err();
+    assert!(failed.message.contains("a mistake"), "{failed}");
+}
+
+#[tokio::test]
+async fn subscriptions_are_listed_in_pages_that_end() {
+    let (core, _folder) = agent();
+    let list = |after| core.clone().answer(livepc_protocol::Request::List { after });
+    assert!(list(None).await.is_ok());
+    assert_eq!(list(Some("gone".into())).await.unwrap_err().code, Code::Busy);
+}
