@@ -54,6 +54,24 @@ pub enum Fault {
         /// Where to: the path that was asked for is appended.
         to: String,
     },
+    /// Sends the client to this address, by this status.
+    Leads {
+        /// 301, 302, 303, 307 or 308.
+        code: u16,
+        /// The address as it is sent.
+        to: String,
+    },
+    /// Answers with a web page instead, as a network does that wants its user to sign in.
+    Page,
+    /// Answers with nothing, and says that this is all.
+    Nothing,
+    /// Says that this is the type of what it sends.
+    Type {
+        /// The value of `Content-Type`.
+        value: &'static str,
+    },
+    /// Tells versions by `Last-Modified` alone.
+    DatesOnly,
     /// Sends hardly anything.
     Trickle {
         /// Bytes per second.

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Frame, Incoming};
@@ -83,6 +84,22 @@ async fn respond(request: &Request<Incoming>, shared: Arc<Shared>, twin: Arc<Tcp
         Some(Fault::Redirect { to }) => {
             answer = Answer::empty(StatusCode::FOUND);
             answer.set(LOCATION, &format!("{}{}", to.trim_end_matches('/'), path));
+        }
+        Some(Fault::Leads { code, to }) => {
+            answer = Answer::empty(StatusCode::from_u16(*code).unwrap_or(StatusCode::FOUND));
+            answer.set(LOCATION, to);
+        }
+        Some(Fault::Page) => {
+            answer = Answer::empty(StatusCode::OK);
+            answer.set(CONTENT_TYPE, "text/html");
+            let page = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Welcome</body></html>";
+            answer.part = (0, page.len() as u64);
+            content = Content::Memory(page.to_vec());
+        }
+        Some(Fault::Nothing) => answer = Answer::empty(StatusCode::OK),
+        Some(Fault::Type { value }) => answer.set(CONTENT_TYPE, value),
+        Some(Fault::DatesOnly) => {
+            answer.headers.remove(ETAG);
         }
         Some(Fault::GzipBomb { size }) => {
             answer = Answer::empty(StatusCode::OK);

@@ -8,6 +8,7 @@ mod crowd;
 mod cut;
 mod elsewhere;
 mod export;
+mod feeds;
 mod https;
 mod images;
 mod json;

@@ -55,7 +55,13 @@ export class App {
 
   readonly livepcs: LivePc[] = $derived(this.snapshot?.livepcs ?? []);
   readonly running: number = $derived(this.livepcs.filter((l) => isLive(l)).length);
-  readonly #byFeed = $derived(new Map(this.livepcs.map((l) => [l.feed_url, l])));
+  /** Also by where it was before its publisher moved: a page that is open, and catalogs, go on naming that. */
+  readonly #byFeed = $derived(
+    new Map([
+      ...this.livepcs.flatMap((l): [string, LivePc][] => (l.moved_from ? [[l.moved_from, l]] : [])),
+      ...this.livepcs.map((l): [string, LivePc] => [l.feed_url, l]),
+    ]),
+  );
   readonly #byId = $derived(new Map(this.livepcs.map((l) => [l.id, l])));
   #ends: (() => void)[] = [];
 

@@ -354,6 +354,7 @@ export const words = {
     loading: 'Asking for the releases',
     fingerprint: 'Key fingerprint',
     feed: 'Feed',
+    movedFrom: 'Feed before it moved',
     checked: 'Feed last read',
     id: 'ID',
     data: 'Your data',

@@ -23,7 +23,7 @@ pub async fn read(feed_url: &str) -> Result<CatalogEntry, Problem> {
         ..Config::default()
     };
     let client = Client::new(config).map_err(|e| of_transfer(&e))?;
-    let looked = published::look(&client, &url, None).await.map_err(|problem| match problem.code {
+    let looked = published::first_look(&client, &url).await.map_err(|problem| match problem.code {
         Code::Login => Problem {
             hint: "Give the user and the password in the address, as https://USER:PASSWORD@…; they are not kept.".to_owned(),
             ..problem
@@ -31,18 +31,14 @@ pub async fn read(feed_url: &str) -> Result<CatalogEntry, Problem> {
         _ => problem,
     })?;
     let Some((published, feed)) = looked.and_then(|p| p.feed.clone().map(|feed| (p, feed))) else {
-        return Err(Problem::new(
-            Code::Network,
-            "The server gave no feed.",
-            "Try again.",
-        ));
+        return Err(published::gave_no_feed());
     };
     let mut entry = CatalogEntry {
         title: feed.title,
         summary: feed.summary,
         description: String::new(),
         publisher: feed.publisher,
-        feed: url,
+        feed: published.feed_url.clone(),
         thumbnail: feed.logo,
         categories: feed.categories,
         guest_os: None,

@@ -21,6 +21,7 @@
 //! ```
 
 mod adapter;
+mod address;
 pub mod agent;
 mod backend;
 pub mod catalog_entry;

@@ -1,11 +1,17 @@
 //! The Library: catalogs and feeds that the user added, kept so that browsing works offline.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
-use livepc_format::feed::{self, CatalogEntry, Source};
+use livepc_format::feed::{self, Catalog, CatalogEntry, Source};
 use livepc_format::limits;
 use livepc_format::machine::GuestOs;
+use livepc_panics as panics;
 use livepc_protocol::{Code, LibraryEntry, Problem, SourceStatus};
-use livepc_transfer::{Client, Document, Validators, without_login};
+use livepc_transfer::{Client, Document, Validators, shown, without_login};
 use rusqlite::params;
 use url::Url;
 
@@ -14,6 +20,14 @@ use crate::pages;
 use crate::problems::{not_found, of_format, of_transfer};
 use crate::published::address;
 
+/// Sources that are asked at the same time.
+const AT_ONCE: usize = 4;
+/// How long a source may take for all of it.
+const PATIENCE: Duration = Duration::from_secs(2 * 60);
+/// The hint for what is a mistake of LivePC's own.
+const UNREAD: &str =
+    "Its entries are from before. “livepc doctor” shows where the logs are: please report this.";
+
 /// Adds a source, after it was read: what cannot be read is not added. Adding again refreshes it.
 pub(crate) async fn add(
     database: &Database,
@@ -21,16 +35,17 @@ pub(crate) async fn add(
     url: &Url,
     now: Timestamp,
 ) -> Result<(), Problem> {
-    let Some((title, entries, validators)) = fetch(client, url, None).await? else {
+    let Some(read) = fetch(client, url, None).await? else {
         return Ok(());
     };
+    let url = &read.url;
     database.change(|t| {
         t.execute(
             "INSERT INTO source (url, place, title) VALUES (?1, (SELECT COALESCE(MAX(place), 0) + 1 FROM source), ?2) \
              ON CONFLICT DO UPDATE SET title = ?2",
-            params![url.as_str(), title],
+            params![url.as_str(), read.title],
         )?;
-        keep(t, url, &title, &entries, &validators, now)
+        keep(t, &read, now)
     })
 }
 
@@ -46,58 +61,166 @@ pub(crate) fn remove(database: &Database, text: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Asks all sources again; true if anything has changed. A source that cannot be read keeps its entries.
+/// Asks all sources again; true if anything has changed. A source that cannot be read keeps its entries, and keeps no other
+/// from being read, whatever is wrong with it.
 pub(crate) async fn refresh(database: &Database, client: &Client, now: Timestamp) -> Result<bool, Problem> {
-    let known = database.all("SELECT url, etag, last_modified FROM source", [], |row| {
-        Ok((
-            row.get::<_, String>(0)?,
-            Validators {
-                etag: row.get(1)?,
-                last_modified: row.get(2)?,
-            },
-        ))
-    })?;
-    let mut changed = false;
-    for (text, validators) in known {
-        let Ok(url) = Url::parse(&text) else { continue };
-        match fetch(client, &url, Some(&validators)).await {
-            Ok(Some((title, entries, validators))) => {
-                database.change(|t| keep(t, &url, &title, &entries, &validators, now))?;
-                changed = true;
-            }
-            Ok(None) => {
-                let sql = "UPDATE source SET checked = ?2, problem = NULL WHERE url = ?1";
-                database.run(sql, params![text, now.to_string()])?;
-            }
-            Err(problem) => {
-                let json = serde_json::to_string(&problem).unwrap_or_default();
-                database.run(
-                    "UPDATE source SET problem = ?2 WHERE url = ?1",
-                    params![text, json],
-                )?;
-                changed = true;
-            }
-        }
-    }
-    Ok(changed)
+    refresh_with(database, now, PATIENCE, |url, known| async move {
+        fetch(client, &url, Some(&known)).await
+    })
+    .await
 }
 
-type Read = (String, Vec<CatalogEntry>, Validators);
+async fn refresh_with<F: Future<Output = Result<Option<Read>, Problem>>>(
+    database: &Database,
+    now: Timestamp,
+    patience: Duration,
+    fetch: impl Fn(Url, Validators) -> F,
+) -> Result<bool, Problem> {
+    let known = database.all(
+        "SELECT url, etag, last_modified FROM source ORDER BY place",
+        [],
+        |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                Validators {
+                    etag: row.get(1)?,
+                    last_modified: row.get(2)?,
+                },
+            ))
+        },
+    )?;
+    let (fetch, changed) = (&fetch, AtomicBool::new(false));
+    let each = futures_util::stream::iter(known).for_each_concurrent(AT_ONCE, |(text, validators)| {
+        let changed = &changed;
+        async move {
+            let one = refresh_one(database, now, &text, async {
+                let url = Url::parse(&text).map_err(|error| not_an_address(&error))?;
+                fetch(url, validators).await
+            });
+            // Whatever it is that fails here, it is this source's.
+            let one = panics::fenced("A source of the Library", one);
+            let result = match tokio::time::timeout(patience, one).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(panicked)) => Err(Problem::new(Code::Failed, format!("{panicked}."), UNREAD)),
+                Err(_) => Err(Problem::new(
+                    Code::Network,
+                    format!(
+                        "Its server did not answer within {} minutes.",
+                        patience.as_secs() / 60
+                    ),
+                    "It is asked again later.",
+                )),
+            };
+            let news = result.unwrap_or_else(|problem| {
+                tracing::warn!(source = text, "{problem}");
+                note(database, &text, &problem);
+                true
+            });
+            changed.fetch_or(news, Ordering::Relaxed);
+        }
+    });
+    each.await;
+    Ok(changed.into_inner())
+}
+
+/// Asks one source; true if anything has changed.
+async fn refresh_one(
+    database: &Database,
+    now: Timestamp,
+    text: &str,
+    fetched: impl Future<Output = Result<Option<Read>, Problem>>,
+) -> Result<bool, Problem> {
+    let Some(read) = fetched.await? else {
+        let sql = "UPDATE source SET checked = ?2, problem = NULL WHERE url = ?1";
+        database.run(sql, params![text, now.to_string()])?;
+        return Ok(false);
+    };
+    database.change(|t| {
+        move_to(t, text, &read.url)?;
+        keep(t, &read, now)
+    })?;
+    Ok(true)
+}
+
+/// Notes why a source could not be read; its entries stay.
+fn note(database: &Database, url: &str, problem: &Problem) {
+    let json = serde_json::to_string(problem).unwrap_or_default();
+    let sql = "UPDATE source SET problem = ?2 WHERE url = ?1";
+    if let Err(problem) = database.run(sql, params![url, json]) {
+        tracing::warn!("{problem}");
+    }
+}
+
+fn not_an_address(error: &url::ParseError) -> Problem {
+    Problem::new(
+        Code::Failed,
+        format!("Its address cannot be read: {error}."),
+        "Remove it with “livepc source remove”, then add it again.",
+    )
+}
+
+/// Gives a source the address that its server has moved it to for ever. One that has that address already takes its place.
+fn move_to(t: &rusqlite::Transaction<'_>, from: &str, to: &Url) -> rusqlite::Result<()> {
+    if from == to.as_str() {
+        return Ok(());
+    }
+    tracing::info!(from, to = %shown(to), "a source has moved");
+    t.execute(
+        "INSERT INTO source (url, place, title, moved_from) SELECT ?2, place, title, ?1 FROM source WHERE url = ?1 \
+         ON CONFLICT DO NOTHING",
+        params![from, to.as_str()],
+    )?;
+    t.execute("DELETE FROM source WHERE url = ?1", [from])?;
+    Ok(())
+}
+
+/// What a source has now.
+struct Read {
+    /// Where it lies from now on.
+    url: Url,
+    title: String,
+    entries: Vec<CatalogEntry>,
+    validators: Validators,
+}
 
 async fn fetch(client: &Client, url: &Url, known: Option<&Validators>) -> Result<Option<Read>, Problem> {
-    let document = client
-        .document(url, limits::CATALOG_BYTES, known)
-        .await
-        .map_err(|e| of_transfer(&e))?;
+    let ask = async |known| {
+        let answer = client.document(url, limits::CATALOG_BYTES, known).await;
+        answer.map_err(|error| of_transfer(&error))
+    };
+    let mut answer = ask(known).await?;
+    // That there is a catalog at the new place is seen before it is kept.
+    if matches!(answer, Document::NotModified { moved: Some(_) }) {
+        answer = ask(None).await?;
+    }
     let Document::New {
         bytes,
         validators,
         url: found,
-    } = document
+        moved,
+        charset,
+    } = answer
     else {
         return Ok(None);
     };
-    let (mut title, mut entries) = match feed::read(&bytes, &found).map_err(|e| of_format(&e))? {
+    let kept = moved.unwrap_or_else(|| url.clone());
+    let parse = |base: Url| {
+        let (bytes, charset) = (bytes.clone(), charset.clone());
+        parse(bytes, charset, base)
+    };
+    let mut source = parse(kept.clone()).await?;
+    // A redirect may lead into a storage, where what an entry says leads nowhere, or to the place that entries mean.
+    if found != kept {
+        let there = parse(found).await?;
+        if let (Source::Catalog(here), Source::Catalog(other)) = (&source, &there)
+            && let Some((entry, other)) = first_that_differ(here, other)
+            && !is_feed(client, &entry.feed).await
+            && is_feed(client, &other.feed).await
+        {
+            source = there;
+        }
+    }
+    let (mut title, mut entries) = match source {
         Source::Catalog(catalog) => (catalog.title, catalog.entries),
         // One LivePC's feed is a Library of one.
         Source::Feed(feed) => {
@@ -106,7 +229,7 @@ async fn fetch(client: &Client, url: &Url, known: Option<&Validators>) -> Result
                 summary: feed.summary,
                 description: String::new(),
                 publisher: feed.publisher,
-                feed: url.clone(),
+                feed: kept.clone(),
                 thumbnail: feed.logo,
                 categories: feed.categories,
                 guest_os: None,
@@ -119,12 +242,17 @@ async fn fetch(client: &Client, url: &Url, known: Option<&Validators>) -> Result
     };
     // What is called nothing that can be seen is shown all the same.
     if title.is_empty() {
-        title = place_name(url);
+        title = place_name(&kept);
     }
     for entry in entries.iter_mut().filter(|entry| entry.title.is_empty()) {
         entry.title = place_name(&entry.feed);
     }
-    Ok(Some((title, entries, validators)))
+    Ok(Some(Read {
+        url: kept,
+        title,
+        entries,
+        validators,
+    }))
 }
 
 /// Where something lies, for people: `example.org/lab`.
@@ -136,14 +264,38 @@ fn place_name(url: &Url) -> String {
     livepc_format::text::line(folder.trim_start_matches('/'), 120)
 }
 
-fn keep(
-    t: &rusqlite::Transaction<'_>,
-    url: &Url,
-    title: &str,
-    entries: &[CatalogEntry],
-    validators: &Validators,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
+/// Reads a document where that may take long.
+async fn parse(bytes: Bytes, charset: Option<String>, base: Url) -> Result<Source, Problem> {
+    let read = panics::blocking("Reading a catalog", move || {
+        feed::read(&bytes, charset.as_deref(), &base).map_err(|error| of_format(&error))
+    });
+    read.await
+        .unwrap_or_else(|panicked| Err(Problem::new(Code::Failed, format!("{panicked}."), UNREAD)))
+}
+
+/// The first entry that leads elsewhere by one reading than by the other.
+fn first_that_differ<'a>(
+    one: &'a Catalog,
+    other: &'a Catalog,
+) -> Option<(&'a CatalogEntry, &'a CatalogEntry)> {
+    let pairs = one.entries.iter().zip(&other.entries);
+    pairs.into_iter().find(|(one, other)| one.feed != other.feed)
+}
+
+async fn is_feed(client: &Client, url: &Url) -> bool {
+    match client.document(url, limits::FEED_BYTES, None).await {
+        Ok(Document::New { bytes, charset, .. }) => parse(bytes, charset, url.clone()).await.is_ok(),
+        _ => false,
+    }
+}
+
+fn keep(t: &rusqlite::Transaction<'_>, read: &Read, now: Timestamp) -> rusqlite::Result<()> {
+    let Read {
+        url,
+        title,
+        entries,
+        validators,
+    } = read;
     t.execute(
         "UPDATE source SET title = ?2, etag = ?3, last_modified = ?4, checked = ?5, problem = NULL WHERE url = ?1",
         params![url.as_str(), title, validators.etag, validators.last_modified, now.to_string()],
@@ -184,7 +336,7 @@ fn to_library(entry: &CatalogEntry, source: &Url) -> LibraryEntry {
 
 /// The sources, in the order in which they were added.
 pub(crate) fn sources(database: &Database) -> Result<Vec<SourceStatus>, Problem> {
-    let sql = "SELECT url, title, checked, problem, (SELECT COUNT(*) FROM entry WHERE source = url) FROM source \
+    let sql = "SELECT url, title, checked, problem, moved_from, (SELECT COUNT(*) FROM entry WHERE source = url) FROM source \
                ORDER BY place";
     database.all(sql, [], |row| {
         Ok(SourceStatus {
@@ -196,7 +348,8 @@ pub(crate) fn sources(database: &Database) -> Result<Vec<SourceStatus>, Problem>
             problem: row
                 .get::<_, Option<String>>(3)?
                 .and_then(|text| serde_json::from_str(&text).ok()),
-            entries: row.get(4)?,
+            moved_from: row.get(4)?,
+            entries: row.get(5)?,
         })
     })
 }
@@ -226,8 +379,10 @@ pub(crate) fn search(database: &Database, text: &str, after: Option<&str>) -> Re
         .split_whitespace()
         .map(str::to_owned)
         .collect();
-    let sql = "SELECT e.source, e.place, e.feed_url, e.words, s.id FROM entry e JOIN source ON source.url = e.source \
-               LEFT JOIN subscription s ON s.feed_url = e.feed_url GROUP BY e.feed_url \
+    let sql = "SELECT e.source, e.place, e.feed_url, e.words, \
+               COALESCE((SELECT id FROM subscription s WHERE s.feed_url = e.feed_url), \
+               (SELECT id FROM former_feed f WHERE f.url = e.feed_url ORDER BY until DESC)) \
+               FROM entry e JOIN source ON source.url = e.source GROUP BY e.feed_url \
                HAVING source.place = MIN(source.place)";
     let mut total = 0;
     let mut found = Vec::new();
@@ -262,75 +417,4 @@ pub(crate) fn search(database: &Database, text: &str, after: Option<&str>) -> Re
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A catalog of the greatest size, twice: together more than a message may have.
-    #[test]
-    fn large_catalogs_come_in_pages_that_have_every_entry_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(&folder.path().join("state.db")).unwrap();
-        let text = "about ".repeat(1500);
-        for catalog in ["a", "b"] {
-            let url = Url::parse(&format!("https://{catalog}.example/catalog.xml")).unwrap();
-            let entries: Vec<CatalogEntry> = (0..2000)
-                .map(|n| CatalogEntry {
-                    title: format!("Lab {}", n % 7),
-                    summary: if n == 5 {
-                        "the Needle".into()
-                    } else {
-                        String::new()
-                    },
-                    description: text.clone(),
-                    publisher: String::new(),
-                    feed: url.join(&format!("{n}.xml")).unwrap(),
-                    thumbnail: None,
-                    categories: Vec::new(),
-                    guest_os: None,
-                    updated: None,
-                    boot_ready_bytes: None,
-                    full_bytes: None,
-                })
-                .collect();
-            let add = |t: &rusqlite::Transaction<'_>| {
-                t.execute(
-                    "INSERT INTO source (url, place, title) VALUES (?1, (SELECT COUNT(*) FROM source), '')",
-                    [url.as_str()],
-                )?;
-                keep(
-                    t,
-                    &url,
-                    "",
-                    &entries,
-                    &Validators::default(),
-                    Timestamp::UNIX_EPOCH,
-                )
-            };
-            database.change(add).unwrap();
-        }
-        let (mut pages, mut feeds, mut after) = (0, Vec::new(), None);
-        loop {
-            let found = search(&database, "", after.as_deref()).unwrap();
-            assert_eq!(found.total, 4000);
-            let bytes = serde_json::to_vec(&found.entries).unwrap().len();
-            assert!(bytes < livepc_protocol::MAX_MESSAGE as usize / 2, "{bytes}");
-            pages += 1;
-            feeds.extend(
-                found
-                    .entries
-                    .into_iter()
-                    .map(|entry| (entry.title, entry.feed_url)),
-            );
-            after = found.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        assert!(pages > 8, "{pages}");
-        assert!(feeds.is_sorted(), "by title");
-        feeds.dedup();
-        assert_eq!(feeds.len(), 4000);
-        let needles = search(&database, "needle lab", None).unwrap();
-        assert_eq!((needles.entries.len(), needles.next), (2, None));
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! What the layers below report, told as problems: a code, what happened, what to do next.
 
 use livepc_disk::block::ReadError;
-use livepc_format::FormatError;
+use livepc_format::{FormatError, Instead};
 use livepc_protocol::{Code, Problem};
 use livepc_store::StoreError;
 use livepc_transfer::{TransferError, shown};
@@ -32,6 +32,7 @@ pub(crate) fn of_format(error: &FormatError) -> Problem {
         FormatError::WrongDigest { .. } | FormatError::BadSignature { .. } | FormatError::Foreign { .. } => {
             untrusted(message)
         }
+        FormatError::Instead { what, found } => instead(what, *found, message),
         FormatError::Newer { .. } => Problem::new(
             Code::UpdateLivepc,
             message,
@@ -43,6 +44,21 @@ pub(crate) fn of_format(error: &FormatError) -> Problem {
             "Ask the publisher; what is already here still works.",
         ),
     }
+}
+
+/// Something else came than what was asked for.
+fn instead(what: &str, found: Instead, message: String) -> Problem {
+    let (message, hint) = match found {
+        Instead::WebPage => (
+            format!("The network seems to want you to sign in: a web page came instead of {what}."),
+            "Open a web page in your browser, and sign in if it asks you to; LivePC asks again by itself. What is here works.",
+        ),
+        Instead::Nothing | Instead::Part | Instead::Other => (
+            message,
+            "Try again later: LivePC asks again by itself. If it stays so, tell the publisher that the server is in trouble.",
+        ),
+    };
+    Problem::new(Code::Network, message, hint)
 }
 
 /// What went wrong between here and a server.

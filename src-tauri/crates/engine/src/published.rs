@@ -1,9 +1,9 @@
 //! What a publisher's server says: feed, keys and head, fetched and verified but not yet accepted.
 
 use livepc_format::feed::{self, Feed, Source};
-use livepc_format::{Head, Keys, limits, paths};
+use livepc_format::{Envelope, FormatError, Head, Keys, head, limits, paths};
 use livepc_protocol::{Code, Problem};
-use livepc_transfer::{Client, Document, Validators};
+use livepc_transfer::{Client, Document, TransferError, Validators};
 use url::Url;
 
 use crate::problems::{of_format, of_transfer};
@@ -13,9 +13,12 @@ use crate::problems::{of_format, of_transfer};
 pub(crate) struct Published {
     /// Not given if it has not changed.
     pub(crate) feed: Option<Feed>,
+    /// Where the feed is to be asked for from now on: elsewhere than before, if the server says that it has moved for ever.
+    pub(crate) feed_url: Url,
     pub(crate) head_url: Url,
     pub(crate) keys: Keys,
-    pub(crate) keys_bytes: Vec<u8>,
+    /// Not given if the keys that were accepted before are in force, since the server's are older.
+    pub(crate) keys_bytes: Option<Vec<u8>>,
     pub(crate) head: Head,
     pub(crate) head_bytes: Vec<u8>,
     pub(crate) known: Known,
@@ -27,6 +30,56 @@ pub(crate) struct Known {
     pub(crate) head_url: Option<Url>,
     pub(crate) feed: Validators,
     pub(crate) head: Validators,
+}
+
+/// How a publisher is asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asking<'a> {
+    /// What was accepted before; `None` at first contact.
+    pub(crate) known: Option<(&'a Known, &'a Keys)>,
+    /// Past all caches on the way, whatever is known.
+    pub(crate) fresh: bool,
+}
+
+/// Why nothing could be had or accepted.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    pub(crate) problem: Problem,
+    pub(crate) kind: Kind,
+}
+
+/// Whether asking again in a moment, past caches, may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// No.
+    Settled,
+    /// Something else came than was asked for: a sign-in page, half a document, nothing.
+    Instead,
+    /// It is older than something that was accepted, as the copy of one cache may be for a while.
+    Behind,
+}
+
+impl From<Problem> for Trouble {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem,
+            kind: Kind::Settled,
+        }
+    }
+}
+
+impl Trouble {
+    fn of_transfer(error: &TransferError) -> Self {
+        of_transfer(error).into()
+    }
+
+    fn of_format(error: &FormatError) -> Self {
+        let instead = matches!(error, FormatError::Instead { .. });
+        Self {
+            problem: of_format(error),
+            kind: if instead { Kind::Instead } else { Kind::Settled },
+        }
+    }
 }
 
 /// Reads the address of a feed or catalog as a person gives it: a URL, or a path of this computer.
@@ -59,103 +112,285 @@ pub(crate) fn address(text: &str) -> Result<Url, Problem> {
     }
 }
 
-/// Fetches and verifies what the server says; `None` if neither feed nor head has changed since `known`.
+/// Fetches and verifies what the server says; `None` if neither feed nor head has changed since it was asked last.
 ///
 /// Keys are asked for with every changed head: a revocation comes with the first head of a new epoch.
 pub(crate) async fn look(
     client: &Client,
     feed_url: &Url,
-    known: Option<&Known>,
-) -> Result<Option<Published>, Problem> {
-    let validators = known
-        .filter(|known| known.head_url.is_some())
-        .map(|known| &known.feed);
-    let answer = client
-        .document(feed_url, limits::FEED_BYTES, validators)
-        .await
-        .map_err(|e| of_transfer(&e))?;
-    let (mut feed, feed_validators) = match answer {
-        Document::NotModified => (None, validators.cloned().unwrap_or_default()),
-        Document::New {
-            bytes,
+    asking: Asking<'_>,
+) -> Result<Option<Published>, Trouble> {
+    let known = asking.known.map(|(known, _)| known);
+    let (places, feed_url, feed_validators) = match places(client, feed_url, asking).await? {
+        Feeds::Same => {
+            let Some(url) = known.and_then(|known| known.head_url.clone()) else {
+                return Ok(None);
+            };
+            let validators = known.map(|known| known.feed.clone()).unwrap_or_default();
+            (vec![(url, None)], feed_url.clone(), validators)
+        }
+        Feeds::New {
+            feeds,
+            feed_url,
             validators,
-            url,
-        } => (Some(read(&bytes, &url)?), validators),
+        } => {
+            let of = |feed: Feed| (feed.head.clone(), Some(feed));
+            (feeds.into_iter().map(of).collect(), feed_url, validators)
+        }
     };
-    let head_url = match (&feed, known.and_then(|known| known.head_url.clone())) {
-        (Some(feed), _) => feed.head.clone(),
-        (None, Some(url)) => url,
-        (None, None) => return Ok(None),
-    };
-    // The head's validators are those of its old address.
-    let same_place = known.is_some_and(|known| known.head_url.as_ref() == Some(&head_url));
-    let validators = known
-        .filter(|_| same_place && feed.is_none())
-        .map(|known| &known.head);
-    let answer = client
-        .document(&head_url, limits::HEAD_BYTES, validators)
-        .await
-        .map_err(|e| of_transfer(&e))?;
-    let Document::New {
-        bytes: head_bytes,
-        validators: head_validators,
-        ..
-    } = answer
-    else {
-        return Ok(None);
-    };
-    let keys_bytes = fetch(client, beside(&head_url, paths::KEYS), limits::KEYS_BYTES).await?;
-    let keys = Keys::open(&keys_bytes).map_err(|e| of_format(&e))?;
-    let head = Head::open(&head_bytes, &keys).map_err(|e| of_format(&e))?;
-    // A title of characters that nobody sees is none.
-    if let Some(feed) = feed.as_mut().filter(|feed| feed.title.is_empty()) {
-        feed.title.clone_from(&keys.name);
+    let mut failed: Option<Trouble> = None;
+    for (head_url, mut feed) in places {
+        let looked = look_at_head(client, &head_url, feed.is_none(), asking).await;
+        match looked {
+            Ok(None) => return Ok(None),
+            Ok(Some(signed)) => {
+                // A title of characters that nobody sees is none.
+                if let Some(feed) = feed.as_mut().filter(|feed| feed.title.is_empty()) {
+                    feed.title.clone_from(&signed.keys.name);
+                }
+                return Ok(Some(Published {
+                    feed,
+                    feed_url,
+                    known: Known {
+                        head_url: Some(head_url.clone()),
+                        feed: feed_validators,
+                        head: signed.validators,
+                    },
+                    head_url,
+                    keys: signed.keys,
+                    keys_bytes: signed.keys_bytes,
+                    head: signed.head,
+                    head_bytes: signed.head_bytes,
+                }));
+            }
+            // The first place is the one that its publisher means.
+            Err(trouble) => failed = failed.or(Some(trouble)),
+        }
     }
-    let known = Known {
-        head_url: Some(head_url.clone()),
-        feed: feed_validators,
-        head: head_validators,
-    };
-    Ok(Some(Published {
-        feed,
-        head_url,
-        keys,
-        keys_bytes,
-        head,
-        head_bytes: head_bytes.to_vec(),
-        known,
-    }))
+    Err(failed.unwrap_or_else(|| gave_no_feed().into()))
 }
 
-fn read(bytes: &[u8], url: &Url) -> Result<Feed, Problem> {
-    match feed::read(bytes, url).map_err(|e| of_format(&e))? {
+/// As [`look`], at what nothing is known of yet.
+pub(crate) async fn first_look(client: &Client, feed_url: &Url) -> Result<Option<Published>, Problem> {
+    let looked = look(client, feed_url, Asking::default()).await;
+    looked.map_err(|trouble| trouble.problem)
+}
+
+/// A server that gave neither a feed nor a reason.
+pub(crate) fn gave_no_feed() -> Problem {
+    Problem::new(Code::Network, "The server gave no feed.", "Try again.")
+}
+
+enum Feeds {
+    Same,
+    New {
+        /// The feed, read as of each address that may be meant: relative addresses in it lead elsewhere from each.
+        feeds: Vec<Feed>,
+        feed_url: Url,
+        validators: Validators,
+    },
+}
+
+async fn places(client: &Client, asked: &Url, asking: Asking<'_>) -> Result<Feeds, Trouble> {
+    let known = asking.known.map(|(known, _)| known);
+    let validators = known
+        .filter(|known| known.head_url.is_some() && !asking.fresh)
+        .map(|known| &known.feed);
+    let ask = async |known| {
+        let asking = livepc_transfer::Asking {
+            known,
+            fresh: asking.fresh,
+        };
+        let answer = client.document_as(asked, limits::FEED_BYTES, asking).await;
+        answer.map_err(|error| Trouble::of_transfer(&error))
+    };
+    let mut answer = ask(validators).await?;
+    // Whose it is at the new place is seen again before it is kept.
+    if matches!(answer, Document::NotModified { moved: Some(_) }) {
+        answer = ask(None).await?;
+    }
+    let Document::New {
+        bytes,
+        validators,
+        url: found,
+        moved,
+        charset,
+    } = answer
+    else {
+        return Ok(Feeds::Same);
+    };
+    let feed_url = moved.unwrap_or_else(|| asked.clone());
+    // A redirect may lead into a storage, where the name of a file says nothing of what lies beside it.
+    let mut bases = vec![&feed_url];
+    bases.extend([&found, asked].into_iter().filter(|base| **base != feed_url));
+    let mut feeds: Vec<Feed> = Vec::new();
+    for base in bases {
+        let feed = read(&bytes, charset.as_deref(), base).map_err(|error| match known {
+            None => at_first_contact(error),
+            Some(_) => error,
+        })?;
+        if feeds.iter().all(|other| other.head != feed.head) {
+            feeds.push(feed);
+        }
+    }
+    if let Some(head_url) = known.and_then(|known| known.head_url.as_ref()) {
+        feeds.sort_by_key(|feed| feed.head != *head_url);
+    }
+    Ok(Feeds::New {
+        feeds,
+        feed_url,
+        validators,
+    })
+}
+
+fn read(bytes: &[u8], charset: Option<&str>, base: &Url) -> Result<Feed, Trouble> {
+    match feed::read(bytes, charset, base).map_err(|error| Trouble::of_format(&error))? {
         Source::Feed(feed) => Ok(feed),
         Source::Catalog(_) => Err(Problem::new(
             Code::Usage,
             "This is a catalog of LivePCs, not the feed of one.",
             "Add it as a source of the Library, then subscribe to one of its LivePCs.",
-        )),
+        )
+        .into()),
     }
 }
 
-async fn fetch(client: &Client, url: Url, limit: u64) -> Result<Vec<u8>, Problem> {
-    match client
-        .document(&url, limit, None)
+/// What never was a feed is rather a wrong address than a sick network.
+fn at_first_contact(trouble: Trouble) -> Trouble {
+    if trouble.kind != Kind::Instead {
+        return trouble;
+    }
+    Trouble {
+        kind: Kind::Settled,
+        problem: Problem {
+            code: Code::Failed,
+            hint: "Give the address of its feed, which often ends in .xml. If it is right, see in a browser whether the \
+                   network wants you to sign in, then try again."
+                .to_owned(),
+            ..trouble.problem
+        },
+    }
+}
+
+struct Signed {
+    keys: Keys,
+    keys_bytes: Option<Vec<u8>>,
+    head: Head,
+    head_bytes: Vec<u8>,
+    validators: Validators,
+}
+
+async fn look_at_head(
+    client: &Client,
+    head_url: &Url,
+    same_feed: bool,
+    asking: Asking<'_>,
+) -> Result<Option<Signed>, Trouble> {
+    // The head's validators are those of its old address.
+    let same_place = |known: &&Known| known.head_url.as_ref() == Some(head_url);
+    let known = asking.known.map(|(known, _)| known).filter(same_place);
+    let answer = client
+        .document_as(
+            head_url,
+            limits::HEAD_BYTES,
+            livepc_transfer::Asking {
+                known: known
+                    .filter(|_| same_feed && !asking.fresh)
+                    .map(|known| &known.head),
+                fresh: asking.fresh,
+            },
+        )
         .await
-        .map_err(|e| of_transfer(&e))?
+        .map_err(|error| Trouble::of_transfer(&error))?;
+    let Document::New {
+        bytes: head_bytes,
+        validators,
+        ..
+    } = answer
+    else {
+        return Ok(None);
+    };
+    let keys_bytes = keys_beside(client, head_url, asking.fresh).await?;
+    let pinned = asking.known.map(|(_, keys)| keys);
+    let (keys, head, are_older) = open(&keys_bytes, &head_bytes, pinned)?;
+    Ok(Some(Signed {
+        keys,
+        keys_bytes: (!are_older).then_some(keys_bytes),
+        head,
+        head_bytes: head_bytes.to_vec(),
+        validators,
+    }))
+}
+
+/// Opens a head with the keys beside it; with the pinned ones, if they say all that those say and more. True if they do.
+fn open(keys: &[u8], head: &[u8], pinned: Option<&Keys>) -> Result<(Keys, Head, bool), Trouble> {
+    let keys = Keys::open(keys).map_err(|error| Trouble::of_format(&error))?;
+    let newer = pinned.filter(|pinned| pinned.extends(&keys) && **pinned != keys);
+    if let Some(pinned) = newer
+        && let Ok(head) = Head::open(head, pinned)
     {
-        Document::New { bytes, .. } => Ok(bytes.to_vec()),
-        Document::NotModified => Err(Problem::new(
-            Code::Network,
-            format!("{url} answered “not modified” to a first request."),
-            "Try again.",
+        return Ok((pinned.clone(), head, true));
+    }
+    match Head::open(head, &keys) {
+        Ok(head) => Ok((keys, head, false)),
+        Err(FormatError::Foreign { .. }) if is_of_earlier_key(head, &keys) => Err(behind(
+            "The server's list of releases is signed with a key that its publisher has replaced: it is older than the keys \
+             beside it.",
         )),
+        Err(FormatError::BadSignature { .. }) if says_later_epoch(head, &keys) => Err(behind(
+            "The server's keys are older than the list of releases beside them.",
+        )),
+        Err(error) => Err(Trouble::of_format(&error)),
     }
 }
 
-fn beside(head: &Url, name: &str) -> Url {
+/// What is told of what is older than it should be: one of several caches may not have what the others have.
+pub(crate) fn behind(message: impl Into<String>) -> Trouble {
+    Trouble {
+        problem: Problem::new(
+            Code::Network,
+            message,
+            "Some of its copies are behind others for a while; it is asked again. What is here works.",
+        ),
+        kind: Kind::Behind,
+    }
+}
+
+/// True if a head is as a key before the newest has signed it, in its time.
+fn is_of_earlier_key(head: &[u8], keys: &Keys) -> bool {
+    std::iter::successors(keys.before(), Keys::before).any(|keys| Head::open(head, &keys).is_ok())
+}
+
+/// True if a head says that it is of a later epoch than the newest of the keys. Nobody vouches for that.
+fn says_later_epoch(head: &[u8], keys: &Keys) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Says {
+        epoch: u32,
+    }
+    let envelope = Envelope::parse("head.json", head::TYPE, head, limits::HEAD_BYTES);
+    let says = envelope
+        .ok()
+        .and_then(|envelope| serde_json::from_str::<Says>(&envelope.payload).ok());
+    says.is_some_and(|says| says.epoch > keys.epoch())
+}
+
+async fn keys_beside(client: &Client, head: &Url, fresh: bool) -> Result<Vec<u8>, Trouble> {
     // A head's URL came out of a feed with a scheme that has paths.
-    head.join(name).unwrap_or_else(|_| head.clone())
+    let url = head.join(paths::KEYS).unwrap_or_else(|_| head.clone());
+    let asking = livepc_transfer::Asking { known: None, fresh };
+    let answer = client.document_as(&url, limits::KEYS_BYTES, asking).await;
+    match answer.map_err(|error| Trouble::of_transfer(&error))? {
+        Document::New { bytes, .. } => Ok(bytes.to_vec()),
+        Document::NotModified { .. } => Err(Problem::new(
+            Code::Network,
+            format!(
+                "{} answered “not modified” to a first request.",
+                livepc_transfer::shown(&url)
+            ),
+            "Try again.",
+        )
+        .into()),
+    }
 }
 
 #[cfg(test)]

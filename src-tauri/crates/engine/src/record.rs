@@ -342,7 +342,7 @@ impl Source {
                 .map_err(|e| of_transfer(&e))?
             {
                 livepc_transfer::Document::New { bytes, .. } => Ok(bytes),
-                livepc_transfer::Document::NotModified => Err(Problem::new(
+                livepc_transfer::Document::NotModified { .. } => Err(Problem::new(
                     Code::Failed,
                     format!("{url} cannot be read."),
                     "Publish it again.",

@@ -7,15 +7,16 @@ use livepc_format::feed::Feed;
 use livepc_format::head::ReleaseState;
 use livepc_format::{Digest, Fingerprint, Head, Keys, LivePcId, Release};
 use livepc_protocol::{Code, Problem, UpdatePolicy};
-use livepc_transfer::{Origin, Validators};
+use livepc_transfer::{Origin, Validators, shown};
 use rusqlite::{Row, ToSql, params};
 use url::Url;
 
+use crate::address;
 use crate::agent::Owner;
 use crate::database::Database;
 use crate::pins;
 use crate::problems::{not_found, of_format, untrusted};
-use crate::published::{Known, Published};
+use crate::published::{Known, Published, Trouble};
 use crate::session_end;
 use crate::trust::{Accepted, Pinned};
 use crate::words::word;
@@ -26,6 +27,10 @@ pub(crate) struct Subscription {
     pub(crate) id: String,
     pub(crate) livepc: LivePcId,
     pub(crate) feed_url: Url,
+    /// Where it lay before.
+    pub(crate) moved_from: Option<Url>,
+    /// Where the feed says that it lies.
+    pub(crate) announced: Option<Url>,
     pub(crate) head_url: Url,
     pub(crate) title: String,
     pub(crate) summary: String,
@@ -117,7 +122,7 @@ impl Subscription {
 
 const COLUMNS: &str = "id, livepc, feed_url, head_url, title, summary, publisher, guest_os, keys, head, feed_etag, \
                        feed_modified, head_etag, head_modified, in_use, checked, last_used, problem, outcome, policy, pinned, keep_changes, \
-                       failed_release, failures";
+                       failed_release, failures, announced, moved_from";
 
 /// The ids of all subscriptions.
 pub(crate) fn ids(database: &Database) -> Result<Vec<String>, Problem> {
@@ -172,6 +177,10 @@ pub(crate) fn check(row: &Row<'_>) -> Result<(), String> {
 pub(crate) fn find(database: &Database, id: &str) -> Result<Subscription, Problem> {
     let mut all = all(database)?;
     if let Some(place) = all.iter().position(|s| s.id == id || s.feed_url.as_str() == id) {
+        return Ok(all.swap_remove(place));
+    }
+    let former = address::id_of_former(database, id)?;
+    if let Some(place) = all.iter().position(|s| Some(&s.id) == former.as_ref()) {
         return Ok(all.swap_remove(place));
     }
     let mut matches: Vec<usize> = (0..all.len())
@@ -231,12 +240,12 @@ pub(crate) fn check_feed_is_its_own(database: &Database, feed_url: &Url, keys: &
 /// found again by its own LivePC, and never given to another.
 pub(crate) fn add(
     database: &Database,
-    feed_url: &Url,
     published: &Published,
     fingerprint: &Fingerprint,
     owner: impl Fn(&str) -> Result<Owner, Problem>,
     now: Timestamp,
 ) -> Result<String, Problem> {
+    let feed_url = &published.feed_url;
     check_feed_is_its_own(database, feed_url, &published.keys)?;
     let actual = published.keys.root.fingerprint();
     if actual != *fingerprint {
@@ -251,7 +260,7 @@ pub(crate) fn add(
         |row| row.get::<_, String>(0),
     )?;
     if let Some(id) = existing {
-        accept(database, &id, published, now)?;
+        accept(database, &id, published, now).map_err(|trouble| trouble.problem)?;
         return Ok(id);
     }
     let Some(feed) = &published.feed else {
@@ -291,7 +300,7 @@ pub(crate) fn add(
     database.change(|t| {
         t.execute(
             "INSERT INTO subscription (id, livepc, feed_url, head_url, title, summary, publisher, guest_os, keys, head, \
-             subscribed) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', ?8, ?9, ?10)",
+             subscribed, announced) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '', ?8, ?9, ?10, ?11)",
             params![
                 id,
                 livepc.to_string(),
@@ -303,6 +312,7 @@ pub(crate) fn add(
                 published.keys_bytes,
                 published.head_bytes,
                 now.to_string(),
+                announced(feed),
             ],
         )?;
         remember(t, &id, published, now)
@@ -312,14 +322,18 @@ pub(crate) fn add(
 }
 
 /// Accepts what a publisher's server says now, by the rules of `trust`, or says why not. Nothing changes then but the
-/// problem that is shown.
+/// problem that is shown. Where it was found is where the feed lies from now on.
 pub(crate) fn accept(
     database: &Database,
     id: &str,
     published: &Published,
     now: Timestamp,
-) -> Result<Accepted, Problem> {
+) -> Result<Accepted, Trouble> {
     let subscription = find(database, id)?;
+    let (from, to) = (&subscription.feed_url, &published.feed_url);
+    if from != to {
+        check_feed_is_its_own(database, to, &published.keys)?;
+    }
     let seen = database.all(
         "SELECT sequence, manifest FROM seen_release WHERE id = ?1",
         [id],
@@ -337,8 +351,12 @@ pub(crate) fn accept(
     };
     let accepted = pinned.accept(&published.keys, &published.head)?;
     database.change(|t| {
+        if from != to {
+            tracing::info!(id, from = %shown(from), to = %shown(to), "the feed has moved");
+            address::moved(t, id, from, to, now)?;
+        }
         t.execute(
-            "UPDATE subscription SET keys = ?2, head = ?3, head_url = ?4 WHERE id = ?1",
+            "UPDATE subscription SET keys = COALESCE(?2, keys), head = ?3, head_url = ?4 WHERE id = ?1",
             params![
                 id,
                 published.keys_bytes,
@@ -346,16 +364,16 @@ pub(crate) fn accept(
                 published.head_url.as_str()
             ],
         )?;
-        if let Some(Feed {
-            title,
-            summary,
-            publisher,
-            ..
-        }) = &published.feed
-        {
+        if let Some(feed) = &published.feed {
+            let Feed {
+                title,
+                summary,
+                publisher,
+                ..
+            } = feed;
             t.execute(
-                "UPDATE subscription SET title = ?2, summary = ?3, publisher = ?4 WHERE id = ?1",
-                params![id, title, summary, publisher],
+                "UPDATE subscription SET title = ?2, summary = ?3, publisher = ?4, announced = ?5 WHERE id = ?1",
+                params![id, title, summary, publisher, announced(feed)],
             )?;
         }
         for release in &former {
@@ -387,6 +405,10 @@ fn no_longer_listed(old: &Head, new: &Head) -> Vec<Release> {
     gone.map(withdrawn).collect()
 }
 
+fn announced(feed: &Feed) -> Option<&str> {
+    feed.moved_to.as_ref().or(feed.address.as_ref()).map(Url::as_str)
+}
+
 /// Notes the releases that were seen, what to ask the server next time, and that asking worked.
 fn remember(
     t: &rusqlite::Transaction<'_>,
@@ -397,7 +419,7 @@ fn remember(
     let Known { feed, head, .. } = &published.known;
     t.execute(
         "UPDATE subscription SET feed_etag = ?2, feed_modified = ?3, head_etag = ?4, head_modified = ?5, checked = ?6, \
-         problem = NULL WHERE id = ?1",
+         problem = NULL, behind_since = NULL WHERE id = ?1",
         params![id, feed.etag, feed.last_modified, head.etag, head.last_modified, now.to_string()],
     )?;
     for release in &published.head.releases {
@@ -411,7 +433,7 @@ fn remember(
 
 /// Notes that the server was asked and had nothing new.
 pub(crate) fn unchanged(database: &Database, id: &str, now: Timestamp) -> Result<(), Problem> {
-    let sql = "UPDATE subscription SET checked = ?2, problem = NULL WHERE id = ?1";
+    let sql = "UPDATE subscription SET checked = ?2, problem = NULL, behind_since = NULL WHERE id = ?1";
     database.run_lazily(sql, params![id, now.to_string()]).map(drop)
 }
 
@@ -566,6 +588,7 @@ fn read(row: &Row<'_>) -> Result<Subscription, Problem> {
     };
     let bytes = |name: &str| row.get::<_, Vec<u8>>(name).map_err(|e| broken(e.to_string()));
     let url = |name: &str| Url::parse(&get(name)?).map_err(|e| broken(e.to_string()));
+    let maybe_url = |name: &str| Ok(maybe(name)?.and_then(|text| Url::parse(&text).ok()));
     let time = |name: &str| Ok(maybe(name)?.and_then(|text| text.parse::<Timestamp>().ok()));
     let problem = |name: &str| Ok(maybe(name)?.and_then(|text| serde_json::from_str(&text).ok()));
     // They are verified again each time: a state file that somebody edited earns no trust.
@@ -588,6 +611,8 @@ fn read(row: &Row<'_>) -> Result<Subscription, Problem> {
         livepc: keys.livepc(),
         former: Vec::new(),
         feed_url: url("feed_url")?,
+        moved_from: maybe_url("moved_from")?,
+        announced: maybe_url("announced")?,
         head_url,
         title: get("title")?,
         summary: get("summary")?,

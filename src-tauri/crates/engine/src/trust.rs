@@ -1,16 +1,22 @@
 //! What is accepted after what: the rules that make a pinned publisher's feed safe to follow.
 //!
-//! A head is ordered by (epoch, revision). Refused are: a head before one that was accepted; other content under the
-//! same revision; another manifest under a sequence that was seen; keys that take back what earlier keys said. A head that
-//! no longer lists releases, even the newest, is as good as any: publishers withdraw them. Expiry is shown, never refused: a server that is old is not an attack that could be told
+//! A head is ordered by (epoch, revision). Refused are: other content under the same revision; another manifest under a
+//! sequence that was seen; keys that take back what earlier keys said. A head or keys before those that were accepted are
+//! not taken either; but a cache that is behind has such, so that it is an alarm only when it lasts ([`LASTS`]). A head that
+//! no longer lists releases, even the newest, is as good as any: publishers withdraw them. Expiry is shown, never refused: a
+//! server that is old is not an attack that could be told
 //! from a publisher on holiday.
 
 use std::collections::BTreeMap;
 
+use jiff::SignedDuration;
 use livepc_format::{Digest, Head, Keys};
-use livepc_protocol::Problem;
 
 use crate::problems::untrusted;
+use crate::published::{Trouble, behind};
+
+/// How long a server may have only what is older than what was accepted: no cache keeps a head for longer.
+pub(crate) const LASTS: SignedDuration = SignedDuration::from_hours(24);
 
 /// What was accepted before.
 #[derive(Clone, Debug)]
@@ -30,22 +36,28 @@ pub(crate) enum Accepted {
 
 impl Pinned {
     /// Decides on keys and a head whose signatures were checked.
-    pub(crate) fn accept(&self, keys: &Keys, head: &Head) -> Result<Accepted, Problem> {
+    pub(crate) fn accept(&self, keys: &Keys, head: &Head) -> Result<Accepted, Trouble> {
         if keys.root != self.keys.root || keys.name != self.keys.name {
             return Err(untrusted(format!(
                 "The publisher's root key is not the one that you confirmed: it was {}, now it is {}.",
                 self.keys.root.fingerprint(),
                 keys.root.fingerprint(),
-            )));
+            ))
+            .into());
         }
         if !keys.extends(&self.keys) {
-            return Err(untrusted(
-                "The server's list of signing keys takes back keys that were valid: it is an old or a false one.",
-            ));
+            return Err(if self.keys.extends(keys) {
+                behind("The server's list of signing keys is older than one that was accepted before.")
+            } else {
+                untrusted(
+                    "The server's list of signing keys takes back keys that were valid: it is a false one.",
+                )
+                .into()
+            });
         }
         let (old, new) = ((self.head.epoch, self.head.revision), (head.epoch, head.revision));
         if new < old {
-            return Err(untrusted(format!(
+            return Err(behind(format!(
                 "The server's list of releases is older (epoch {}, revision {}) than one that was accepted before \
                  (epoch {}, revision {}).",
                 new.0, new.1, old.0, old.1,
@@ -58,7 +70,8 @@ impl Pinned {
                 Err(untrusted(format!(
                     "The publisher's key has signed two different lists of releases as epoch {}, revision {}.",
                     new.0, new.1,
-                )))
+                ))
+                .into())
             };
         }
         for release in &head.releases {
@@ -70,7 +83,8 @@ impl Pinned {
                 return Err(untrusted(format!(
                     "Release {} is not what it was: its manifest has changed, and a release never does.",
                     release.sequence,
-                )));
+                ))
+                .into());
             }
         }
         Ok(Accepted::Newer)
@@ -85,6 +99,7 @@ mod tests {
     use livepc_protocol::Code;
 
     use super::*;
+    use crate::published::Kind;
 
     fn release(sequence: u64, manifest: &[u8]) -> Release {
         Release {
@@ -130,8 +145,17 @@ mod tests {
             seen: first.releases.iter().map(|r| (r.sequence, r.manifest)).collect(),
         };
         let refused = |keys: &Keys, head: &Head, why: &str| {
-            let problem = pinned.accept(keys, head).expect_err(why);
-            assert_eq!(problem.code, Code::Trust, "{why}");
+            let trouble = pinned.accept(keys, head).expect_err(why);
+            assert_eq!(trouble.problem.code, Code::Trust, "{why}");
+            assert_eq!(trouble.kind, Kind::Settled, "{why}");
+        };
+        let is_behind = |pinned: &Pinned, keys: &Keys, head: &Head, why: &str| {
+            let trouble = pinned.accept(keys, head).expect_err(why);
+            assert_eq!(
+                (trouble.problem.code, trouble.kind),
+                (Code::Network, Kind::Behind),
+                "{why}"
+            );
         };
 
         assert_eq!(pinned.accept(&keys, &first).unwrap(), Accepted::Same);
@@ -142,7 +166,12 @@ mod tests {
             "dropping release 1 is allowed"
         );
 
-        refused(&keys, &head(&keys, 2, first.releases.clone()), "a lower revision");
+        is_behind(
+            &pinned,
+            &keys,
+            &head(&keys, 2, first.releases.clone()),
+            "a lower revision",
+        );
         refused(
             &keys,
             &head(&keys, 3, vec![release(2, b"2")]),
@@ -197,10 +226,9 @@ mod tests {
             head: after,
             seen: pinned.seen.clone(),
         };
-        assert_eq!(
-            later.accept(&keys, &next).unwrap_err().code,
-            Code::Trust,
-            "the epoch before is over"
-        );
+        is_behind(&later, &keys, &next, "the epoch before is over");
+        let mut forked = keys.clone();
+        forked.keys[0].key = public();
+        refused(&forked, &next, "keys that take back what was said");
     }
 }

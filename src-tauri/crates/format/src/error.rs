@@ -26,6 +26,15 @@ pub enum FormatError {
         /// What is wrong, with values.
         why: String,
     },
+    /// Something else came in its place. A network or a server gives that instead of what it has; it says nothing of the
+    /// publisher.
+    #[error("{}", .found.instead_of(.what))]
+    Instead {
+        /// What was read.
+        what: &'static str,
+        /// What it is.
+        found: Instead,
+    },
     /// The bytes are not the ones that a signed document names.
     #[error(
         "{what} has the wrong digest: expected {expected}, found {found}; the server sent other bytes than were signed"
@@ -66,7 +75,40 @@ pub enum FormatError {
     },
 }
 
+/// What came instead of published data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instead {
+    /// A web page, as networks show it to whom is to sign in.
+    WebPage,
+    /// Nothing.
+    Nothing,
+    /// The beginning of it.
+    Part,
+    /// Anything else.
+    Other,
+}
+
+impl Instead {
+    fn instead_of(self, what: &str) -> String {
+        match self {
+            Self::WebPage => format!(
+                "a web page came instead of {what}; sign in to the network if it asks for that, and check the address"
+            ),
+            Self::Nothing => format!("nothing came instead of {what}: it is empty; try again later"),
+            Self::Part => format!("only a part of {what} came: it ends early; try again later"),
+            Self::Other => {
+                format!("something else came instead of {what}; check the address, or try again later")
+            }
+        }
+    }
+}
+
 impl FormatError {
+    /// Something else came in the place of `what`.
+    pub(crate) fn instead(what: &'static str, found: Instead) -> Self {
+        Self::Instead { what, found }
+    }
+
     /// Refuses `what` if its `size` is over `limit`.
     pub(crate) fn check_size(what: &'static str, size: u64, limit: u64) -> Result<()> {
         if size > limit {

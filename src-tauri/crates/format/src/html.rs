@@ -11,6 +11,45 @@ enum Break {
     Paragraph,
 }
 
+/// Bytes at the beginning of a document in which it is seen whether it is a web page.
+const SEEN: usize = 4 << 10;
+
+/// True if a document begins as a web page does, as browsers read it.
+#[must_use]
+pub fn is_page(bytes: &[u8]) -> bool {
+    // In UTF-16, ASCII has a zero in each character.
+    let seen = bytes[..bytes.len().min(SEEN)].iter().filter(|byte| **byte != 0);
+    let seen: Vec<u8> = seen.copied().collect();
+    let seen = String::from_utf8_lossy(&seen).to_ascii_lowercase();
+    let mut rest = seen.as_str();
+    loop {
+        rest = rest.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\u{fffd}'));
+        let end = if rest.starts_with("<!--") {
+            "-->"
+        } else if rest.starts_with("<?") {
+            "?>"
+        } else {
+            break;
+        };
+        let Some((_, after)) = rest.split_once(end) else {
+            return false;
+        };
+        rest = after;
+    }
+    let Some(name) = rest.strip_prefix('<') else {
+        return false;
+    };
+    let end = name.find(|c: char| c.is_whitespace() || matches!(c, '>' | '/'));
+    let (name, after) = name.split_at(end.unwrap_or(name.len()));
+    match name {
+        "!doctype" => after.trim_start().starts_with("html"),
+        "html" | "head" | "body" | "meta" | "title" | "script" | "noscript" | "style" | "base"
+        | "frameset" | "iframe" | "center" | "div" | "form" | "table" | "h1" | "h2" | "p" | "a" | "br"
+        | "hr" | "font" => true,
+        _ => false,
+    }
+}
+
 /// The text of an HTML fragment: at most `max` characters, white space as a browser shows it, paragraphs apart.
 pub(crate) fn to_text(html: &str, max: usize) -> String {
     let mut text = Text {

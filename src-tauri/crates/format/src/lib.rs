@@ -51,9 +51,10 @@ pub mod text;
 
 pub use chunk::{compress_chunk, decompress_chunk};
 pub use digest::{Digest, LivePcId, PackId};
-pub use error::{FormatError, Result};
+pub use error::{FormatError, Instead, Result};
 pub use file_system::FileSystem;
 pub use head::{Head, Release};
+pub use html::is_page;
 pub use keys::Keys;
 pub use manifest::Manifest;
 pub use signed::{Envelope, Fingerprint, PublicKey, SecretKey};

@@ -11,7 +11,7 @@ use std::io::Cursor;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{FormatError, Result};
+use crate::error::{FormatError, Instead, Result};
 use crate::{Digest, LivePcId};
 
 /// A minisign public key, written as its 56 base64 digits.
@@ -221,8 +221,16 @@ impl Envelope {
     /// Reads an envelope of at most `limit` bytes; its signature is not checked yet.
     pub fn parse(what: &'static str, kind: &str, bytes: &[u8], limit: u64) -> Result<Self> {
         FormatError::check_size(what, bytes.len() as u64, limit)?;
-        let envelope: Self =
-            serde_json::from_slice(bytes).map_err(|e| FormatError::malformed(what, e.to_string()))?;
+        // Before anybody has signed it, it is nobody's: what is no envelope is not the publisher's fault.
+        let envelope: Self = serde_json::from_slice(bytes).map_err(|error| {
+            let found = match error.classify() {
+                _ if bytes.trim_ascii().is_empty() => Instead::Nothing,
+                _ if crate::is_page(bytes) => Instead::WebPage,
+                serde_json::error::Category::Eof => Instead::Part,
+                _ => Instead::Other,
+            };
+            FormatError::instead(what, found)
+        })?;
         if envelope.kind != kind {
             return Err(FormatError::malformed(
                 what,

@@ -307,6 +307,8 @@ fn publish() -> Published {
         updated,
         categories: vec!["example".into()],
         head: base().join(paths::HEAD).unwrap(),
+        address: None,
+        moved_to: None,
         entries: vec![FeedEntry {
             id: format!("urn:livepc:{}:1", keys.livepc()),
             label: "2026.11".into(),

@@ -418,6 +418,10 @@ pub struct LibraryEntry {
 pub struct SourceStatus {
     /// Its URL.
     pub url: String,
+    /// Its URL before its server moved it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub moved_from: Option<String>,
     /// What it is called.
     pub title: String,
     /// Its entries.

@@ -90,6 +90,10 @@ pub struct LivePc {
     pub guest_os: String,
     /// Where its feed is.
     pub feed_url: String,
+    /// Where its feed was before: its publisher has moved, and the subscription has gone along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub moved_from: Option<String>,
     /// The publisher's root key, as minisign writes it.
     pub publisher_key: String,
     /// What people compare of the key.

@@ -38,6 +38,8 @@ pub(crate) fn feed<'a>(
         updated: head.releases.first().map(|release| release.created),
         categories: project.categories.clone(),
         head: base(paths::HEAD)?,
+        address: None,
+        moved_to: None,
         entries: current
             .map(|(release, manifest)| FeedEntry {
                 id: format!("urn:livepc:{}:{}", head.livepc, release.sequence),

@@ -78,6 +78,11 @@ pub(crate) fn failed(url: &Url, status: StatusCode, headers: &HeaderMap) -> Tran
         None => format!("the server said {}", status.as_u16()),
     };
     match status {
+        StatusCode::NETWORK_AUTHENTICATION_REQUIRED => trouble(
+            url,
+            "the network wants one to sign in to it first (511)".to_owned(),
+            headers,
+        ),
         StatusCode::NOT_FOUND | StatusCode::GONE => TransferError::not_found(url),
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
             trouble(url, said, headers)

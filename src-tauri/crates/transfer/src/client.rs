@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::WWW_AUTHENTICATE;
+use http::header::{LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use reqwest::Response;
 use reqwest::redirect::{Action, Attempt, Policy};
@@ -98,7 +98,7 @@ impl Client {
             let builder = reqwest::Client::builder()
                 .user_agent(config.user_agent.as_str())
                 .connect_timeout(config.connect_timeout)
-                .redirect(Policy::custom(redirect))
+                .redirect(Policy::none())
                 .retry(reqwest::retry::never())
                 .referer(false)
                 .no_brotli()
@@ -113,7 +113,11 @@ impl Client {
         let both = |proxy: &Proxy| {
             Ok(Both {
                 documents: builder(proxy)?.gzip(true).build().map_err(failed)?,
-                ranges: builder(proxy)?.no_gzip().build().map_err(failed)?,
+                ranges: builder(proxy)?
+                    .redirect(Policy::custom(redirect))
+                    .no_gzip()
+                    .build()
+                    .map_err(failed)?,
             })
         };
         Ok(Self {
@@ -126,11 +130,23 @@ impl Client {
     /// Asks for `url` as who is known to its server. One try; but where a redirect leads to another server, which asks who
     /// one is, that one is asked for itself.
     pub(crate) async fn send(&self, kind: Kind, url: &Url, headers: HeaderMap) -> Result<Response> {
+        self.send_and_tell(kind, url, headers, &mut Trail::default())
+            .await
+    }
+
+    /// As [`Client::send`]; `trail` tells over which redirects the answer came.
+    pub(crate) async fn send_and_tell(
+        &self,
+        kind: Kind,
+        url: &Url,
+        headers: HeaderMap,
+        trail: &mut Trail,
+    ) -> Result<Response> {
         let mut at = url.clone();
         for _ in 0..=REDIRECTS {
             let login = self.login(url, &at).await?;
             let response = self
-                .send_as(kind, url, &at, headers.clone(), login.as_ref())
+                .send_as(kind, url, &at, headers.clone(), login.as_ref(), trail)
                 .await?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
@@ -166,7 +182,14 @@ impl Client {
     /// if it gives it to everybody, so that nothing shows whether the login is right; else why it gives nothing.
     pub async fn check_login(&self, url: &Url, login: &Login) -> Result<()> {
         let to_nobody = self
-            .send_as(Kind::Document, url, url, HeaderMap::new(), None)
+            .send_as(
+                Kind::Document,
+                url,
+                url,
+                HeaderMap::new(),
+                None,
+                &mut Trail::default(),
+            )
             .await?;
         let status = to_nobody.status();
         if status.is_success() {
@@ -182,7 +205,8 @@ impl Client {
         if asks.origin() != url.origin() {
             return Err(asks_who(url, &to_nobody, LoginNeeded::Unknown));
         }
-        let asked = self.send_as(Kind::Document, url, url, HeaderMap::new(), Some(login));
+        let trail = &mut Trail::default();
+        let asked = self.send_as(Kind::Document, url, url, HeaderMap::new(), Some(login), trail);
         let response = asked.await?;
         match response.status() {
             status if status.is_success() => Ok(()),
@@ -191,8 +215,43 @@ impl Client {
         }
     }
 
-    /// Asks for `at`, which stands for `url`, without a login or with this one.
+    /// Asks for `at`, which stands for `url`, without a login or with this one, and follows redirects: those of a document
+    /// here, where it is seen which of them are for ever.
     async fn send_as(
+        &self,
+        kind: Kind,
+        url: &Url,
+        at: &Url,
+        headers: HeaderMap,
+        login: Option<&Login>,
+        trail: &mut Trail,
+    ) -> Result<Response> {
+        let (first, mut at) = (at.origin(), at.clone());
+        for _ in 0..=REDIRECTS {
+            // No other server sees it.
+            let login = login.filter(|_| at.origin() == first);
+            let response = self.send_once(kind, url, &at, headers.clone(), login).await?;
+            let Some(to) = leads_to(&response) else {
+                return Ok(response);
+            };
+            if !allowed(&at, &to) {
+                let why = format!(
+                    "it leads to {}, which is not followed; the network may want one to sign in to it",
+                    shown(&to)
+                );
+                return Err(TransferError::refused(url, why));
+            }
+            trail.follow(response.status(), &to);
+            at = to;
+        }
+        Err(TransferError::refused(
+            url,
+            format!("more than {REDIRECTS} redirects"),
+        ))
+    }
+
+    /// Makes one request.
+    async fn send_once(
         &self,
         kind: Kind,
         url: &Url,
@@ -231,6 +290,40 @@ fn asks_who(url: &Url, response: &Response, why: LoginNeeded) -> TransferError {
         return TransferError::refused(url, "it asks who one is in a way that LivePC does not know");
     }
     TransferError::login(url, response.url(), why)
+}
+
+/// The redirects on the way to an answer.
+#[derive(Debug, Default)]
+pub(crate) struct Trail {
+    /// Where the first redirects lead that are for ever (301, 308): what was asked for is to be asked for there from now on.
+    pub(crate) moved: Option<Url>,
+    /// True once there was one that is for this time.
+    passing: bool,
+}
+
+impl Trail {
+    fn follow(&mut self, status: StatusCode, to: &Url) {
+        let for_ever = matches!(
+            status,
+            StatusCode::MOVED_PERMANENTLY | StatusCode::PERMANENT_REDIRECT
+        );
+        self.passing |= !for_ever;
+        if !self.passing {
+            let mut to = without_login(to);
+            to.set_fragment(None);
+            self.moved = Some(to);
+        }
+    }
+}
+
+/// Where an answer sends its client, if it does.
+fn leads_to(response: &Response) -> Option<Url> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let to = response.headers().get(LOCATION)?.as_bytes();
+    // Some servers send what is no ASCII as it is.
+    response.url().join(&String::from_utf8_lossy(to)).ok()
 }
 
 /// Follows a redirect to HTTPS, or from plain HTTP to the same host.

@@ -1,16 +1,19 @@
 //! Whole small files: feeds, heads and keys with conditional requests; manifests and index objects by digest.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, PRAGMA,
+};
 use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
 use livepc_format::Digest;
 use url::Url;
 
 use crate::backoff::Backoff;
 use crate::body::{self, Body};
-use crate::client::{Client, Kind};
+use crate::client::{Client, Kind, Trail};
 use crate::error::{Result, TransferError};
 use crate::login::without_login;
 use crate::origin::{Origin, join};
@@ -19,7 +22,12 @@ use crate::pace::Pace;
 /// How often all servers are asked for a file before it is given up.
 const ROUNDS: u32 = 3;
 
-/// What a server said of a version of a document, to be sent back with the next request for it.
+/// How long after a change a document may change again without its validators telling: dates are of whole seconds, many
+/// servers make their `ETag`s of them, and some file systems count in two seconds.
+const SAME_MOMENT: Duration = Duration::from_secs(2);
+
+/// What a server said of a version of a document, to be sent back with the next request for it. Nothing, if the document
+/// was so new that the next one may look the same by what was said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validators {
     /// The `ETag`.
@@ -32,7 +40,10 @@ pub struct Validators {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Document {
     /// It is what the validators describe.
-    NotModified,
+    NotModified {
+        /// As of a document that has come.
+        moved: Option<Url>,
+    },
     /// It is this.
     New {
         /// The document. Nothing of it was checked but its length.
@@ -41,7 +52,20 @@ pub enum Document {
         validators: Validators,
         /// Where it was found, after redirects.
         url: Url,
+        /// Where it is to be asked for from now on, if redirects that are for ever (301, 308) said so.
+        moved: Option<Url>,
+        /// The encoding that HTTP says it has.
+        charset: Option<String>,
     },
+}
+
+/// How a document is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asking<'a> {
+    /// Not if it is what these describe.
+    pub known: Option<&'a Validators>,
+    /// Past all caches on the way.
+    pub fresh: bool,
 }
 
 impl Client {
@@ -50,11 +74,27 @@ impl Client {
     /// # Errors
     /// Every network, status and size error of [`TransferError`].
     pub async fn document(&self, url: &Url, limit: u64, validators: Option<&Validators>) -> Result<Document> {
+        let asking = Asking {
+            known: validators,
+            fresh: false,
+        };
+        self.document_as(url, limit, asking).await
+    }
+
+    /// As [`Client::document`], asked for in a way of one's own.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn document_as(&self, url: &Url, limit: u64, asking: Asking<'_>) -> Result<Document> {
         if url.scheme() == "file" {
-            return local(url, limit, validators, self.config.stall_timeout).await;
+            return local(url, limit, asking.known, self.config.stall_timeout).await;
         }
-        let mut headers = HeaderMap::new();
-        if let Some(known) = validators {
+        let mut headers = if asking.fresh {
+            past_caches()
+        } else {
+            HeaderMap::new()
+        };
+        if let Some(known) = asking.known {
             // What is no header value cannot come from a server: it is left out, and the document comes whole.
             if let Some(etag) = known.etag.as_ref().and_then(|text| text.parse().ok()) {
                 headers.insert(IF_NONE_MATCH, etag);
@@ -105,10 +145,7 @@ impl Client {
     }
 
     async fn checked(&self, url: &Url, digest: &Digest, limit: u64, fresh: bool) -> Result<Bytes> {
-        let mut headers = HeaderMap::new();
-        if fresh {
-            headers.insert(CACHE_CONTROL, http::HeaderValue::from_static("no-cache"));
-        }
+        let headers = if fresh { past_caches() } else { HeaderMap::new() };
         let document = if url.scheme() == "file" {
             local(url, limit, None, self.config.stall_timeout).await?
         } else {
@@ -120,17 +157,29 @@ impl Client {
                 "it said “not modified” without being asked",
             ));
         };
-        digest
-            .check("the file", &bytes)
-            .map_err(|error| TransferError::digest(url, &error))?;
-        Ok(bytes)
+        match digest.check("the file", &bytes) {
+            Ok(()) => Ok(bytes),
+            // What stands in for it says nothing of who publishes it.
+            Err(_) if livepc_format::is_page(&bytes) => Err(TransferError::network(
+                url,
+                "a web page came instead of the file, and the network may want one to sign in to it",
+            )),
+            Err(_) if bytes.trim_ascii().is_empty() => {
+                Err(TransferError::network(url, "nothing came instead of the file"))
+            }
+            Err(error) => Err(TransferError::digest(url, &error)),
+        }
     }
 
     async fn get(&self, url: &Url, limit: u64, headers: HeaderMap) -> Result<Document> {
-        let response = self.send(Kind::Document, url, headers).await?;
+        let mut trail = Trail::default();
+        let response = self
+            .send_and_tell(Kind::Document, url, headers, &mut trail)
+            .await?;
+        let moved = trail.moved;
         let status = response.status();
         if status == StatusCode::NOT_MODIFIED {
-            return Ok(Document::NotModified);
+            return Ok(Document::NotModified { moved });
         }
         if status != StatusCode::OK {
             return Err(body::failed(url, status, response.headers()));
@@ -138,14 +187,8 @@ impl Client {
         if response.content_length().is_some_and(|length| length > limit) {
             return Err(TransferError::too_large(url, limit));
         }
-        let text = |name| {
-            let value: Option<&http::HeaderValue> = response.headers().get(name);
-            value.and_then(|value| value.to_str().ok()).map(str::to_owned)
-        };
-        let validators = Validators {
-            etag: text(ETAG),
-            last_modified: text(LAST_MODIFIED),
-        };
+        let validators = validators(response.headers(), Timestamp::now());
+        let charset = charset(response.headers());
         // What a redirect says of a user is no part of it.
         let found = without_login(response.url());
         let pace = Pace::new(self.config.stall_timeout);
@@ -154,8 +197,48 @@ impl Client {
             bytes,
             validators,
             url: found,
+            moved,
+            charset,
         })
     }
+}
+
+/// Asks caches on the way to pass the request on.
+fn past_caches() -> HeaderMap {
+    let no_cache = http::HeaderValue::from_static("no-cache");
+    HeaderMap::from_iter([(CACHE_CONTROL, no_cache.clone()), (PRAGMA, no_cache)])
+}
+
+/// What an answer says of its version; nothing if it changed in the moment in which it was asked for.
+fn validators(headers: &HeaderMap, now: Timestamp) -> Validators {
+    let text = |name| {
+        let value: Option<&http::HeaderValue> = headers.get(name);
+        value.and_then(|value| value.to_str().ok()).map(str::to_owned)
+    };
+    let date = |name| {
+        let date = jiff::fmt::rfc2822::parse(text(name)?.trim()).ok()?;
+        Some(date.timestamp())
+    };
+    let last_modified = text(LAST_MODIFIED);
+    if let Some(changed) = date(LAST_MODIFIED) {
+        let asked = date(DATE).unwrap_or(now);
+        if asked.duration_since(changed) <= jiff::SignedDuration::try_from(SAME_MOMENT).unwrap_or_default() {
+            return Validators::default();
+        }
+    }
+    Validators {
+        etag: text(ETAG),
+        last_modified,
+    }
+}
+
+/// The encoding that `Content-Type` names.
+fn charset(headers: &HeaderMap) -> Option<String> {
+    let parameters = headers.get(CONTENT_TYPE)?.to_str().ok()?.split(';').skip(1);
+    let mut named = parameters.filter_map(|parameter| parameter.split_once('='));
+    let (_, value) = named.find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
+    let value = value.trim().trim_matches(['"', '\'']).trim();
+    (!value.is_empty()).then(|| value.to_owned())
 }
 
 /// The longest pause that one of the servers asked for.
@@ -185,15 +268,16 @@ async fn local(
     if metadata.len() > limit {
         return Err(TransferError::too_large(url, limit));
     }
-    let changed = metadata.modified().ok();
+    // A file that has just changed may change again without its time telling; one without a time tells nothing.
+    let settled = |time: &SystemTime| {
+        let age = SystemTime::now().duration_since(*time);
+        age.is_ok_and(|age| age > SAME_MOMENT)
+    };
+    let changed = metadata.modified().ok().filter(settled);
     let changed = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-    let etag = format!(
-        "\"{:x}-{:x}\"",
-        metadata.len(),
-        changed.unwrap_or_default().as_nanos()
-    );
-    if validators.is_some_and(|known| known.etag.as_ref() == Some(&etag)) {
-        return Ok(Document::NotModified);
+    let etag = changed.map(|time| format!("\"{:x}-{:x}\"", metadata.len(), time.as_nanos()));
+    if etag.is_some() && validators.is_some_and(|known| known.etag == etag) {
+        return Ok(Document::NotModified { moved: None });
     }
     // The file may grow while it is read: the limit holds for what comes.
     let bytes = Body::File(file)
@@ -202,9 +286,77 @@ async fn local(
     Ok(Document::New {
         bytes,
         validators: Validators {
-            etag: Some(etag),
+            etag,
             last_modified: None,
         },
         url: url.clone(),
+        moved: None,
+        charset: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let line = |(name, value): &(&'static str, &str)| {
+            (http::HeaderName::from_static(name), value.parse().unwrap())
+        };
+        lines.iter().map(line).collect()
+    }
+
+    #[test]
+    fn what_changed_just_now_has_no_validators() {
+        let now: Timestamp = "2026-11-02T10:00:10Z".parse().unwrap();
+        let of = |changed: &str, asked: Option<&str>| {
+            let mut lines = vec![("etag", "\"1-2\""), ("last-modified", changed)];
+            lines.extend(asked.map(|date| ("date", date)));
+            validators(&headers(&lines), now)
+        };
+        let changed = "Mon, 02 Nov 2026 10:00:00 GMT";
+        for (asked, why) in [
+            ("Mon, 02 Nov 2026 10:00:00 GMT", "the same second"),
+            (
+                "Mon, 02 Nov 2026 10:00:02 GMT",
+                "a file system that counts in two",
+            ),
+            ("Mon, 02 Nov 2026 09:00:00 GMT", "clocks that differ"),
+        ] {
+            assert_eq!(of(changed, Some(asked)), Validators::default(), "{why}");
+        }
+        let later = of(changed, Some("Mon, 02 Nov 2026 10:00:03 GMT"));
+        assert_eq!(later.etag.as_deref(), Some("\"1-2\""));
+        assert_eq!(later.last_modified.as_deref(), Some(changed));
+        assert_eq!(
+            of(changed, None),
+            later,
+            "ten seconds by the clock of this computer"
+        );
+        assert_eq!(of("Mon, 02 Nov 2026 10:00:09 GMT", None), Validators::default());
+        let tag = validators(&headers(&[("etag", "\"a\"")]), now);
+        assert_eq!(
+            tag.etag.as_deref(),
+            Some("\"a\""),
+            "who gives no date counts in another way"
+        );
+    }
+
+    #[test]
+    fn an_encoding_is_found_among_the_parameters() {
+        let of = |kind: &str| charset(&headers(&[("content-type", kind)]));
+        assert_eq!(of("text/xml; charset=ISO-8859-1").as_deref(), Some("ISO-8859-1"));
+        assert_eq!(
+            of("text/xml;version=1 ; Charset = \"utf-8\"").as_deref(),
+            Some("utf-8")
+        );
+        for none in [
+            "text/xml",
+            "text/xml; charset=",
+            "charset=utf-8",
+            "text/xml; xcharset=a",
+        ] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
 }

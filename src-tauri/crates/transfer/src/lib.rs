@@ -26,7 +26,7 @@ mod sink;
 mod wanted;
 
 pub use client::{Client, Config, Proxy};
-pub use document::{Document, Validators};
+pub use document::{Asking, Document, Validators};
 pub use error::{LoginNeeded, Result, TransferError, shown};
 pub use fetcher::{Fetched, Fetcher, Limits, Priority, Totals};
 pub use login::{Found, Login, Logins, NoLogins, is_private, login_in, server, without_login};

@@ -25,8 +25,12 @@ pub(crate) async fn source(session: &Session<'_>, verb: SourceVerb) -> Result<()
                 .as_ref()
                 .map(|p| format!("  ({})", p.message))
                 .unwrap_or_default();
+            let moved = source.moved_from.as_ref();
+            let moved = moved
+                .map(|before| format!("  (moved from {before})"))
+                .unwrap_or_default();
             format!(
-                "{}  {} ({} LivePCs){trouble}",
+                "{}  {} ({} LivePCs){moved}{trouble}",
                 source.url, source.title, source.entries
             )
         });

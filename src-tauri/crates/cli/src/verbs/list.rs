@@ -105,6 +105,9 @@ pub(crate) async fn show(session: &Session<'_>, id: String) -> Result<(), Proble
                 livepc.fingerprint,
                 word(livepc.state)
             ));
+            if let Some(before) = &livepc.moved_from {
+                text.push_str(&format!("  moved from {before}\n"));
+            }
             for warning in warnings(&livepc) {
                 text.push_str(&warning);
                 text.push('\n');

@@ -259,14 +259,12 @@ impl Core {
     /// What a person decides on. Nothing but feed, head and keys is asked for.
     async fn preview(self: &Arc<Self>, feed_url: &str) -> Result<Preview, Problem> {
         let url = self.address(feed_url).await?;
-        let published = published::look(&self.client, &url, None).await?;
+        let published = published::first_look(&self.client, &url).await?;
         let Some((published, feed)) = published.and_then(|p| p.feed.clone().map(|feed| (p, feed))) else {
-            return Err(Problem::new(
-                Code::Network,
-                "The server gave no feed.",
-                "Try again.",
-            ));
+            return Err(published::gave_no_feed());
         };
+        // Where it has moved to, if it has.
+        let url = published.feed_url.clone();
         let livepc = published.keys.livepc();
         let existing = subscription::all(&self.database)?
             .into_iter()
@@ -313,14 +311,8 @@ impl Core {
             code: Code::Usage,
             ..of_format(&e)
         })?;
-        let looked = published::look(&self.client, &url, None).await?;
-        let Some(published) = looked else {
-            return Err(Problem::new(
-                Code::Network,
-                "The server gave no feed.",
-                "Try again.",
-            ));
-        };
+        let looked = published::first_look(&self.client, &url).await?;
+        let published = looked.ok_or_else(published::gave_no_feed)?;
         let Some(sequence) = published
             .head
             .newest(subscription::CHANNEL)
@@ -330,14 +322,7 @@ impl Core {
         };
         let before = subscription::all(&self.database)?;
         let owner = |id: &str| self.owner_of_machine(id);
-        let id = subscription::add(
-            &self.database,
-            &url,
-            &published,
-            &fingerprint,
-            owner,
-            (self.now)(),
-        )?;
+        let id = subscription::add(&self.database, &published, &fingerprint, owner, (self.now)())?;
         let subscription = subscription::find(&self.database, &id)?;
         if let Err(problem) = self.open_release(&subscription, Some(sequence)).await {
             // A subscription whose first release was refused is none.
@@ -346,6 +331,9 @@ impl Core {
                 self.tidy_store().await;
             }
             return Err(problem);
+        }
+        if let Some(to) = published.feed.as_ref().and_then(|feed| feed.moved_to.as_ref()) {
+            self.follow_to(&subscription, &published.feed_url, to).await;
         }
         self.library_changed();
         if download {

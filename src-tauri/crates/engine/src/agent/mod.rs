@@ -8,6 +8,7 @@ mod block_map;
 mod core;
 mod download;
 mod export;
+mod follow;
 mod jobs;
 mod lifecycle;
 mod machines;

@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::core::Core;
-use super::schedule::{self, Schedule, Subject, TICK};
+use super::schedule::{self, Ended, Schedule, Subject, TICK};
 use crate::locked::lock;
 use crate::subscription::{self, Subscription};
-use crate::{config, connection, published};
+use crate::{config, connection};
 
 /// Publishers that are asked at the same time, so that a slow one does not hold up the others.
 const AT_ONCE: usize = 8;
@@ -20,28 +20,9 @@ const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 impl Core {
-    /// Asks one publisher, and accepts or refuses what it says.
-    pub(super) async fn check_feed(self: &Arc<Self>, subscription: &Subscription) -> Result<(), Problem> {
-        let looked = published::look(&self.client, &subscription.feed_url, Some(&subscription.known)).await;
-        let result = match looked {
-            Ok(None) => subscription::unchanged(&self.database, &subscription.id, (self.now)()),
-            Ok(Some(published)) => {
-                subscription::accept(&self.database, &subscription.id, &published, (self.now)()).map(drop)
-            }
-            Err(problem) => Err(problem),
-        };
-        if let Err(problem) = &result {
-            tracing::warn!(id = subscription.id, code = ?problem.code, "{}", problem.message);
-            subscription::refused(&self.database, &subscription.id, problem)?;
-        }
-        self.cancel_what_was_taken_back(&subscription.id);
-        self.touch();
-        result
-    }
-
     /// Ends the downloads of releases that their publisher has taken back for a fault: who does not have one already does
     /// not get it.
-    fn cancel_what_was_taken_back(self: &Arc<Self>, id: &str) {
+    pub(super) fn cancel_what_was_taken_back(self: &Arc<Self>, id: &str) {
         let Ok(subscription) = subscription::find(&self.database, id) else {
             return;
         };
@@ -107,7 +88,7 @@ impl Core {
         check: bool,
     ) -> Result<UpdateReport, Problem> {
         let updated = self.update(subscription, check).await;
-        self.polling.person_asked(&subscription.id, updated.is_ok());
+        self.polling.person_asked(&subscription.id, how(&updated));
         updated
     }
 
@@ -214,22 +195,23 @@ impl Core {
             }
         };
         // What was noted with a subscription is shown there.
-        let worked = match tokio::time::timeout(PATIENCE, fenced("Asking a publisher", asked)).await {
-            Ok(Ok(Ok(()))) => true,
-            Ok(Ok(Err(problem))) => {
-                tracing::warn!(?subject, "{problem}");
-                false
+        let ended = match tokio::time::timeout(PATIENCE, fenced("Asking a publisher", asked)).await {
+            Ok(Ok(result)) => {
+                if let Err(problem) = &result {
+                    tracing::warn!(?subject, "{problem}");
+                }
+                how(&result)
             }
             Ok(Err(panicked)) => {
                 self.note(&subject, &Problem::of_panic(panicked));
-                false
+                Ended::Badly
             }
             Err(_) => {
                 self.note(&subject, &silence());
-                false
+                Ended::InTrouble
             }
         };
-        self.polling.ended(&subject, worked);
+        self.polling.ended(&subject, ended);
     }
 
     /// Whether a new release may be fetched now that nobody asks for it: by the hour, and by what the connection costs.
@@ -299,14 +281,14 @@ impl Polling {
         lock(&self.schedule).nobody_is_asked(self.since.elapsed());
     }
 
-    fn ended(&self, subject: &Subject, worked: bool) {
-        lock(&self.schedule).ended(subject, worked, self.since.elapsed(), random());
+    fn ended(&self, subject: &Subject, how: Ended) {
+        lock(&self.schedule).ended(subject, how, self.since.elapsed(), random());
     }
 
     /// Notes that a person had a publisher asked.
-    pub(super) fn person_asked(&self, id: &str, worked: bool) {
+    pub(super) fn person_asked(&self, id: &str, how: Ended) {
         let subject = Subject::Subscription(id.to_owned());
-        lock(&self.schedule).person_asked(&subject, worked, self.since.elapsed(), random());
+        lock(&self.schedule).person_asked(&subject, how, self.since.elapsed(), random());
     }
 
     fn hours_began(&self) {
@@ -330,6 +312,15 @@ impl Polling {
 
     fn idle(&self) -> Duration {
         lock(&self.schedule).idle(self.since.elapsed())
+    }
+}
+
+/// How asking ended, by what came of it.
+fn how<T>(result: &Result<T, Problem>) -> Ended {
+    match result {
+        Ok(_) => Ended::Well,
+        Err(problem) if problem.code == Code::Network => Ended::InTrouble,
+        Err(_) => Ended::Badly,
     }
 }
 

@@ -21,6 +21,22 @@ const SPREAD: Duration = Duration::from_secs(60);
 /// After waking up, a computer needs a moment until it has its network again.
 const SETTLE: Duration = Duration::from_secs(10);
 
+/// The first pause after trouble that may pass by itself; it doubles with each further one.
+const SOON: Duration = Duration::from_secs(60);
+/// Failures in a row after which trouble is no longer taken for passing: half an hour of it.
+const PASSING: u32 = 5;
+
+/// How asking ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It worked.
+    Well,
+    /// The network or the server was in trouble, which may pass at any time.
+    InTrouble,
+    /// It was refused, or failed here.
+    Badly,
+}
+
 /// Who is asked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
@@ -35,10 +51,32 @@ struct Entry {
     due: Duration,
     /// Failures in a row.
     failures: u32,
+    /// How many of them, the first ones, were trouble that may pass.
+    passing: u32,
     /// True while it is asked.
     asked: bool,
     /// True if the computer slept meanwhile: the answer is worth little, or there will be none.
     overslept: bool,
+}
+
+impl Entry {
+    /// Counts how asking ended.
+    fn count(&mut self, how: Ended) {
+        let failures = self.failures + 1;
+        (self.failures, self.passing) = match how {
+            Ended::Well => (0, 0),
+            Ended::InTrouble if self.passing == self.failures && failures <= PASSING => (failures, failures),
+            Ended::InTrouble | Ended::Badly => (failures, self.passing),
+        };
+    }
+
+    /// The pause until the next check: short at first, while trouble may pass.
+    fn pause(&self, random: u32) -> Duration {
+        if self.failures > 0 && self.failures == self.passing {
+            return spread(SOON * (1 << (self.passing - 1)), random);
+        }
+        pause(self.failures - self.passing, random)
+    }
 }
 
 /// When whom to ask, and who is being asked.
@@ -59,6 +97,7 @@ impl Schedule {
             let entry = before.remove(&subject).unwrap_or(Entry {
                 due: first,
                 failures: 0,
+                passing: 0,
                 asked: false,
                 overslept: false,
             });
@@ -79,11 +118,11 @@ impl Schedule {
     }
 
     /// Notes how asking ended. `random` spreads those who ask the same publisher.
-    pub(super) fn ended(&mut self, subject: &Subject, worked: bool, now: Duration, random: u32) {
+    pub(super) fn ended(&mut self, subject: &Subject, how: Ended, now: Duration, random: u32) {
         if let Some(entry) = self.entries.get_mut(subject) {
             entry.asked = false;
-            entry.failures = if worked { 0 } else { entry.failures + 1 };
-            entry.due = now + pause(entry.failures, random);
+            entry.count(how);
+            entry.due = now + entry.pause(random);
             if std::mem::take(&mut entry.overslept) {
                 entry.due = now + SETTLE;
             }
@@ -100,17 +139,18 @@ impl Schedule {
     }
 
     /// Notes that a person asked, and how that ended: what failed before counts no longer.
-    pub(super) fn person_asked(&mut self, subject: &Subject, worked: bool, now: Duration, random: u32) {
+    pub(super) fn person_asked(&mut self, subject: &Subject, how: Ended, now: Duration, random: u32) {
         if let Some(entry) = self.entries.get_mut(subject) {
-            entry.failures = u32::from(!worked);
-            entry.due = now + pause(entry.failures, random);
+            entry.count(Ended::Well);
+            entry.count(how);
+            entry.due = now + entry.pause(random);
         }
     }
 
     /// Makes everybody due, after the computer slept: much may have changed, the network too.
     pub(super) fn woke(&mut self, now: Duration) {
         for entry in self.entries.values_mut() {
-            entry.failures = 0;
+            entry.count(Ended::Well);
             entry.due = entry.due.min(now + SETTLE);
             entry.overslept = entry.asked;
         }
@@ -149,8 +189,12 @@ impl Schedule {
 /// and up to a fifth more by chance.
 fn pause(failures: u32, random: u32) -> Duration {
     let doubled = INTERVAL.saturating_mul(1 << failures.saturating_sub(1).min(16));
-    let base = doubled.min(MOST);
-    base + base.mul_f64(f64::from(random) / f64::from(u32::MAX) / 5.0)
+    spread(doubled.min(MOST), random)
+}
+
+/// A pause, and up to a fifth more by chance.
+fn spread(pause: Duration, random: u32) -> Duration {
+    pause + pause.mul_f64(f64::from(random) / f64::from(u32::MAX) / 5.0)
 }
 
 /// True if the computer slept in a pause of `pause` between these two times of its wall clock.
@@ -187,7 +231,7 @@ mod tests {
         let mut schedule = Schedule::default();
         schedule.follow([Subject::Library, subject("a"), subject("b")], Duration::ZERO);
         while let Some(subject) = schedule.take(Duration::ZERO) {
-            schedule.ended(&subject, true, Duration::ZERO, 0);
+            schedule.ended(&subject, Ended::Well, Duration::ZERO, 0);
         }
         let mut dice = [u32::MAX / 2, u32::MAX].into_iter();
         schedule.hours_began(Duration::from_secs(100), || dice.next().unwrap());
@@ -207,9 +251,9 @@ mod tests {
         schedule.follow([subject("a")], Duration::ZERO);
         assert_eq!(schedule.take(Duration::ZERO), Some(subject("a")));
         schedule.hurry(&subject("a"), Duration::ZERO);
-        schedule.ended(&subject("a"), false, Duration::ZERO, 0);
+        schedule.ended(&subject("a"), Ended::Badly, Duration::ZERO, 0);
         assert_eq!(schedule.take(SETTLE), Some(subject("a")));
-        schedule.ended(&subject("a"), true, SETTLE, 0);
+        schedule.ended(&subject("a"), Ended::Well, SETTLE, 0);
         schedule.hurry(&subject("a"), SETTLE);
         assert_eq!(schedule.take(SETTLE), Some(subject("a")));
     }
@@ -222,7 +266,7 @@ mod tests {
             [subject("a"), subject("b")]
         );
         for id in ["a", "b"] {
-            schedule.ended(&subject(id), true, Duration::ZERO, 0);
+            schedule.ended(&subject(id), Ended::Well, Duration::ZERO, 0);
         }
         let early = INTERVAL - Duration::from_secs(1);
         assert_eq!(take_all(&mut schedule, early), []);
@@ -239,12 +283,12 @@ mod tests {
     fn who_comes_later_is_due_after_an_interval_and_who_leaves_is_not_asked() {
         let mut schedule = following(&["a"]);
         assert!(schedule.take(Duration::ZERO).is_some());
-        schedule.ended(&subject("a"), true, Duration::ZERO, 0);
+        schedule.ended(&subject("a"), Ended::Well, Duration::ZERO, 0);
         schedule.follow([subject("b")], HOUR);
         assert_eq!(take_all(&mut schedule, HOUR), []);
         assert_eq!(take_all(&mut schedule, HOUR + INTERVAL), [subject("b")]);
         // An answer that comes after the end of a subscription is nobody's.
-        schedule.ended(&subject("a"), false, HOUR, 0);
+        schedule.ended(&subject("a"), Ended::Badly, HOUR, 0);
         assert_eq!(take_all(&mut schedule, 9 * HOUR), []);
     }
 
@@ -252,18 +296,18 @@ mod tests {
     fn a_publisher_that_does_not_answer_is_asked_once_and_holds_up_nobody() {
         let mut schedule = following(&["slow", "quick"]);
         assert_eq!(take_all(&mut schedule, Duration::ZERO).len(), 2);
-        schedule.ended(&subject("quick"), true, Duration::ZERO, 0);
+        schedule.ended(&subject("quick"), Ended::Well, Duration::ZERO, 0);
         // “slow” has still not answered.
         assert_eq!(take_all(&mut schedule, HOUR), [subject("quick")]);
         schedule.woke(2 * HOUR);
         assert_eq!(take_all(&mut schedule, 3 * HOUR), [], "both are being asked");
-        schedule.ended(&subject("slow"), false, 3 * HOUR, 0);
+        schedule.ended(&subject("slow"), Ended::Badly, 3 * HOUR, 0);
         assert_eq!(
             take_all(&mut schedule, 3 * HOUR + SETTLE),
             [subject("slow")],
             "its connection did not outlive the sleep"
         );
-        schedule.ended(&subject("slow"), false, 4 * HOUR, 0);
+        schedule.ended(&subject("slow"), Ended::Badly, 4 * HOUR, 0);
         assert_eq!(take_all(&mut schedule, 4 * HOUR + SETTLE), [], "only once");
     }
 
@@ -287,7 +331,7 @@ mod tests {
         let mut pauses = Vec::new();
         for _ in 0..6 {
             assert_eq!(schedule.take(now), Some(subject("a")));
-            schedule.ended(&subject("a"), false, now, 0);
+            schedule.ended(&subject("a"), Ended::Badly, now, 0);
             let before = now;
             while schedule.idle(now) > Duration::ZERO {
                 now += schedule.idle(now);
@@ -296,7 +340,7 @@ mod tests {
         }
         assert_eq!(pauses, [30, 60, 120, 240, 360, 360], "minutes");
         assert!(schedule.take(now).is_some());
-        schedule.ended(&subject("a"), true, now, 0);
+        schedule.ended(&subject("a"), Ended::Well, now, 0);
         assert_eq!(
             schedule.take(now + INTERVAL),
             Some(subject("a")),
@@ -305,16 +349,49 @@ mod tests {
     }
 
     #[test]
+    fn trouble_that_may_pass_is_looked_after_soon_and_then_ever_less_often() {
+        let mut schedule = following(&["a"]);
+        let mut now = Duration::ZERO;
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            assert_eq!(schedule.take(now), Some(subject("a")));
+            schedule.ended(&subject("a"), Ended::InTrouble, now, 0);
+            let before = now;
+            while schedule.idle(now) > Duration::ZERO {
+                now += schedule.idle(now);
+            }
+            pauses.push((now - before).as_secs() / 60);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 60, 120, 240], "minutes");
+        assert_eq!(schedule.take(now), Some(subject("a")));
+        schedule.ended(&subject("a"), Ended::Well, now, 0);
+        assert_eq!(
+            take_all(&mut schedule, now + INTERVAL - SOON),
+            [],
+            "it works again"
+        );
+        schedule.person_asked(&subject("a"), Ended::InTrouble, now, 0);
+        assert_eq!(take_all(&mut schedule, now + SOON), [subject("a")]);
+        schedule.ended(&subject("a"), Ended::Badly, now, 0);
+        schedule.ended(&subject("a"), Ended::InTrouble, now, 0);
+        assert_eq!(
+            take_all(&mut schedule, now + INTERVAL),
+            [],
+            "what is refused is no trouble"
+        );
+    }
+
+    #[test]
     fn a_person_who_asks_ends_the_long_pauses() {
         let mut schedule = following(&["a"]);
         for _ in 0..9 {
-            schedule.ended(&subject("a"), false, Duration::ZERO, 0);
+            schedule.ended(&subject("a"), Ended::Badly, Duration::ZERO, 0);
         }
         assert_eq!(take_all(&mut schedule, 5 * HOUR), []);
-        schedule.person_asked(&subject("a"), false, HOUR, 0);
+        schedule.person_asked(&subject("a"), Ended::Badly, HOUR, 0);
         assert_eq!(take_all(&mut schedule, HOUR + INTERVAL), [subject("a")]);
         // While it is being asked, a person's check does not make a second one begin.
-        schedule.person_asked(&subject("a"), true, 2 * HOUR, 0);
+        schedule.person_asked(&subject("a"), Ended::Well, 2 * HOUR, 0);
         assert_eq!(take_all(&mut schedule, 9 * HOUR), []);
     }
 
@@ -322,10 +399,10 @@ mod tests {
     fn after_sleep_everybody_is_asked_as_soon_as_the_network_can_be_there() {
         let mut schedule = following(&["a", "b"]);
         for _ in 0..9 {
-            schedule.ended(&subject("a"), false, Duration::ZERO, 0);
+            schedule.ended(&subject("a"), Ended::Badly, Duration::ZERO, 0);
         }
         assert!(schedule.take(Duration::ZERO).is_some());
-        schedule.ended(&subject("b"), true, Duration::ZERO, 0);
+        schedule.ended(&subject("b"), Ended::Well, Duration::ZERO, 0);
         let now = Duration::from_secs(60);
         schedule.woke(now);
         assert_eq!(take_all(&mut schedule, now), []);

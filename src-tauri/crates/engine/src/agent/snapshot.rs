@@ -75,6 +75,7 @@ impl Core {
             publisher: subscription.publisher.clone(),
             guest_os: subscription.guest_os.clone(),
             feed_url: subscription.feed_url.to_string(),
+            moved_from: subscription.moved_from.as_ref().map(ToString::to_string),
             publisher_key: root.to_string(),
             fingerprint: root.fingerprint().to_string(),
             trust: Trust::Verified,

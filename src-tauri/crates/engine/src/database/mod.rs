@@ -70,6 +70,15 @@ const MIGRATIONS: &[M<'_>] = &[
          id TEXT NOT NULL REFERENCES subscription(id) ON DELETE CASCADE, sequence INTEGER NOT NULL, data TEXT NOT NULL,
          PRIMARY KEY (id, sequence));",
     ),
+    M::up(
+        "ALTER TABLE subscription ADD COLUMN announced TEXT;
+     ALTER TABLE subscription ADD COLUMN moved_from TEXT;
+     ALTER TABLE subscription ADD COLUMN behind_since TEXT;
+     CREATE TABLE former_feed (
+         id TEXT NOT NULL REFERENCES subscription(id) ON DELETE CASCADE, url TEXT NOT NULL, until TEXT NOT NULL,
+         PRIMARY KEY (id, url));
+     ALTER TABLE source ADD COLUMN moved_from TEXT;",
+    ),
 ];
 
 /// The state database.

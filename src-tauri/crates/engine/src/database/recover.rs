@@ -15,12 +15,13 @@ const SMALL: u64 = 16 << 20;
 /// Damaged files that are kept.
 const KEPT: usize = 5;
 /// Tables that every state has.
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "source",
     "entry",
     "subscription",
     "seen_release",
     "former_release",
+    "former_feed",
     "job",
     "setting",
     "login",

@@ -66,7 +66,7 @@ const TABLES: [(&str, &str, Check); 7] = [
         let url = text(row, "url")?;
         url::Url::parse(&url).map_err(|error| error.to_string())?;
         text(row, "title")?;
-        ["etag", "last_modified", "checked", "problem"]
+        ["etag", "last_modified", "checked", "problem", "moved_from"]
             .iter()
             .try_for_each(|name| maybe(row, name))
     }),

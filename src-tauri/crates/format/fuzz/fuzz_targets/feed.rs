@@ -11,10 +11,27 @@ use url::Url;
 
 static BASE: LazyLock<Url> = LazyLock::new(|| "https://example.org/lab/feed.xml".parse().expect("a URL"));
 
+/// What HTTP may say of the encoding; the first byte of the data chooses.
+const CHARSETS: [Option<&str>; 8] = [
+    None,
+    Some("utf-8"),
+    Some("iso-8859-1"),
+    Some("utf-16"),
+    Some("shift_jis"),
+    Some("iso-2022-jp"),
+    Some("gb18030"),
+    Some("nonsense"),
+];
+
 fuzz_target!(|data: &[u8]| {
     let base = &*BASE;
-    match read(data, base) {
-        Ok(Source::Feed(feed)) => {
+    let (charset, data) = match data.split_first() {
+        Some((first, rest)) => (CHARSETS[usize::from(*first) % CHARSETS.len()], rest),
+        None => (None, data),
+    };
+    match read(data, charset, base) {
+        Ok(Source::Feed(mut feed)) => {
+            feed.moved_to = None;
             let bytes = write_feed(LivePcId(Digest::of(b"")), &feed, base);
             assert_eq!(read_feed(&bytes, base).expect("it was written"), feed);
         }

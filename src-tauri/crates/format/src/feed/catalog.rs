@@ -61,7 +61,14 @@ pub fn read_catalog(bytes: &[u8], base: &Url) -> Result<Catalog> {
 
 /// As [`read_catalog`], and the number of entries that were left out: writing the catalog again would lose them.
 pub fn read_whole_catalog(bytes: &[u8], base: &Url) -> Result<(Catalog, usize)> {
-    let document = read::document(WHAT, bytes, base, limits::CATALOG_BYTES, limits::CATALOG_ENTRIES)?;
+    let document = read::document(
+        WHAT,
+        bytes,
+        None,
+        base,
+        limits::CATALOG_BYTES,
+        limits::CATALOG_ENTRIES,
+    )?;
     let catalog = from_document(&document, base)?;
     let left_out = document.entries.len() - catalog.entries.len();
     Ok((catalog, left_out))

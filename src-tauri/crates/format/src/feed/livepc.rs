@@ -4,7 +4,8 @@ use feed_rs::model;
 use jiff::Timestamp;
 use url::Url;
 
-use super::{atom, read};
+use super::sift::MOVED;
+use super::{ATOM_TYPE, atom, read};
 use crate::LivePcId;
 use crate::error::{FormatError, Result};
 use crate::{head, limits};
@@ -35,6 +36,10 @@ pub struct Feed {
     pub categories: Vec<String>,
     /// Where `head.json` lies. The LivePC's other files lie beside it.
     pub head: Url,
+    /// Where the feed says that it lies (a link of relation `self`): its publisher's address for it, which a copy has too.
+    pub address: Option<Url>,
+    /// Where the feed says that it has moved to, as podcasts do (`itunes:new-feed-url`). It is read and not written.
+    pub moved_to: Option<Url>,
     /// The releases, as they are listed: newest first.
     pub entries: Vec<FeedEntry>,
 }
@@ -54,8 +59,12 @@ pub struct FeedEntry {
 
 /// Reads a LivePC's feed of at most [`limits::FEED_BYTES`]; `base` is its own address, after redirects.
 pub fn read_feed(bytes: &[u8], base: &Url) -> Result<Feed> {
-    let document = read::document(WHAT, bytes, base, limits::FEED_BYTES, limits::RELEASES)?;
-    let Some(href) = find_head(&document) else {
+    let document = read::document(WHAT, bytes, None, base, limits::FEED_BYTES, limits::RELEASES)?;
+    from_document(&document, base)
+}
+
+pub(super) fn from_document(document: &model::Feed, base: &Url) -> Result<Feed> {
+    let Some(href) = find_head(document) else {
         return Err(FormatError::malformed(
             WHAT,
             format!("it is no LivePC's: it has no link of type {}", head::TYPE),
@@ -70,15 +79,24 @@ pub fn read_feed(bytes: &[u8], base: &Url) -> Result<Feed> {
             ),
         ));
     };
+    let linked = |rel: &str| {
+        let link = document
+            .links
+            .iter()
+            .find(|link| link.rel.as_deref() == Some(rel))?;
+        read::address(&link.href, base)
+    };
     let logo = document.logo.as_ref().or(document.icon.as_ref());
     Ok(Feed {
         title: read::line(document.title.as_ref(), TITLE),
         summary: read::line(document.description.as_ref(), SUMMARY),
         publisher: read::publisher(&document.authors, &document.contributors),
         logo: logo.and_then(|image| read::address(&image.uri, base)),
-        updated: read::document_time(&document),
+        updated: read::document_time(document),
         categories: read::categories(&document.categories),
         head,
+        address: linked("self"),
+        moved_to: linked(MOVED),
         entries: document.entries.iter().map(entry).collect(),
     })
 }
@@ -125,6 +143,17 @@ pub fn write_feed(livepc: LivePcId, feed: &Feed, base: &Url) -> Vec<u8> {
         content: crate::text::block(&entry.changelog, LONG_TEXT),
         ..atom::Entry::default()
     });
+    let mut links = vec![atom::link(
+        "related",
+        head::TYPE,
+        &atom::relative(&feed.head, Some(base)),
+    )];
+    // Whole, so that it is the same wherever a copy lies.
+    links.extend(
+        feed.address
+            .as_ref()
+            .map(|url| atom::link("self", ATOM_TYPE, url.as_str())),
+    );
     atom::write(&atom::Document {
         id: format!("urn:livepc:{livepc}"),
         title: crate::text::line(&feed.title, TITLE),
@@ -132,11 +161,7 @@ pub fn write_feed(livepc: LivePcId, feed: &Feed, base: &Url) -> Vec<u8> {
         author: feed.publisher.clone(),
         updated: feed.updated,
         logo: feed.logo.as_ref().map(|logo| atom::relative(logo, Some(base))),
-        links: vec![atom::link(
-            "related",
-            head::TYPE,
-            &atom::relative(&feed.head, Some(base)),
-        )],
+        links,
         categories: feed.categories.iter().map(|name| atom::category(name)).collect(),
         entries: entries.collect(),
     })

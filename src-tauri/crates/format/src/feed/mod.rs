@@ -9,13 +9,14 @@ mod catalog;
 mod livepc;
 mod read;
 mod sift;
+mod text;
 
 pub use catalog::{Catalog, CatalogEntry, read_catalog, read_whole_catalog, write_catalog};
 pub use livepc::{Feed, FeedEntry, read_feed, write_feed};
 
 use url::Url;
 
-use crate::error::Result;
+use crate::error::{FormatError, Result};
 use crate::limits;
 
 /// The media type of an Atom document.
@@ -36,19 +37,25 @@ pub enum Source {
 
 /// Reads a feed or a catalog, whichever the document is, of at most [`limits::CATALOG_BYTES`].
 ///
-/// `base` is the document's own address, after redirects: relative addresses are resolved against it, and a document
-/// that came over HTTP may not point to files.
-pub fn read(bytes: &[u8], base: &Url) -> Result<Source> {
+/// `charset` is what HTTP said of its encoding, if it came over HTTP and something was said. `base` is the document's own
+/// address: relative addresses are resolved against it, and a document that came over HTTP may not point to files.
+pub fn read(bytes: &[u8], charset: Option<&str>, base: &Url) -> Result<Source> {
     let document = read::document(
         "the feed",
         bytes,
+        charset,
         base,
         limits::CATALOG_BYTES,
         limits::CATALOG_ENTRIES,
     )?;
-    if livepc::find_head(&document).is_some() {
-        read_feed(bytes, base).map(Source::Feed)
-    } else {
-        catalog::from_document(&document, base).map(Source::Catalog)
+    if livepc::find_head(&document).is_none() {
+        return catalog::from_document(&document, base).map(Source::Catalog);
     }
+    // A feed's bounds are narrower.
+    FormatError::check_size("the feed", bytes.len() as u64, limits::FEED_BYTES)?;
+    if document.entries.len() > limits::RELEASES {
+        let why = format!("it has more than {} entries", limits::RELEASES);
+        return Err(FormatError::malformed("the feed", why));
+    }
+    livepc::from_document(&document, base).map(Source::Feed)
 }

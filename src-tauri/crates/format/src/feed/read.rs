@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use url::Url;
 
 use super::sift::sift;
-use crate::error::{FormatError, Result};
+use crate::error::{FormatError, Instead, Result};
 use crate::text;
 
 /// Characters of an address at the most.
@@ -14,18 +14,26 @@ const URL: usize = 2048;
 /// Categories that are kept.
 const CATEGORIES: usize = 32;
 
-/// Parses an Atom or RSS 2.0 document of at most `limit` bytes and `entries` entries.
+/// Parses an Atom or RSS 2.0 document of at most `limit` bytes and `entries` entries; `charset` is what HTTP said of it.
 pub(super) fn document(
     what: &'static str,
     bytes: &[u8],
+    charset: Option<&str>,
     base: &Url,
     limit: u64,
     entries: usize,
 ) -> Result<model::Feed> {
-    FormatError::check_size(what, bytes.len() as u64, limit)?;
-    match bytes.trim_ascii_start().first() {
-        None => return Err(FormatError::malformed(what, "it is empty")),
-        Some(b'{' | b'[') => {
+    if crate::is_page(bytes) {
+        return Err(FormatError::instead(what, Instead::WebPage));
+    }
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let why = "it is not a feed but a gzip file: give the address of feed.xml itself";
+        return Err(FormatError::malformed(what, why));
+    }
+    let text = super::text::text(what, bytes, charset, limit)?;
+    match text.chars().next() {
+        None => return Err(FormatError::instead(what, Instead::Nothing)),
+        Some('{' | '[') => {
             return Err(FormatError::malformed(
                 what,
                 "it is not a feed but JSON: give the address of feed.xml",
@@ -33,7 +41,8 @@ pub(super) fn document(
         }
         Some(_) => {}
     }
-    let sifted = sift(what, bytes, entries)?;
+    let sifted = sift(what, &text, entries)?;
+    drop(text);
     feed_rs::parser::Builder::new()
         // Texts are made plain below; an id that is missing stays so.
         .sanitize_content(false)

@@ -5,13 +5,13 @@
 //! comes out of here is flat, has only known elements and attributes, and text of a bounded length.
 
 use quick_xml::NsReader;
-use quick_xml::encoding::DecodingReader;
+use quick_xml::errors::SyntaxError;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::writer::Writer;
 
 use super::read::is_type;
-use crate::error::{FormatError, Result};
+use crate::error::{FormatError, Instead, Result};
 use crate::{head, limits};
 
 /// Elements inside each other at the most.
@@ -29,6 +29,9 @@ const SHORT: usize = 2 << 10;
 /// Bytes of all that is kept.
 const KEPT: usize = limits::CATALOG_BYTES as usize;
 
+/// The relation of the link to where a feed has moved to, as podcasts say it.
+pub(super) const MOVED: &str = "urn:livepc:moved";
+
 const ATOM: &str = "http://www.w3.org/2005/Atom";
 const MEDIA: &str = "http://search.yahoo.com/mrss/";
 const DUBLIN_CORE: &str = "http://purl.org/dc/elements/1.1/";
@@ -42,6 +45,7 @@ enum Namespace {
     Media,
     DublinCore,
     Content,
+    Itunes,
     Other,
 }
 
@@ -55,7 +59,7 @@ impl Namespace {
                 "http://purl.org/dc/elements/1.1" => Self::DublinCore,
                 "http://purl.org/rss/1.0/modules/content" => Self::Content,
                 "http://search.yahoo.com/mrss" => Self::Media,
-                "http://backend.userland.com/rss2" => Self::Plain,
+                "http://www.itunes.com/dtds/podcast-1.0.dtd" => Self::Itunes,
                 _ => Self::Other,
             },
         }
@@ -98,6 +102,8 @@ enum Kind {
     Xhtml,
     /// RSS's way to name somebody: `mail@example.org (Name)`.
     Person,
+    /// The address that the feed has moved to: becomes a link of relation [`MOVED`].
+    Moved,
 }
 
 struct Sifter {
@@ -109,13 +115,17 @@ struct Sifter {
     children: [usize; 2],
     stack: Vec<(Place, &'static str)>,
     field: Option<Field>,
+    /// The namespace of the first element, if it is none that is known.
+    own: Option<String>,
     out: Writer<Vec<u8>>,
 }
 
 /// The parts of an Atom or RSS 2.0 document that LivePC reads, as a document of the same kind.
-pub(super) fn sift(what: &'static str, bytes: &[u8], max_entries: usize) -> Result<Vec<u8>> {
-    let mut reader = NsReader::from_reader(DecodingReader::new(bytes));
+pub(super) fn sift(what: &'static str, text: &str, max_entries: usize) -> Result<Vec<u8>> {
+    let mut reader = NsReader::from_str(text);
     reader.config_mut().expand_empty_elements = true;
+    // “Tom & Jerry” is not well-formed, and often written.
+    reader.config_mut().allow_dangling_amp = true;
     reader.config_mut().trim_markup_names_in_closing_tags = true;
     let mut sifter = Sifter {
         what,
@@ -125,27 +135,28 @@ pub(super) fn sift(what: &'static str, bytes: &[u8], max_entries: usize) -> Resu
         children: [0; 2],
         stack: Vec::new(),
         field: None,
+        own: None,
         out: Writer::new(Vec::new()),
     };
-    let mut buffer = Vec::new();
     loop {
-        buffer.clear();
-        let (namespace, event) = reader
-            .read_resolved_event_into(&mut buffer)
-            .map_err(|e| sifter.malformed(&format!("it is not well-formed XML: {e}")))?;
-        match event {
-            Event::Decl(decl) => {
-                if let Some(encoding) = decl.encoder() {
-                    reader.get_mut().set_encoding(encoding);
-                }
+        let (namespace, event) = reader.read_resolved_event().map_err(|error| match error {
+            // All of these are something that has begun and does not end.
+            quick_xml::Error::Syntax(why) if why != SyntaxError::InvalidBangMarkup => {
+                FormatError::instead(what, Instead::Part)
             }
-            Event::Start(element) => sifter.start(Namespace::of(&namespace), &element)?,
+            error => sifter.malformed(&format!("it is not well-formed XML: {error}")),
+        })?;
+        match event {
+            Event::Start(element) => {
+                let namespace = sifter.namespace(&namespace);
+                sifter.start(namespace, &element)?;
+            }
             Event::End(element) => sifter.end(element.local_name().as_ref())?,
             Event::Text(part) => sifter.text(&part)?,
             Event::CData(part) => sifter.text(&part)?,
             Event::GeneralRef(reference) => match reference.resolve_char_ref() {
                 Ok(Some(c)) => sifter.text(c.encode_utf8(&mut [0; 4]))?,
-                Ok(None) => match quick_xml::escape::resolve_predefined_entity(&reference) {
+                Ok(None) => match quick_xml::escape::resolve_html5_entity(&reference) {
                     Some(text) => sifter.text(text)?,
                     // Entities that a document declares are never expanded.
                     None => sifter.text(&format!("&{};", &*reference))?,
@@ -153,14 +164,15 @@ pub(super) fn sift(what: &'static str, bytes: &[u8], max_entries: usize) -> Resu
                 Err(_) => {}
             },
             Event::Eof => break,
-            Event::Empty(_) | Event::Comment(_) | Event::PI(_) | Event::DocType(_) => {}
+            // The text is decoded: what a declaration says of that is over.
+            Event::Decl(_) | Event::Empty(_) | Event::Comment(_) | Event::PI(_) | Event::DocType(_) => {}
         }
     }
     if sifter.elements == 0 {
         return Err(sifter.malformed("it is not a feed: it has no XML element"));
     }
     if !sifter.stack.is_empty() {
-        return Err(sifter.malformed("it ends early"));
+        return Err(FormatError::instead(what, Instead::Part));
     }
     Ok(sifter.out.into_inner())
 }
@@ -168,6 +180,22 @@ pub(super) fn sift(what: &'static str, bytes: &[u8], max_entries: usize) -> Resu
 impl Sifter {
     fn malformed(&self, why: &str) -> FormatError {
         FormatError::malformed(self.what, why)
+    }
+
+    /// What a namespace is. That of the first element is the document's own, whatever it is called: there are many for RSS.
+    fn namespace(&mut self, resolved: &ResolveResult<'_>) -> Namespace {
+        let known = Namespace::of(resolved);
+        let (Namespace::Other, ResolveResult::Bound(name)) = (known, resolved) else {
+            return known;
+        };
+        if self.elements == 0 {
+            self.own = Some(name.as_ref().to_owned());
+        }
+        if self.own.as_deref() == Some(name.as_ref()) {
+            Namespace::Plain
+        } else {
+            Namespace::Other
+        }
     }
 
     fn start(&mut self, namespace: Namespace, element: &BytesStart<'_>) -> Result<()> {
@@ -216,8 +244,12 @@ impl Sifter {
                 ]);
                 self.open_with(Place::Rss, "rss", root, element)
             }
-            _ if name.eq_ignore_ascii_case("html") => Err(self.malformed(
-                "it is not a feed but a web page: give the address of its feed, which often ends in .xml",
+            _ if name.eq_ignore_ascii_case("html") => Err(FormatError::instead(self.what, Instead::WebPage)),
+            (_, "RDF") => {
+                Err(self.malformed("it is RSS 1.0, which is not read: it has to be Atom or RSS 2.0"))
+            }
+            (_, "opml") => Err(self.malformed(
+                "it is a list of feeds in OPML, which is not read: give the address of one of the feeds",
             )),
             _ => Err(self.malformed(&format!(
                 "it is not a feed: its first element is <{name}>, not <feed> or <rss>"
@@ -235,6 +267,7 @@ impl Sifter {
         let entry = place == Place::AtomEntry;
         match (namespace, name) {
             (Namespace::Media, _) => return self.media(namespace, name, element),
+            (Namespace::Itunes, "new-feed-url") if !entry => self.field("link", element, &[], Kind::Moved),
             (Namespace::Atom | Namespace::Plain, name) => match name {
                 "entry" if !entry => {
                     self.count_entry()?;
@@ -298,6 +331,9 @@ impl Sifter {
             }
             // feed-rs reads Atom links of a channel, but none of an item.
             (Namespace::Atom, "link") => return self.item_link(element),
+            (Namespace::Itunes, "new-feed-url") if !item => {
+                self.field("atom:link", element, &[], Kind::Moved);
+            }
             (Namespace::Plain, "category") => self.field("category", element, &["domain"], Kind::Short),
             (Namespace::Plain, "title") => self.field("title", element, &[], Kind::Short),
             (Namespace::Plain, "description") => self.field("description", element, &[], Kind::Text),
@@ -475,6 +511,11 @@ impl Sifter {
             return Ok(());
         };
         let text = match field.kind {
+            Kind::Moved => {
+                let link = BytesStart::new(field.name)
+                    .with_attributes([("rel", MOVED), ("href", field.text.trim())]);
+                return self.write(Event::Empty(link));
+            }
             Kind::Person => person(&field.text),
             Kind::Short | Kind::Text | Kind::Xhtml => field.text,
         };
@@ -503,7 +544,7 @@ impl Field {
     /// Adds to the text as long as there is room; a text that is cut loses its end.
     fn push(&mut self, part: &str) {
         let limit = match self.kind {
-            Kind::Short | Kind::Person => SHORT,
+            Kind::Short | Kind::Person | Kind::Moved => SHORT,
             Kind::Text | Kind::Xhtml => TEXT,
         };
         let room = limit.saturating_sub(self.text.len());

@@ -91,7 +91,7 @@ fn envelopes_are_bounded_and_of_one_type() {
     ] {
         assert!(matches!(
             Envelope::parse("it", head::TYPE, bad, 1 << 20),
-            Err(FormatError::Malformed { .. })
+            Err(FormatError::Instead { .. })
         ));
     }
     for signature in [

@@ -15,12 +15,22 @@ fn site() -> (Site, Url) {
     (site, url)
 }
 
+/// Has a file changed an hour ago.
+fn settle(site: &Site, name: &str) {
+    let before = std::time::SystemTime::now() - Duration::from_secs(3600);
+    let file = std::fs::File::options()
+        .write(true)
+        .open(site.folder.path().join(name))
+        .unwrap();
+    file.set_modified(before).unwrap();
+}
+
 fn read(document: Document) -> (Vec<u8>, Validators) {
     match document {
         Document::New {
             bytes, validators, ..
         } => (bytes.to_vec(), validators),
-        Document::NotModified => panic!("it should have come"),
+        Document::NotModified { .. } => panic!("it should have come"),
     }
 }
 
@@ -31,10 +41,11 @@ async fn a_document_comes_once_and_then_when_it_changes() {
     let client = client();
     for url in [url, folder.join("feed.xml").unwrap()] {
         std::fs::write(site.folder.path().join("feed.xml"), "a feed").unwrap();
+        settle(&site, "feed.xml");
         let (bytes, validators) = read(client.document(&url, 100, None).await.unwrap());
         assert_eq!(bytes, b"a feed", "{url}");
         let again = client.document(&url, 100, Some(&validators)).await.unwrap();
-        assert_eq!(again, Document::NotModified, "{url}");
+        assert_eq!(again, Document::NotModified { moved: None }, "{url}");
         std::fs::write(site.folder.path().join("feed.xml"), "another feed").unwrap();
         let (bytes, _) = read(client.document(&url, 100, Some(&validators)).await.unwrap());
         assert_eq!(bytes, b"another feed", "{url}");
@@ -43,13 +54,14 @@ async fn a_document_comes_once_and_then_when_it_changes() {
 
 #[tokio::test]
 async fn a_date_alone_is_a_validator_too() {
-    let (_site, url) = site();
+    let (site, url) = site();
+    settle(&site, "feed.xml");
     let client = client();
     let (_, mut validators) = read(client.document(&url, 100, None).await.unwrap());
     validators.etag = None;
     assert_eq!(
         client.document(&url, 100, Some(&validators)).await.unwrap(),
-        Document::NotModified
+        Document::NotModified { moved: None }
     );
 }
 
@@ -101,7 +113,7 @@ async fn redirects_are_followed_within_bounds() {
     ));
     match client.document(&url, 100, None).await.unwrap() {
         Document::New { url, .. } => assert_eq!(url.port(), other.url().port(), "it says where it was found"),
-        Document::NotModified => panic!("nothing was said to be known"),
+        Document::NotModified { .. } => panic!("nothing was said to be known"),
     }
     site.server.behave();
     let targets = [
@@ -177,5 +189,135 @@ async fn failures_say_what_they_are() {
             .document(&url, 100, None)
             .await
             .is_err_and(|error| error.is_network())
+    );
+}
+
+/// Dates are of whole seconds: what is changed again within one looks as it did.
+#[tokio::test]
+async fn what_changes_twice_in_a_second_is_seen() {
+    let (site, url) = site();
+    site.server.fail(Rule::always("feed.xml", Fault::DatesOnly));
+    let folder = Url::from_directory_path(site.folder.path()).unwrap();
+    let file = site.folder.path().join("feed.xml");
+    let client = client();
+    for url in [url, folder.join("feed.xml").unwrap()] {
+        std::fs::write(&file, "feed 1").unwrap();
+        let changed = file.metadata().unwrap().modified().unwrap();
+        let (_, validators) = read(client.document(&url, 100, None).await.unwrap());
+        // Of the same length, at the same time.
+        std::fs::write(&file, "feed 2").unwrap();
+        let again = std::fs::File::options().write(true).open(&file).unwrap();
+        again.set_modified(changed).unwrap();
+        let (bytes, _) = read(client.document(&url, 100, Some(&validators)).await.unwrap());
+        assert_eq!(bytes, b"feed 2", "{url}");
+
+        settle(&site, "feed.xml");
+        let (_, validators) = read(client.document(&url, 100, None).await.unwrap());
+        let later = client.document(&url, 100, Some(&validators)).await.unwrap();
+        assert_eq!(
+            later,
+            Document::NotModified { moved: None },
+            "it is not asked for in vain for ever"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_move_for_ever_is_told_and_one_for_now_is_not() {
+    let (site, url) = site();
+    settle(&site, "feed.xml");
+    let client = client();
+    let at = |path: &str| site.url().join(path).unwrap();
+    let leads = |path: &str, code: u16, to: &str| {
+        let to = to.to_owned();
+        site.server.fail(Rule::always(path, Fault::Leads { code, to }));
+    };
+    let there = url.to_string();
+    leads("/301", 301, &there);
+    leads("/308", 308, "/feed.xml");
+    leads("/302", 302, "feed.xml");
+    leads("/303", 303, &there);
+    leads("/307", 307, &there);
+    leads("/twice", 301, "/308#part");
+    leads("/then-now", 301, "/302");
+    leads("/now-then", 307, "/301");
+    for (path, moved) in [
+        ("301", Some("feed.xml")),
+        ("308", Some("feed.xml")),
+        ("302", None),
+        ("303", None),
+        ("307", None),
+        ("twice", Some("feed.xml")),
+        ("then-now", Some("302")),
+        ("now-then", None),
+        ("feed.xml", None),
+    ] {
+        let moved = moved.map(&at);
+        let Document::New {
+            moved: told,
+            url: found,
+            validators,
+            ..
+        } = client.document(&at(path), 100, None).await.unwrap()
+        else {
+            panic!("nothing was said to be known");
+        };
+        assert_eq!((&told, &found), (&moved, &url), "{path}");
+        let again = client.document(&at(path), 100, Some(&validators)).await.unwrap();
+        assert_eq!(again, Document::NotModified { moved }, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_encoding_that_http_says_is_told() {
+    let (site, url) = site();
+    let value = "application/xml; charset=\"ISO-8859-1\"";
+    site.server.fail(Rule::always("feed.xml", Fault::Type { value }));
+    match client().document(&url, 100, None).await.unwrap() {
+        Document::New { charset, .. } => assert_eq!(charset.as_deref(), Some("ISO-8859-1")),
+        Document::NotModified { .. } => panic!("nothing was said to be known"),
+    }
+}
+
+/// A network that wants its user to sign in answers for every server.
+#[tokio::test]
+async fn a_page_instead_of_a_file_is_no_word_against_its_publisher() {
+    let (site, url) = site();
+    let digest = livepc_format::Digest::of(b"a feed");
+    let origin = livepc_transfer::Origin::new([site.url()]);
+    for fault in [Fault::Page, Fault::Nothing] {
+        site.server.behave();
+        site.server.fail(Rule::always("feed.xml", fault.clone()));
+        let error = client()
+            .verified(&origin, "feed.xml", &digest, 100)
+            .await
+            .unwrap_err();
+        assert!(error.is_network() && !error.is_digest(), "{fault:?}: {error}");
+    }
+    let times = site.server.log().of("feed.xml").len();
+    assert_eq!(times, 2 * 3, "it is asked for again, with pauses");
+    site.server.behave();
+    assert_eq!(
+        client()
+            .verified(&origin, "feed.xml", &digest, 100)
+            .await
+            .unwrap(),
+        "a feed"
+    );
+    std::fs::write(site.folder.path().join("feed.xml"), "a fees").unwrap();
+    let error = client()
+        .verified(&origin, "feed.xml", &digest, 100)
+        .await
+        .unwrap_err();
+    assert!(error.is_digest(), "other bytes are: {error}");
+    let asks = Fault::Status {
+        code: 511,
+        retry_after: None,
+    };
+    site.server.fail(Rule::always("feed.xml", asks));
+    let error = client().document(&url, 100, None).await.unwrap_err();
+    assert!(
+        error.is_network() && error.to_string().contains("sign in"),
+        "{error}"
     );
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod kinds;
+
 use livepc_format::feed::{
     Catalog, CatalogEntry, Feed, FeedEntry, Source, read, read_catalog, read_feed, read_whole_catalog,
     write_catalog, write_feed,
@@ -32,6 +34,8 @@ fn feed() -> Feed {
         updated: Some("2026-11-02T10:00:00Z".parse().unwrap()),
         categories: vec!["networking".into(), "course".into()],
         head: base().join("head.json").unwrap(),
+        address: Some(url("https://example.org/net-lab/feed.xml")),
+        moved_to: None,
         entries: vec![FeedEntry {
             id: "urn:livepc:release:2".into(),
             label: "2026.11".into(),
@@ -99,16 +103,16 @@ fn a_catalog_is_read_as_it_was_written() {
     };
     let bytes = write_catalog(&catalog, Some(&base()));
     assert_eq!(read_catalog(&bytes, &base()).unwrap(), catalog);
-    assert_eq!(read(&bytes, &base()).unwrap(), Source::Catalog(catalog));
+    assert_eq!(read(&bytes, None, &base()).unwrap(), Source::Catalog(catalog));
 }
 
 #[test]
 fn either_is_told_from_the_other() {
     let feed_bytes = write_feed(id(), &feed(), &base());
-    assert_eq!(read(&feed_bytes, &base()).unwrap(), Source::Feed(feed()));
+    assert_eq!(read(&feed_bytes, None, &base()).unwrap(), Source::Feed(feed()));
     let empty = write_catalog(&Catalog::default(), None);
     assert_eq!(
-        read(&empty, &base()).unwrap(),
+        read(&empty, None, &base()).unwrap(),
         Source::Catalog(Catalog::default()),
         "a catalog begins empty"
     );
@@ -150,7 +154,8 @@ fn what_is_no_feed_is_named() {
         (b"<!-- nothing -->", "no XML element"),
         (b"<!DOCTYPE html><html><body>Hi", "a web page"),
         (b"<HTML><p>Hi", "a web page"),
-        (b"<opml version=\"2.0\"/>", "first element is <opml>"),
+        (b"<opml version=\"2.0\"/>", "a list of feeds in OPML"),
+        (b"<svg/>", "first element is <svg>"),
         (
             b"<feed xmlns=\"http://www.w3.org/2005/Atom\"><title>",
             "it ends early",
@@ -159,11 +164,11 @@ fn what_is_no_feed_is_named() {
         (b"<feed/><feed/>", "behind its end"),
         (b"\x00\x01\xff<", "not"),
     ] {
-        let error = why(read(bytes, &base()));
+        let error = why(read(bytes, None, &base()));
         assert!(error.contains(says), "{:?} gives: {error}", text_lossy(bytes));
-        assert!(error.contains("what it should be"), "it says what to do: {error}");
+        assert!(error.contains("; "), "it says what to do: {error}");
     }
-    let page = why(read(b"<\x1b[31mx>", &base()));
+    let page = why(read(b"<\x1b[31mx>", None, &base()));
     assert!(!page.contains('\u{1b}'), "what is quoted does not act: {page:?}");
 }
 
@@ -383,7 +388,7 @@ fn links_of_comments_do_not_make_a_blog_a_catalog() {
             rss(&format!("<item>{link}</item>")),
         ] {
             assert!(
-                why(read(blog.as_bytes(), &base())).contains("nothing to do with LivePC"),
+                why(read(blog.as_bytes(), None, &base())).contains("nothing to do with LivePC"),
                 "{blog}"
             );
         }
@@ -425,9 +430,9 @@ fn bombs_do_not_go_off() {
     let nested = format!("{}{}", "<media:group>".repeat(200), "</media:group>".repeat(200));
     assert_eq!(first(&nested).title, "Net lab", "200 levels are skipped");
     let nested = "<media:group>".repeat(100_000);
-    assert!(why(read(atom(&nested).as_bytes(), &base())).contains("too many inside each other"));
+    assert!(why(read(atom(&nested).as_bytes(), None, &base())).contains("too many inside each other"));
     let nested = "<b>".repeat(100_000);
-    assert!(why(read(nested.as_bytes(), &base())).contains("first element is <b>"));
+    assert!(why(read(nested.as_bytes(), None, &base())).contains("first element is <b>"));
 
     // Panics in feed-rs.
     let odd = rss(
@@ -462,6 +467,7 @@ fn bombs_do_not_go_off() {
     assert!(
         read(
             atom(&format!("<summary{namespaces}>x</summary>")).as_bytes(),
+            None,
             &base()
         )
         .is_err()
@@ -469,7 +475,7 @@ fn bombs_do_not_go_off() {
 
     let entries = "<entry/>".repeat(50_001);
     let many = format!("<feed xmlns='http://www.w3.org/2005/Atom'>{entries}</feed>");
-    assert!(why(read(many.as_bytes(), &base())).contains("more than 50000 entries"));
+    assert!(why(read(many.as_bytes(), None, &base())).contains("more than 50000 entries"));
 }
 
 /// Pieces of feeds, in any order: more likely to get past the first element than noise is.
@@ -539,12 +545,12 @@ fn any_entry() -> impl Strategy<Value = CatalogEntry> {
 proptest! {
     #[test]
     fn noise_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-        let _ = read(&bytes, &base());
+        let _ = read(&bytes, None, &base());
     }
 
     #[test]
     fn scraps_do_not_panic(text in scraps()) {
-        let _ = read(text.as_bytes(), &base());
+        let _ = read(text.as_bytes(), None, &base());
     }
 
     #[test]
@@ -555,7 +561,7 @@ proptest! {
         if cut {
             bytes.truncate(at);
         }
-        let _ = read(&bytes, &base());
+        let _ = read(&bytes, None, &base());
     }
 
     #[test]
