@@ -36,6 +36,10 @@ guest_os: string,
  */
 feed_url: string, 
 /**
+ * Where its feed was before: its publisher has moved, and the subscription has gone along.
+ */
+moved_from?: string, 
+/**
  * The publisher's root key, as minisign writes it.
  */
 publisher_key: string, 

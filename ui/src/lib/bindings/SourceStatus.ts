@@ -10,6 +10,10 @@ export type SourceStatus = {
  */
 url: string, 
 /**
+ * Its URL before its server moved it.
+ */
+moved_from?: string, 
+/**
  * What it is called.
  */
 title: string, 

@@ -12,7 +12,7 @@ use url::Url;
 
 use super::*;
 use crate::agent::Owner;
-use crate::published::{Known, Published};
+use crate::published::{Kind, Known, Published, Trouble};
 use crate::subscription::{self, Subscription};
 
 #[test]
@@ -95,12 +95,15 @@ impl Publisher {
             updated: None,
             categories: vec![],
             head: head_url.clone(),
+            address: None,
+            moved_to: None,
             entries: vec![],
         };
         Published {
             feed: Some(feed),
+            feed_url: self.feed_url(),
             head_url,
-            keys_bytes: keys.seal(&self.root).unwrap(),
+            keys_bytes: Some(keys.seal(&self.root).unwrap()),
             head_bytes: head.seal(&self.signing).unwrap(),
             keys,
             head,
@@ -116,19 +119,10 @@ impl Publisher {
         let published = self.says(1);
         let fingerprint = published.keys.root.fingerprint();
         let nobody = |_: &str| Ok(Owner::Nobody);
-        let url = self.feed_url();
-        subscription::add(
-            database,
-            &url,
-            &published,
-            &fingerprint,
-            nobody,
-            Timestamp::UNIX_EPOCH,
-        )
-        .unwrap()
+        subscription::add(database, &published, &fingerprint, nobody, Timestamp::UNIX_EPOCH).unwrap()
     }
 
-    fn accept(&self, database: &Database, revision: u64) -> Result<(), Problem> {
+    fn accept(&self, database: &Database, revision: u64) -> Result<(), Trouble> {
         let published = self.says(revision);
         subscription::accept(database, self.name, &published, Timestamp::UNIX_EPOCH).map(drop)
     }
@@ -197,7 +191,7 @@ impl State {
         let ran = subscription::history(database, "lab").unwrap().ran;
         assert!(ran.contains(&2), "{how}");
         let older = self.lab.accept(database, 4).unwrap_err();
-        assert_eq!(older.code, Code::Trust, "{how}: an older list of releases");
+        assert_eq!(older.kind, Kind::Behind, "{how}: an older list of releases");
         self.lab.accept(database, 5).expect("the same");
         lab
     }
@@ -288,7 +282,7 @@ fn a_database_that_is_older_than_the_files_learns_from_them() {
     std::fs::copy(copy::file(&state.path()), state.path()).unwrap();
     let database = state.open();
     let older = state.lab.accept(&database, 4).unwrap_err();
-    assert_eq!(older.code, Code::Trust, "somebody put an old state back");
+    assert_eq!(older.kind, Kind::Behind, "somebody put an old state back");
 }
 
 #[test]
