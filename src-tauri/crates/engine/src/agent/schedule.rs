@@ -315,7 +315,7 @@ mod tests {
     fn who_was_asked_by_somebody_who_died_is_asked_again() {
         let mut schedule = following(&["a", "b"]);
         assert_eq!(take_all(&mut schedule, Duration::ZERO).len(), 2);
-        schedule.ended(&subject("b"), true, Duration::ZERO, 0);
+        schedule.ended(&subject("b"), Ended::Well, Duration::ZERO, 0);
         schedule.nobody_is_asked(Duration::from_secs(60));
         assert_eq!(take_all(&mut schedule, INTERVAL), [subject("b")]);
         assert_eq!(
