@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use livepc_tests::forge::disk;
+use livepc_tests::forge::{Site, disk};
 use livepc_tests::home::{Ran, TestHome};
+use livepc_tests::publisher::Publisher;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -235,5 +236,24 @@ fn the_firmware_is_guessed_of_tables_that_sfdisk_makes() {
     ] {
         bench.table(name, 32 * MIB, script);
         assert_eq!(bench.firmware(name), firmware, "{name}");
+    }
+}
+
+/// A boot map of a machine that did not start says that nothing has to be fetched.
+#[test]
+fn a_start_that_was_none_is_a_failure_and_leaves_no_boot_map() {
+    let work = tempfile::tempdir().expect("a folder");
+    let publisher = Publisher::new(&disk(work.path(), "1.raw", 2, 1), "Lab");
+    let file = publisher.project_folder().join("livepc.toml");
+    let bios = std::fs::read_to_string(&file).expect("the project");
+    let uefi = bios.replace("firmware = \"bios\"", "firmware = \"uefi\"");
+    for (project, why) in [(uefi, "Shell>"), (bios, "almost nothing")] {
+        std::fs::write(&file, project).expect("the project is written");
+        let refused = publisher.try_publish(&["--record-boot"]);
+        refused.refused(1, "failed");
+        assert!(refused.text.contains("did not start"), "{}", refused.text);
+        assert!(refused.text.contains(why), "{}", refused.text);
+        let head = Site::of(&publisher).head();
+        assert!(head.releases[0].boot_map.is_none(), "{head:?}");
     }
 }

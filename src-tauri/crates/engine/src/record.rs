@@ -52,6 +52,9 @@ const LEAST: u64 = 64 << 10;
 /// What UEFI says on the serial port when it finds nothing to start.
 const NOTHING_TO_START: [&str; 2] = ["No bootable option or device was found", "No bootable device"];
 
+/// How UEFI's shell asks what to do.
+const SHELL: &str = "Shell>";
+
 /// Boots the release headless until the serial line matches (or, without a pattern, until it reads nothing any more), and
 /// gives the pages that were read, in order.
 ///
@@ -270,11 +273,26 @@ fn check_started(read: u64) -> Result<(), Problem> {
 /// Refuses to wait for a guest that its firmware did not find.
 async fn check_serial(serial: &Path) -> Result<(), Problem> {
     let said = tokio::fs::read(serial).await.unwrap_or_default();
-    let said = String::from_utf8_lossy(&said);
-    match NOTHING_TO_START.iter().find(|words| said.contains(**words)) {
+    match firmware_gave_up(&String::from_utf8_lossy(&said)) {
         Some(words) => Err(nothing_to_start(&format!("its firmware says “{words}”"))),
         None => Ok(()),
     }
+}
+
+/// What firmware says on the serial port when it has nothing more to try. UEFI's shell runs a script, if the disk has one,
+/// before it asks what to do.
+fn firmware_gave_up(said: &str) -> Option<&'static str> {
+    if let Some(words) = NOTHING_TO_START.iter().find(|words| said.contains(**words)) {
+        return Some(words);
+    }
+    let (_, behind) = said.rsplit_once(SHELL)?;
+    let mut rest = behind.trim_start();
+    // Colours, as a terminal takes them.
+    while let Some(sequence) = rest.strip_prefix("\u{1b}[") {
+        let end = sequence.find(|c: char| c.is_ascii_alphabetic())?;
+        rest = sequence[end + 1..].trim_start();
+    }
+    rest.is_empty().then_some(SHELL)
 }
 
 fn nothing_to_start(why: &str) -> Problem {
@@ -427,5 +445,57 @@ impl Backend for Source {
 
     fn read_ahead(&self, _: PackId, _: u32, _: u32) {
         // A local folder has no latency to hide, and what nobody reads is not part of a start.
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_read_almost_nothing_is_none() {
+        for (read, started) in [
+            (0, false),
+            (4096, false),
+            (LEAST - 1, false),
+            (LEAST, true),
+            (1 << 30, true),
+        ] {
+            assert_eq!(check_started(read).is_ok(), started, "{read}");
+        }
+    }
+
+    #[test]
+    fn pages_count_once() {
+        let recorder = Recorder::default();
+        for (page, pages) in [(0, 2), (1, 2), (0, 1)] {
+            recorder.read(0, 0, page, pages);
+        }
+        recorder.read(1, 0, 0, 1);
+        assert_eq!(recorder.bytes(), 4 * limits::PAGE);
+    }
+
+    #[test]
+    fn firmware_that_gives_up_is_heard() {
+        for (said, gave_up) in [
+            ("", false),
+            (
+                "\u{1b}[01;01HBdsDxe: failed to load Boot0001 \"UEFI Misc Device\": Not Found\r\n",
+                false,
+            ),
+            ("BdsDxe: No bootable option or device was found.\r\n", true),
+            (
+                "UEFI Interactive Shell v2.2\r\nPress ESC in 5 seconds to skip startup.nsh",
+                false,
+            ),
+            (
+                "UEFI Interactive Shell v2.2\r\n\u{1b}[33m\u{1b}[40mShell> \u{1b}[37m\u{1b}[40m",
+                true,
+            ),
+            ("Shell> echo Booting\r\nLinux version 6.1", false),
+            ("login: ", false),
+        ] {
+            assert_eq!(firmware_gave_up(said).is_some(), gave_up, "{said:?}");
+        }
     }
 }
