@@ -6,6 +6,7 @@ use std::path::Path;
 
 use livepc_format::feed::{Catalog, CatalogEntry, read_whole_catalog, write_catalog};
 use livepc_format::limits::CATALOG_BYTES;
+use livepc_format::text;
 use url::Url;
 
 use crate::error::{Context as _, PublishError, Result};
@@ -14,6 +15,8 @@ use crate::os;
 /// The file whose lock keeps two changes of a catalog in the same folder apart. It stays, empty: taking it away would let
 /// a third one in.
 const LOCK: &str = ".livepc-catalog.lock";
+/// Characters of a title at the most.
+const TITLE: usize = 120;
 /// How the names of files begin that are being written. Not as those of a publication: a publisher to the same folder
 /// removes what is left of those.
 const PARTIAL: &str = ".livepc-catalog-";
@@ -21,8 +24,11 @@ const PARTIAL: &str = ".livepc-catalog-";
 /// Makes an empty catalog at `path`.
 ///
 /// # Errors
-/// [`PublishError::CatalogExists`] if there is a file already; it is not overwritten.
+/// [`PublishError::CatalogExists`] if there is a file already; it is not overwritten. [`PublishError::Title`].
 pub fn init(path: &Path, title: &str) -> Result<()> {
+    if text::line(title, TITLE) != title || title.is_empty() {
+        return Err(PublishError::Title(title.to_owned()));
+    }
     let catalog = Catalog {
         title: title.to_owned(),
         entries: Vec::new(),
@@ -184,6 +190,12 @@ mod tests {
         let web = Url::parse("https://example.org/lab/feed.xml").unwrap();
         let beside = address(&dir.path().join("lab/feed.xml")).unwrap();
         assert!(matches!(list(&path), Err(PublishError::CatalogMissing(_))));
+        for unseen in ["", " ", "\u{200b}", "Lab\u{200b}"] {
+            assert!(
+                matches!(init(&path, unseen), Err(PublishError::Title(_))),
+                "{unseen:?}"
+            );
+        }
         init(&path, "Sample Library").unwrap();
         assert!(
             matches!(init(&path, "Other"), Err(PublishError::CatalogExists(_))),

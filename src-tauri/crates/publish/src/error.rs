@@ -103,6 +103,9 @@ pub enum PublishError {
     /// The label of the release cannot be used.
     #[error("the label {0:?} cannot be used; write one line of 1 to 64 characters that can be seen")]
     Label(String),
+    /// The title of a catalog cannot be used.
+    #[error("the title {0:?} cannot be used; write one line of 1 to 120 characters that can be seen")]
+    Title(String),
     /// The changelog is too long.
     #[error(
         "the changelog has {0} bytes, more than the 65,536 allowed; shorten it, and link what tells the rest"

@@ -193,6 +193,18 @@ fn sectors_of_another_size_are_told() {
     put(&mut gpt, 2 * 4096, &small[1024..1024 + 128 * 128]);
     assert!(told(&gpt).contains("sectors of 4096 bytes"), "{}", told(&gpt));
 
+    // Made for both.
+    put(&mut gpt, 512, &{
+        let mut both = disk(80);
+        let end = (16_u64 << 20) / 512 - 1;
+        put_gpt(&mut both, (1, end), 40, &[(2048, 16_000, [7; 16])]);
+        both[512..1024].to_vec()
+    });
+    let mut table = disk(80);
+    put_gpt(&mut table, (1, 2), 40, &[(2048, 16_000, [7; 16])]);
+    put(&mut gpt, 40 * 512, &table[40 * 512..40 * 512 + 128 * 128]);
+    assert!(!told(&gpt).contains("4096"), "{}", told(&gpt));
+
     // A PC's table does not say it; what it leads to does.
     let mut pc = vec![0; 16 << 20];
     put_entry(&mut pc, 0, 0, 0x83, 256, 3000);

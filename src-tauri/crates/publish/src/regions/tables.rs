@@ -50,12 +50,6 @@ pub(crate) fn tables<E>(size: u64, read: &impl ReadSectors<E>) -> Result<Tables,
             ..Tables::default()
         });
     }
-    if gpt::header(1, size / LARGE, LARGE, read)?.is_some() {
-        return Ok(Tables {
-            large_sectors: true,
-            ..Tables::default()
-        });
-    }
     let usable = |at: u64| {
         let Some(header) = gpt::header(at, sectors, SECTOR, read)? else {
             return Ok(None);
@@ -64,6 +58,13 @@ pub(crate) fn tables<E>(size: u64, read: &impl ReadSectors<E>) -> Result<Tables,
         Ok(partitions.map(|partitions| (header, partitions)))
     };
     let first = usable(1)?;
+    // Some images have both.
+    if first.is_none() && gpt::header(1, size / LARGE, LARGE, read)?.is_some() {
+        return Ok(Tables {
+            large_sectors: true,
+            ..Tables::default()
+        });
+    }
     let at = first.as_ref().map_or(sectors - 1, |(header, _)| header.other);
     let copy = usable(at)?;
     Ok(Tables {
