@@ -144,10 +144,21 @@ pub fn publish(
     let sources = project.sources()?;
     let logo = project.logo.as_deref().map(logo::read).transpose()?;
     let lock = if options.dry_run { None } else { Some(dest.lock()?) };
-    let opened = Opened::open_to_publish(dest, keys)?;
     let signing = keys.signing.public_key()?;
-    let first = || Keys::new(keys.root_public.clone(), &project.name, signing, options.now).livepc();
-    let known = keys.known(opened.as_ref().map_or_else(first, |opened| opened.keys.livepc()))?;
+    let own = Keys::new(keys.root_public.clone(), &project.name, signing, options.now).livepc();
+    let mut opened = Opened::open_to_publish(dest, keys);
+    if let Err(PublishError::Lost { path, .. }) = &opened
+        && path == paths::KEYS
+        && options.start_over
+        && !options.dry_run
+        && let Some(record) = keys.known(own)?
+    {
+        // The head beside them may still say what is there.
+        dest.replace(paths::KEYS, record.keys()?.1, None)?;
+        opened = Opened::open_to_publish(dest, keys);
+    }
+    let opened = opened?;
+    let known = keys.known(opened.as_ref().map_or(own, |opened| opened.keys.livepc()))?;
     let started_over = known.clone().filter(|_| options.start_over);
     let authority = authority(
         opened.as_ref(),

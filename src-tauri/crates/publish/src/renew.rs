@@ -25,7 +25,7 @@ pub struct Renewed {
 /// `keys.json` is brought up to date, as [`crate::publish()`] does.
 ///
 /// # Errors
-/// [`PublishError::NothingPublished`], and those of [`crate::publish()`] that keys and the destination give.
+/// [`PublishError::NothingPublished`], [`PublishError::BeginsAnew`], and those of [`crate::publish()`] that keys and the destination give.
 pub fn renew(
     project: &Project,
     dest: &dyn Destination,
@@ -34,7 +34,22 @@ pub fn renew(
 ) -> Result<Renewed> {
     let nothing = || PublishError::NothingPublished(dest.name());
     // Before the lock, which would make the folder.
-    dest.size(paths::HEAD)?.ok_or_else(nothing)?;
+    if dest.size(paths::HEAD)?.is_none() {
+        let own = Keys::new(
+            keys.root_public.clone(),
+            &project.name,
+            keys.signing.public_key()?,
+            now,
+        );
+        Standing::of(
+            keys.known(own.livepc())?,
+            None,
+            &dest.place(),
+            &project.name,
+            false,
+        )?;
+        return Err(nothing());
+    }
     let lock = dest.lock()?;
     let opened = Opened::open_to_publish(dest, keys)?.ok_or_else(nothing)?;
     let old = opened.head.as_ref().ok_or_else(nothing)?;

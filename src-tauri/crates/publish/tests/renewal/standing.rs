@@ -60,6 +60,8 @@ fn a_list_does_not_begin_anew_unless_its_publisher_says_so() {
     );
     assert!(refused.is_trust());
     assert!(refused.to_string().contains("--start-over"), "{refused}");
+    let renewed = renew(&publisher.project, &publisher.dest, &publisher.keys, now());
+    assert!(matches!(renewed, Err(PublishError::BeginsAnew { .. })));
     let elsewhere = Publisher {
         dest: livepc_publish::Folder::new(publisher.dir.path().join("elsewhere")),
         ..publisher
@@ -189,6 +191,22 @@ fn lost_keys_are_put_back_with_their_history() {
         (site.head.epoch, site.head.revision, sequences(&site.head)),
         (2, 3, vec![2])
     );
+}
+
+#[test]
+fn each_file_that_is_lost_alone_is_put_back_or_gone_on_without() {
+    for lost in [paths::KEYS, paths::HEAD, paths::FEED] {
+        let publisher = noting();
+        let keys = Site::open(publisher.site()).keys;
+        fs::remove_file(publisher.site().join(lost)).unwrap();
+        if lost != paths::FEED {
+            publisher.publish().expect_err(lost);
+        }
+        assert_eq!(start_over(&publisher).unwrap().sequence, 2, "{lost}");
+        let site = Site::open(publisher.site());
+        assert_eq!((&site.keys, site.head.revision), (&keys, 2), "{lost}");
+        assert!(publisher.site().join(paths::FEED).exists());
+    }
 }
 
 /// A sequence that was used is used up, also when its release is gone from the list.
