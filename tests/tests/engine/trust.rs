@@ -225,6 +225,7 @@ fn another_key_at_a_subscribed_address_is_refused() {
 #[test]
 fn a_release_that_was_taken_back_is_only_for_those_who_have_it() {
     let scene = Scene::subscribed();
+    scene.home.done(&["pin", "lab", "--release", "1"]);
     scene.publish_second(2);
     scene.home.done(&["update", "lab"]);
     scene.site.resign(&signing_key(&scene.publisher), |head| {

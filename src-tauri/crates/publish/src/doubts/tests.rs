@@ -82,13 +82,16 @@ fn the_table_of_a_pc_tells_where_its_partitions_end() {
     );
 }
 
+/// Bytes at a place.
+type Mark = (usize, Vec<u8>);
+
 /// Without a partition table only the file system knows how large it is.
 #[test]
 fn file_systems_tell_how_large_they_are() {
     const BYTES: u64 = 64 << 20;
     let le = |value: u64, len: usize| value.to_le_bytes()[..len].to_vec();
     let be = |value: u64, len: usize| value.to_be_bytes()[8 - len..].to_vec();
-    let systems: [(&str, Vec<(usize, Vec<u8>)>); 10] = [
+    let systems: [(&str, Vec<Mark>); 10] = [
         (
             "ext2/3/4",
             vec![
