@@ -106,7 +106,7 @@ fn half_a_document_is_trouble_and_one_that_is_signed_falsely_is_an_alarm() {
     }
     lab.home.done(&["update", "lab"]);
     site.resign(&signing_key(&lab.publisher), |head| {
-        head.releases[0].manifest = Digest::of(b"other")
+        head.releases[0].manifest = Digest::of(b"other");
     });
     lab.home.run(&["update", "lab"]).refused(4, "trust");
 }

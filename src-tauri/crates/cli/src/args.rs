@@ -177,10 +177,10 @@ pub(crate) enum Verb {
     },
     /// Remove from the disk what no subscription needs, and say what that is
     #[command(
-        after_help = "Releases that later ones have replaced go by themselves: one that has run once two later ones have
-run, one that nobody ran once a later one is here. Those in use stay, and older ones that you fetched
-by their number. One that was still read when it was replaced, and what a crash has left behind, go
-when the background process starts next, or at once with this.
+        after_help = "Releases that later ones have replaced go by themselves: one that has run once two later ones
+have run, one that nobody ran once a later one is here. Those in use stay, and older ones that
+you fetched by their number. One that was still read when it was replaced, and what a crash has
+left behind, go when the background process starts next, or at once with this.
 
 Example:
   livepc prune --dry-run"
