@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import sizes from './sizes.json';
 import { ago, bytes, bytesOf, count, groups, hostOf, percent, speed, timeLeft } from '../src/lib/format';
 
 const plain = (text: string) => text.replaceAll('\u00a0', ' ');
@@ -16,6 +17,8 @@ describe('bytes', () => {
     [41_200_000_000, '41.2 GB'],
     [118_000_000_000, '118 GB'],
     [-5, '0 B'],
+    // The command line is tried with the same table.
+    ...(sizes as [number, string][]),
   ])('%d is %s', (n, text) => expect(plain(bytes(n))).toBe(text));
 
   it('names the unit once where both are the same', () => {

@@ -250,3 +250,44 @@ impl Drop for SmallDisk {
             .status();
     }
 }
+
+/// A message begins with the name of a file as it is written, and no name is taken apart.
+#[test]
+fn names_of_files_keep_their_letters() {
+    let home = TestHome::new();
+    let work = tempfile::tempdir().expect("a folder");
+    let message = |args: &[&str]| {
+        let ran = home
+            .command(args)
+            .current_dir(work.path())
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        let line: serde_json::Value = serde_json::from_str(said.trim()).expect("one error");
+        (
+            line["message"].as_str().expect("a message").to_owned(),
+            line["hint"].as_str().expect("a hint").to_owned(),
+        )
+    };
+    for (name, shown) in [
+        ("odd.raw", "odd.raw"),
+        ("odd", "odd"),
+        ("the disk.raw", "“the disk.raw”"),
+        ("a; b; c.raw", "“a; b; c.raw”"),
+        ("\u{e9}t\u{e9}.raw", "\u{e9}t\u{e9}.raw"),
+    ] {
+        std::fs::write(work.path().join(name), [1; 1000]).expect("a file");
+        let (told, hint) = message(&["project", "init", name, "--name", "Lab", "--dir", "p"]);
+        assert!(told.starts_with(&format!("{shown} has 1000 bytes")), "{told}");
+        assert!(!hint.is_empty() && !hint.contains("c.raw"), "{hint}");
+    }
+    std::fs::create_dir(work.path().join("q")).expect("a folder");
+    std::fs::write(work.path().join("q/livepc.toml"), "name = 3").expect("a file");
+    let (told, _) = message(&["publish", "q", "--to", "s"]);
+    assert!(told.starts_with("q/livepc.toml cannot be used"), "{told}");
+    let (told, _) = message(&["publish", "nowhere", "--to", "s"]);
+    assert!(
+        told.starts_with("There is no nowhere/livepc.toml"),
+        "a sentence still begins as one: {told}"
+    );
+}

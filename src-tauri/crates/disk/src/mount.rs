@@ -27,11 +27,12 @@ use std::{
     sync::Arc,
 };
 
-#[cfg(target_os = "linux")]
 use self::linux as os;
 #[cfg(not(target_os = "linux"))]
 use self::other as os;
 use crate::{block::BlockDevice, vmdk::SECTOR};
+#[cfg(target_os = "linux")]
+use livepc_format::shown;
 
 /// The name of a disk's VMDK descriptor.
 pub const DESCRIPTOR: &str = "disk.vmdk";
@@ -192,25 +193,25 @@ pub enum MountError {
     )]
     Unsupported,
     /// The folder has something in it.
-    #[error("{} is not empty; choose an empty folder, or one that does not exist yet", .folder.display())]
+    #[error("{} is not empty; choose an empty folder, or one that does not exist yet", shown::path(.folder))]
     NotEmpty {
         /// The folder.
         folder: PathBuf,
     },
     /// The folder is no folder.
-    #[error("{} is not a folder; choose an empty folder, or one that does not exist yet", .folder.display())]
+    #[error("{} is not a folder; choose an empty folder, or one that does not exist yet", shown::path(.folder))]
     NotAFolder {
         /// The path.
         folder: PathBuf,
     },
     /// Something is mounted there.
-    #[error("something is mounted at {} already; unmount it, or choose another folder", .folder.display())]
+    #[error("something is mounted at {} already; unmount it, or choose another folder", shown::path(.folder))]
     Mounted {
         /// The folder.
         folder: PathBuf,
     },
     /// The folder cannot be used.
-    #[error("the folder {} cannot be used ({source}); choose one that you may write to", .folder.display())]
+    #[error("the folder {} cannot be used ({source}); choose one that you may write to", shown::path(.folder))]
     Folder {
         /// The folder.
         folder: PathBuf,
@@ -252,7 +253,7 @@ pub enum MountError {
         source: io::Error,
     },
     /// The system does not mount it.
-    #[error("{} could not be mounted ({why}); look at the folder's permissions, and at “livepc doctor”", .folder.display())]
+    #[error("{} could not be mounted ({why}); look at the folder's permissions, and at “livepc doctor”", shown::path(.folder))]
     Refused {
         /// The folder.
         folder: PathBuf,
@@ -266,7 +267,7 @@ pub enum MountError {
         source: io::Error,
     },
     /// The system does not unmount it.
-    #[error("{} could not be unmounted ({why}); unmount it with “fusermount3 -u -z”", .folder.display())]
+    #[error("{} could not be unmounted ({why}); unmount it with “fusermount3 -u -z”", shown::path(.folder))]
     Unmount {
         /// The folder.
         folder: PathBuf,

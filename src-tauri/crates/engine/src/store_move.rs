@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use livepc_format::shown;
 use livepc_protocol::{Code, Home, Problem, ProcessLock, StorePlace, private_folder};
 use livepc_store::{Store, remove_store};
 
@@ -156,8 +157,10 @@ fn check_room(from: &Path, to: &Path, bytes: u64) -> Result<(), Problem> {
     Err(Problem::new(
         Code::DiskFull,
         format!(
-            "The store takes {bytes} bytes, and only {free} are free in {}.",
-            to.display()
+            "The store takes {}, and only {} are free in {}.",
+            shown::size(bytes),
+            shown::size(free),
+            shown::path(to)
         ),
         "Free some space there, or choose another folder.",
     ))

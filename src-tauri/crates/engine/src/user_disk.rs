@@ -10,6 +10,7 @@ use livepc_durable::Readers;
 use livepc_format::FileSystem;
 use livepc_format::limits::{DISK_SIZE, SECTOR};
 use livepc_format::manifest::{Content, Disk};
+use livepc_format::shown;
 use livepc_protocol::{Code, Problem};
 
 use crate::problems::not_found;
@@ -113,7 +114,10 @@ impl<'a> UserDisk<'a> {
         if size < now {
             return Err(Problem::new(
                 Code::Usage,
-                format!("The disk has {now} bytes: it can be made larger, not smaller."),
+                format!(
+                    "The disk has {}: it can be made larger, not smaller.",
+                    shown::size(now)
+                ),
                 "Give a larger size.",
             ));
         }

@@ -8,7 +8,8 @@ use crate::Digest;
 pub enum FormatError {
     /// The bytes are longer than this kind of data may be.
     #[error(
-        "{what} is {size} bytes long, more than the {limit} allowed; ask its publisher to check the server"
+        "{what} is {} long, more than the {} allowed; ask its publisher to check the server",
+        crate::shown::size(*.size), crate::shown::size(*.limit)
     )]
     TooLarge {
         /// What was read.

@@ -46,6 +46,7 @@ pub mod limits;
 pub mod machine;
 pub mod manifest;
 pub mod paths;
+pub mod shown;
 mod signed;
 pub mod text;
 

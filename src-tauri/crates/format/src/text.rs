@@ -5,7 +5,7 @@ use crate::error::{FormatError, Result};
 /// True for what must not reach a terminal or a line of text: control characters, and the marks that turn the
 /// direction of writing (U+061C, U+200E, U+200F, U+202A–U+202E, U+2066–U+2069, Unicode TR 9), what ends a line (U+2028,
 /// U+2029), and what no XML document may have (U+FFFE, U+FFFF).
-fn acts(c: char) -> bool {
+pub(crate) fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}')

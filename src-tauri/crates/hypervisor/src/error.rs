@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::Accelerator;
+use livepc_format::shown;
 
 /// The result of asking a hypervisor for something.
 pub type Result<T, E = HypervisorError> = std::result::Result<T, E>;
@@ -21,7 +22,7 @@ pub enum HypervisorError {
         hint: &'static str,
     },
     /// A program of the hypervisor is there, but does not work.
-    #[error("{} does not work: {why}; {hint}", program.display())]
+    #[error("{} does not work: {why}; {hint}", shown::path(program))]
     Broken {
         /// The program.
         program: PathBuf,
@@ -31,7 +32,10 @@ pub enum HypervisorError {
         hint: &'static str,
     },
     /// The hypervisor lacks what LivePC needs.
-    #[error("{} is version {version}, but {least} or newer is needed; update it", program.display())]
+    #[error(
+        "{} is version {version}, but {least} or newer is needed; update it",
+        shown::path(program)
+    )]
     TooOld {
         /// The program.
         program: PathBuf,
@@ -120,7 +124,10 @@ pub enum HypervisorError {
         why: String,
     },
     /// A file of the machine could not be used.
-    #[error("{doing} {} failed: {source}; check the folder's permissions and the free space", path.display())]
+    #[error(
+        "{doing} {} failed: {source}; check the folder's permissions and the free space",
+        shown::path(path)
+    )]
     File {
         /// What was being done: `creating`.
         doing: &'static str,
@@ -130,13 +137,19 @@ pub enum HypervisorError {
         source: io::Error,
     },
     /// An overlay is never written over.
-    #[error("{} exists already and is kept; revert the machine to begin a new one", path.display())]
+    #[error(
+        "{} exists already and is kept; revert the machine to begin a new one",
+        shown::path(path)
+    )]
     OverlayExists {
         /// The overlay.
         path: PathBuf,
     },
     /// The hypervisor did not make the overlay.
-    #[error("{} could not be made: {why}; check the folder's permissions and the free space", path.display())]
+    #[error(
+        "{} could not be made: {why}; check the folder's permissions and the free space",
+        shown::path(path)
+    )]
     NoOverlay {
         /// The overlay.
         path: PathBuf,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use livepc_format::limits::{DISKS, SECTOR};
 use livepc_format::machine::{Controller, Machine};
+use livepc_format::shown;
 
 use crate::{HypervisorError, Result};
 
@@ -202,12 +203,12 @@ impl DiskSpec {
 /// Hypervisors run elsewhere, and give relative names meanings of their own.
 pub(crate) fn absolute(path: &Path) -> Result<()> {
     if !path.is_absolute() {
-        return bad(format!("{} is not an absolute path", path.display()));
+        return bad(format!("{} is not an absolute path", shown::path(path)));
     }
     if path.to_str().is_none_or(|path| path.contains('\0')) {
         return bad(format!(
             "{} cannot be told to a hypervisor: it is not Unicode; move LivePC's folder",
-            path.display()
+            shown::path(path)
         ));
     }
     Ok(())

@@ -47,6 +47,7 @@ mod socket;
 mod state;
 mod store_place;
 mod tolerant;
+mod wording;
 
 pub use block_map::BlockMap;
 pub use client::Client;
@@ -64,8 +65,8 @@ pub use message::{
 pub use peer::Peer;
 pub use problem::{Code, Problem};
 pub use request::{
-    Answer, Display, IndexObject, JobAction, LibraryEntry, OpenedRelease, Preview, Pruned, PrunedRelease,
-    Request, SourceStatus, Until, UpdateReport,
+    Answer, Display, IndexObject, JobAction, LibraryEntry, Lookalike, OpenedRelease, Preview, Pruned,
+    PrunedRelease, Request, SourceStatus, Until, UpdateReport,
 };
 pub use socket::{Listener, Stream, connect};
 pub use state::{

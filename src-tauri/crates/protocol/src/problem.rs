@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
+use crate::wording;
+
 /// What kind of problem it is. A code exists only where some consumer acts on it: the exit code of the command line
 /// follows from it, and the app decides by it what to offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
@@ -78,17 +80,15 @@ impl Problem {
         self
     }
 
-    /// A problem out of one text that says what happened and, behind its last semicolon, what to do.
+    /// A problem out of one text that says what happened and, behind its last semicolon, what to do. What stands in “quotes”
+    /// is a name: a semicolon in it divides nothing.
     #[must_use]
     pub fn of_text(code: Code, text: &str) -> Self {
+        let text = wording::without_numbers(text);
         let text = text.trim_end_matches('.');
-        match text.rsplit_once("; ") {
-            Some((message, hint)) => Self::new(
-                code,
-                format!("{}.", capital(message)),
-                format!("{}.", capital(hint)),
-            ),
-            None => Self::new(code, format!("{}.", capital(text)), ""),
+        match wording::divide(text) {
+            Some((message, hint)) => Self::new(code, wording::message(message), wording::hint(hint)),
+            None => Self::new(code, wording::message(text), ""),
         }
     }
 
@@ -115,26 +115,10 @@ impl Problem {
         }
         Self::new(
             Code::Failed,
-            format!("{doing}: {error}."),
+            format!("{doing}: {}.", wording::without_numbers(&error.to_string())),
             "“livepc doctor” shows where the logs are.",
         )
     }
-}
-
-/// A sentence begins with a capital, an address as it is written.
-fn capital(text: &str) -> String {
-    if text
-        .split_whitespace()
-        .next()
-        .is_some_and(|word| word.contains("://"))
-    {
-        return text.to_owned();
-    }
-    let mut chars = text.chars();
-    chars
-        .next()
-        .map(|first| first.to_uppercase().chain(chars).collect())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -147,7 +131,29 @@ mod tests {
         assert_eq!(problem.message, "A; b is empty.");
         assert_eq!(problem.hint, "Name another file.");
         assert_eq!(Problem::of_text(Code::Usage, "it failed.").message, "It failed.");
-        let address = Problem::of_text(Code::Network, "http://a/b: no connection").message;
-        assert_eq!(address, "http://a/b: no connection.");
+    }
+
+    #[test]
+    fn a_name_with_a_semicolon_is_not_divided() {
+        let problem = Problem::of_text(Code::Usage, "“a; b.raw” is empty");
+        assert_eq!(
+            (problem.message.as_str(), problem.hint.as_str()),
+            ("“a; b.raw” is empty.", "")
+        );
+        let problem = Problem::of_text(Code::Usage, "there is no “a; b”; look at “c; d” first");
+        assert_eq!(problem.message, "There is no “a; b”.");
+        assert_eq!(problem.hint, "Look at “c; d” first.");
+    }
+
+    #[test]
+    fn the_systems_number_is_not_told() {
+        let missing = std::fs::read("/nowhere at all").unwrap_err();
+        let problem = Problem::io("It cannot be read", &missing);
+        assert!(!problem.message.contains("os error"), "{}", problem.message);
+        assert!(
+            problem.message.starts_with("It cannot be read: "),
+            "{}",
+            problem.message
+        );
     }
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use livepc_format::feed::{Catalog, CatalogEntry, read_whole_catalog, write_catalog};
 use livepc_format::limits::CATALOG_BYTES;
 use livepc_format::text;
+use livepc_format::shown;
 use url::Url;
 
 use crate::error::{Context as _, PublishError, Result};
@@ -39,7 +40,7 @@ pub fn init(path: &Path, title: &str) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(PublishError::CatalogExists(path.to_owned()))
         }
-        Err(error) => Err(error).context(|| format!("writing {}", path.display())),
+        Err(error) => Err(error).context(|| format!("writing {}", shown::path(path))),
     }
 }
 
@@ -53,7 +54,7 @@ pub fn list(path: &Path) -> Result<Catalog> {
 
 /// The catalog, and the number of its entries that are no LivePCs.
 fn read(path: &Path) -> Result<(Catalog, usize)> {
-    let what = || format!("reading {}", path.display());
+    let what = || format!("reading {}", shown::path(path));
     let len = match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(PublishError::CatalogMissing(path.to_owned()));
@@ -75,7 +76,7 @@ fn read(path: &Path) -> Result<(Catalog, usize)> {
 fn update<T>(path: &Path, change: impl FnOnce(&mut Catalog) -> Result<T>) -> Result<T> {
     // Before the lock, which makes a file: not where there is no catalog.
     read(path)?;
-    let what = || format!("locking the catalogs in {}", folder(path).display());
+    let what = || format!("locking the catalogs in {}", shown::path(folder(path)));
     let lock = File::options()
         .write(true)
         .create(true)
@@ -133,21 +134,21 @@ pub fn remove(path: &Path, feed: &Url) -> Result<()> {
 /// If the path cannot be made absolute.
 pub fn address(path: &Path) -> Result<Url> {
     let absolute =
-        std::path::absolute(path).context(|| format!("finding out where {} lies", path.display()))?;
+        std::path::absolute(path).context(|| format!("finding out where {} lies", shown::path(path)))?;
     Url::from_file_path(&absolute)
         .map_err(|()| io::Error::from(io::ErrorKind::InvalidInput))
-        .context(|| format!("making an address of {}", path.display()))
+        .context(|| format!("making an address of {}", shown::path(path)))
 }
 
 fn write(path: &Path, catalog: &Catalog) -> Result<()> {
     livepc_durable::put(partial(path, catalog)?, path)
         .map(drop)
-        .context(|| format!("writing {}", path.display()))
+        .context(|| format!("writing {}", shown::path(path)))
 }
 
 /// Writes the catalog beside the place where it belongs.
 fn partial(path: &Path, catalog: &Catalog) -> Result<tempfile::NamedTempFile> {
-    let what = || format!("writing {}", path.display());
+    let what = || format!("writing {}", shown::path(path));
     let bytes = write_catalog(catalog, Some(&address(path)?));
     let mut builder = tempfile::Builder::new();
     builder.prefix(PARTIAL);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use livepc_format::FormatError;
+use livepc_format::shown;
 
 use crate::kind::FileKind;
 
@@ -17,16 +18,16 @@ pub type Result<T, E = PublishError> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum PublishError {
     /// There is no disk image at the path.
-    #[error("there is no disk image at {}; check the path", .0.display())]
+    #[error("there is no disk image at {}; check the path", shown::path(.0))]
     SourceMissing(PathBuf),
     /// The path leads to a folder.
-    #[error("{} is a folder, not a disk image; name the raw image file itself", .0.display())]
+    #[error("{} is a folder, not a disk image; name the raw image file itself", shown::path(.0))]
     SourceIsDirectory(PathBuf),
     /// The path leads to a pipe, a socket or the like.
-    #[error("{} is neither a file nor a disk; name the raw image file itself", .0.display())]
+    #[error("{} is neither a file nor a disk; name the raw image file itself", shown::path(.0))]
     SourceKind(PathBuf),
     /// The disk image has no bytes.
-    #[error("{} is empty; a disk has at least one sector of 512 bytes", .0.display())]
+    #[error("{} is empty; a disk has at least one sector of 512 bytes", shown::path(.0))]
     SourceEmpty(PathBuf),
     /// The file is something that a disk would have to be made of first.
     #[error(
@@ -43,7 +44,7 @@ pub enum PublishError {
     /// The disk image does not consist of whole sectors.
     #[error(
         "{} has {len} bytes, which is not a multiple of 512; it is cut off, or not a raw disk image: copy it again",
-        .path.display()
+        shown::path(.path)
     )]
     SourceLength {
         /// The image.
@@ -52,7 +53,7 @@ pub enum PublishError {
         len: u64,
     },
     /// The disk image is larger than a disk may be.
-    #[error("{} has {len} bytes; a disk has at most 16 TiB", .path.display())]
+    #[error("{} has {len} bytes; a disk has at most 16 TiB", shown::path(.path))]
     SourceTooLarge {
         /// The image.
         path: PathBuf,
@@ -62,18 +63,18 @@ pub enum PublishError {
     /// Somebody wrote to the disk image while it was read.
     #[error(
         "{} changed while it was read; shut the machine that uses it down, then publish again",
-        .0.display()
+        shown::path(.0)
     )]
     SourceChanged(PathBuf),
 
     /// There is no project in the folder.
-    #[error("there is no {} here; make one with `livepc project init`", .0.display())]
+    #[error("there is no {} here; make one with `livepc project init`", shown::path(.0))]
     ProjectMissing(PathBuf),
     /// There is a project in the folder already.
-    #[error("{} exists already and is not overwritten; edit it, or choose another folder", .0.display())]
+    #[error("{} exists already and is not overwritten; edit it, or choose another folder", shown::path(.0))]
     ProjectExists(PathBuf),
     /// The project file cannot be used.
-    #[error("{} cannot be used{}: {why}", .path.display(), line_text(.line))]
+    #[error("{} cannot be used{}: {why}", shown::path(.path), line_text(.line))]
     Project {
         /// The project file.
         path: PathBuf,
@@ -112,7 +113,7 @@ pub enum PublishError {
     )]
     Changelog(usize),
     /// The logo cannot be used.
-    #[error("the logo {} cannot be used: {why}; it must be PNG, JPEG or WebP of at most 1 MiB", .path.display())]
+    #[error("the logo {} cannot be used: {why}; it must be PNG, JPEG or WebP of at most 1 MiB", shown::path(.path))]
     Logo {
         /// The file.
         path: PathBuf,
@@ -272,32 +273,32 @@ pub enum PublishError {
     /// The root key is not in the key folder.
     #[error(
         "there is no root key at {}; it is kept offline: put it back there, and take it away again once all of your \
-         LivePCs are published with the new signing key", .0.display()
+         LivePCs are published with the new signing key", shown::path(.0)
     )]
     RootKeyAway(PathBuf),
     /// A key file exists already.
-    #[error("{} exists already and is not overwritten; a lost key cannot be made again", .0.display())]
+    #[error("{} exists already and is not overwritten; a lost key cannot be made again", shown::path(.0))]
     KeyExists(PathBuf),
     /// There is no key file.
-    #[error("there is no key at {}; make one with `livepc key new`, or copy yours there", .0.display())]
+    #[error("there is no key at {}; make one with `livepc key new`, or copy yours there", shown::path(.0))]
     KeyMissing(PathBuf),
     /// The key file has a password, and none was given.
-    #[error("{} has a password; enter it, or name a file with it in LIVEPC_KEY_PASSWORD_FILE", .0.display())]
+    #[error("{} has a password; enter it, or name a file with it in LIVEPC_KEY_PASSWORD_FILE", shown::path(.0))]
     PasswordNeeded(PathBuf),
     /// The key file does not open.
-    #[error("{} does not open: the password is wrong, or the file is damaged", .0.display())]
+    #[error("{} does not open: the password is wrong, or the file is damaged", shown::path(.0))]
     PasswordWrong(PathBuf),
 
     /// A catalog exists already.
-    #[error("{} exists already and is not overwritten", .0.display())]
+    #[error("{} exists already and is not overwritten", shown::path(.0))]
     CatalogExists(PathBuf),
     /// There is no catalog.
-    #[error("there is no catalog at {}; make one with `livepc catalog init`", .0.display())]
+    #[error("there is no catalog at {}; make one with `livepc catalog init`", shown::path(.0))]
     CatalogMissing(PathBuf),
     /// The catalog has entries that would be lost if it were written again.
     #[error(
         "{} has {entries} entries that lead to no LivePC, which would be lost; take them out, or change the catalog by hand",
-        .path.display()
+        shown::path(.path)
     )]
     CatalogForeign {
         /// The catalog.

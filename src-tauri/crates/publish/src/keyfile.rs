@@ -7,6 +7,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use livepc_format::shown;
 use livepc_format::{PublicKey, SecretKey};
 use tempfile::NamedTempFile;
 
@@ -84,7 +85,7 @@ impl KeyFolder {
             }
         }
         livepc_durable::create_private_folder(&self.dir)
-            .context(|| format!("making the folder {}", self.dir.display()))?;
+            .context(|| format!("making the folder {}", shown::path(&self.dir)))?;
         // Made before the first is written: a key without the other is of no use.
         let (root, signing) = (make(Kind::Root, password)?, make(Kind::Signing, password)?);
         let mut files = Vec::new();
@@ -101,7 +102,7 @@ impl KeyFolder {
 
     /// Writes a file under a name of its own; it goes away unless it is given its place. Only the user can read it.
     fn partial(&self, text: &str) -> Result<NamedTempFile> {
-        let what = || format!("writing a key to {}", self.dir.display());
+        let what = || format!("writing a key to {}", shown::path(&self.dir));
         let mut partial = tempfile::Builder::new()
             .prefix(".livepc-key-")
             .tempfile_in(&self.dir)
@@ -204,7 +205,7 @@ fn put_all(files: Vec<(NamedTempFile, PathBuf)>) -> Result<()> {
             }
             return match error.kind() {
                 io::ErrorKind::AlreadyExists => Err(PublishError::KeyExists(path)),
-                _ => Err(error).context(|| format!("writing {}", path.display())),
+                _ => Err(error).context(|| format!("writing {}", shown::path(path))),
             };
         }
         put.push(path);
@@ -227,7 +228,7 @@ fn read(path: &Path) -> Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(PublishError::KeyMissing(path.to_owned()))
         }
-        text => text.context(|| format!("reading {}", path.display())),
+        text => text.context(|| format!("reading {}", shown::path(path))),
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use livepc_format::Digest;
+use livepc_format::shown;
 
 use crate::error::{Context as _, PublishError, Result};
 
@@ -20,12 +21,12 @@ pub(crate) fn read(path: &Path) -> Result<(String, Vec<u8>)> {
     };
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(wrong("there is no such file")),
-        file => file.context(|| format!("opening {}", path.display()))?,
+        file => file.context(|| format!("opening {}", shown::path(path)))?,
     };
     let mut bytes = Vec::new();
     file.take(LIMIT + 1)
         .read_to_end(&mut bytes)
-        .context(|| format!("reading {}", path.display()))?;
+        .context(|| format!("reading {}", shown::path(path)))?;
     if bytes.len() as u64 > LIMIT {
         return Err(wrong("it is too large"));
     }

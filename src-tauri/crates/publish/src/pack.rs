@@ -10,6 +10,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use livepc_format::index::{ChunkEntry, ChunkTable, PackRef, PageDigest, encode_pages};
 use livepc_format::limits::{CHUNK_PAGES, PACK_PAGES, PACK_STORED, PAGE};
+use livepc_format::shown;
 use livepc_format::{PackId, compress_chunk};
 use rayon::prelude::*;
 
@@ -291,7 +292,7 @@ struct Tables {
 impl Tables {
     fn new(scratch: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(scratch)
-            .context(|| format!("making a temporary file in {}", scratch.display()))?;
+            .context(|| format!("making a temporary file in {}", shown::path(scratch)))?;
         Ok(Self {
             file,
             starts: vec![0],

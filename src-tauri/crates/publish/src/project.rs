@@ -13,6 +13,7 @@ use livepc_format::head::check_mirrors;
 use livepc_format::limits::DISK_LABEL;
 use livepc_format::machine::{Controller, Machine};
 use livepc_format::manifest::Licence;
+use livepc_format::shown;
 use livepc_format::text::check_line;
 use url::Url;
 
@@ -156,7 +157,7 @@ impl Project {
                     why: "it is not text in UTF-8; save it as such".into(),
                 });
             }
-            text => text.context(|| format!("reading {}", path.display()))?,
+            text => text.context(|| format!("reading {}", shown::path(&path)))?,
         };
         file::parse(&text, dir).map_err(|(line, why)| PublishError::Project { path, line, why })
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use livepc_format::limits::{DISK_SIZE, SECTOR};
+use livepc_format::shown;
 
 use crate::error::{Context as _, PublishError, Result};
 use crate::kind::{self, FileKind};
@@ -54,7 +55,7 @@ impl Source {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(PublishError::SourceMissing(owned()));
             }
-            metadata => metadata.context(|| format!("looking at {}", path.display()))?,
+            metadata => metadata.context(|| format!("looking at {}", shown::path(path)))?,
         };
         if metadata.is_dir() {
             return Err(PublishError::SourceIsDirectory(owned()));
@@ -62,11 +63,11 @@ impl Source {
         if !metadata.is_file() && !os::is_disk_device(&metadata) {
             return Err(PublishError::SourceKind(owned()));
         }
-        let mut file = File::open(path).context(|| format!("opening {}", path.display()))?;
+        let mut file = File::open(path).context(|| format!("opening {}", shown::path(path)))?;
         // A device's metadata does not tell its size.
         let len = file
             .seek(SeekFrom::End(0))
-            .context(|| format!("finding the size of {}", path.display()))?;
+            .context(|| format!("finding the size of {}", shown::path(path)))?;
         if len == 0 {
             return Err(PublishError::SourceEmpty(owned()));
         }
@@ -107,13 +108,13 @@ impl Source {
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
         match os::read_at(&self.file, buffer, offset) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.changed()),
-            result => result.context(|| format!("reading {}", self.path.display())),
+            result => result.context(|| format!("reading {}", shown::path(&self.path))),
         }
     }
 
     /// The first stretch in `range` that is not a hole; what lies before it is zero.
     pub(crate) fn data(&self, range: Range<u64>) -> Result<Option<Range<u64>>> {
-        let what = || format!("looking for holes in {}", self.path.display());
+        let what = || format!("looking for holes in {}", shown::path(&self.path));
         let Some(start) = os::next_data(&self.file, range.start).context(what)? else {
             return Ok(None);
         };
@@ -129,7 +130,7 @@ impl Source {
         let metadata = self
             .file
             .metadata()
-            .context(|| format!("looking at {}", self.path.display()))?;
+            .context(|| format!("looking at {}", shown::path(&self.path)))?;
         let same_len = !metadata.is_file() || metadata.len() == self.len;
         if same_len && metadata.modified().ok() == self.modified {
             Ok(())

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use livepc_format::shown;
 use livepc_format::{Digest, PackId};
 
 use crate::os;
@@ -12,15 +13,15 @@ use crate::os;
 #[non_exhaustive]
 pub enum StoreError {
     /// Another process writes to the store.
-    #[error("the chunk store {} is in use by another LivePC agent; use that one, or stop it first", .0.display())]
+    #[error("the chunk store {} is in use by another LivePC agent; use that one, or stop it first", shown::path(.0))]
     InUse(PathBuf),
     /// Somebody reads from the store, so it cannot be moved.
-    #[error("the chunk store {} is being read by a machine or another program; stop it first", .0.display())]
+    #[error("the chunk store {} is being read by a machine or another program; stop it first", shown::path(.0))]
     BeingRead(PathBuf),
     /// A later version of LivePC has made the store. Nothing in it was touched.
     #[error(
         "the chunk store {} has version {found}, and this LivePC knows up to {known}: update LivePC",
-        .path.display()
+        shown::path(.path)
     )]
     Newer {
         /// The store's folder.
@@ -31,10 +32,10 @@ pub enum StoreError {
         known: u64,
     },
     /// There is no store in this folder.
-    #[error("there is no chunk store in {}; check the storage folder in the settings", .0.display())]
+    #[error("there is no chunk store in {}; check the storage folder in the settings", shown::path(.0))]
     NoStore(PathBuf),
     /// What a file of the store itself says makes no sense.
-    #[error("{} is damaged ({why}); move it away, and LivePC makes a new one", .path.display())]
+    #[error("{} is damaged ({why}); move it away, and LivePC makes a new one", shown::path(.path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -44,14 +45,14 @@ pub enum StoreError {
     /// The file system has no room. Nothing is claimed to be here that is not.
     #[error(
         "there is no room left for {}; free some disk space or choose another storage folder, then try again",
-        .path.display()
+        shown::path(.path)
     )]
     DiskFull {
         /// What was written.
         path: PathBuf,
     },
     /// The operating system refused or failed.
-    #[error("{} could not be {what} ({source}); check the disk and the permissions of the storage folder", .path.display())]
+    #[error("{} could not be {what} ({source}); check the disk and the permissions of the storage folder", shown::path(.path))]
     Io {
         /// What was tried, as a participle.
         what: &'static str,

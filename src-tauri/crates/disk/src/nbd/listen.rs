@@ -9,6 +9,8 @@ use std::{
 };
 
 #[cfg(unix)]
+use livepc_format::shown;
+#[cfg(unix)]
 use tokio::net::UnixStream;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -81,7 +83,7 @@ pub enum ListenError {
     Loopback(#[source] io::Error),
     /// The socket file could not be made.
     #[cfg(unix)]
-    #[error("the socket {} could not be made ({source}); check that its directory can be written", .path.display())]
+    #[error("the socket {} could not be made ({source}); check that its directory can be written", shown::path(.path))]
     Socket {
         /// The socket file.
         path: PathBuf,
@@ -90,14 +92,14 @@ pub enum ListenError {
     },
     /// Another server listens there.
     #[cfg(unix)]
-    #[error("another server listens at {}; stop it, or choose another socket", .path.display())]
+    #[error("another server listens at {}; stop it, or choose another socket", shown::path(.path))]
     InUse {
         /// The socket file.
         path: PathBuf,
     },
     /// Something that is no socket has the socket's name.
     #[cfg(unix)]
-    #[error("{} exists and is not a socket; move it away, or choose another name", .path.display())]
+    #[error("{} exists and is not a socket; move it away, or choose another name", shown::path(.path))]
     NotASocket {
         /// What was found.
         path: PathBuf,

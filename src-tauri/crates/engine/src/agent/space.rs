@@ -6,6 +6,7 @@ use std::sync::Arc;
 use livepc_format::PackId;
 use livepc_format::index::Chunk;
 use livepc_format::limits::PAGE;
+use livepc_format::shown;
 use livepc_protocol::{Code, Job, JobKind, JobPhase, JobStatus, Problem, Until};
 use livepc_store::Store;
 
@@ -31,7 +32,9 @@ impl Core {
             return Err(Problem::new(
                 Code::DiskFull,
                 format!(
-                    "It needs {needed} bytes on this disk, and only {free} are free.{}",
+                    "It needs {} on this disk, and only {} are free.{}",
+                    shown::size(needed),
+                    shown::size(free),
                     others(promised)
                 ),
                 "Free some space, then try again: what is already here is kept.",
@@ -73,9 +76,12 @@ impl Core {
             return Err(Problem::new(
                 Code::DiskFull,
                 format!(
-                    "It needs {needed} bytes in the store, which may take {quota} (the setting {}) and takes {taken}; \
-                     {freed} could be freed.{}",
+                    "It needs {} in the store, which may take {} (the setting {}) and takes {}; {} could be freed.{}",
+                    shown::size(needed),
+                    shown::size(quota),
                     config::MAX_STORE,
+                    shown::size(taken),
+                    shown::size(freed),
                     others(promised),
                 ),
                 format!(
@@ -166,6 +172,6 @@ impl Core {
 fn others(promised: u64) -> String {
     match promised {
         0 => String::new(),
-        _ => format!(" Other downloads bring {promised} more."),
+        _ => format!(" Other downloads bring {} more.", shown::size(promised)),
     }
 }

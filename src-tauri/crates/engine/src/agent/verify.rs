@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use livepc_format::index::Chunk;
 use livepc_format::limits::{OBJECT_BYTES, PAGE};
+use livepc_format::shown;
 use livepc_format::{PackId, paths};
 use livepc_protocol::{Code, Damage, Job, JobPhase, Problem};
 use livepc_transfer::Priority;
@@ -47,8 +48,9 @@ impl Core {
             return Err(Problem::new(
                 Code::Failed,
                 format!(
-                    "{} damaged chunks ({} bytes) were found and removed.",
-                    damage.chunks, damage.bytes
+                    "{} damaged chunks ({}) were found and removed.",
+                    damage.chunks,
+                    shown::size(damage.bytes)
                 ),
                 format!(
                     "“livepc verify {} --repair” fetches them again. Have the disk checked.",

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use livepc_durable::Readers;
+use livepc_format::shown;
 use livepc_protocol::{Code, Problem};
 use tempfile::{NamedTempFile, TempDir};
 
@@ -83,13 +84,17 @@ pub(super) fn check_space(folder: &Path, needed: u64) -> Result<(), Problem> {
     }
     Err(Problem::new(
         Code::DiskFull,
-        format!("The export takes up to {needed} bytes, and only {free} are free."),
+        format!(
+            "The export takes up to {}, and only {} are free.",
+            shown::size(needed),
+            shown::size(free)
+        ),
         "Free some space, or choose a place on another disk.",
     ))
 }
 
 pub(super) fn cannot_write(place: &Path, error: &std::io::Error) -> Problem {
-    Problem::io(&format!("Cannot write {}", place.display()), error)
+    Problem::io(&format!("Cannot write {}", shown::path(place)), error)
 }
 
 /// A file in the making; it is gone if this is dropped.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use livepc_format::shown;
 use livepc_hypervisor::{Control, End, Ended, MachineEvent, Running, StallCause};
 use livepc_protocol::{Answer, Code, MachineState, Problem, Request, RunnerState};
 use tokio::sync::Notify;
@@ -160,8 +161,9 @@ impl Machine {
             return Err(Problem::new(
                 Code::DiskFull,
                 format!(
-                    "Its memory of {} bytes has to be written to the disk, and only {free} are free.",
-                    self.told.memory
+                    "Its memory of {} has to be written to the disk, and only {} are free.",
+                    shown::size(self.told.memory),
+                    shown::size(free)
                 ),
                 "Free some space, then suspend it again: it goes on running.",
             ));

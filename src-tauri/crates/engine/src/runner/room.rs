@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use livepc_format::shown;
 use livepc_protocol::{Code, Problem};
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 
@@ -46,8 +47,8 @@ fn check_disk(free: u64) -> Result<(), Problem> {
     Err(Problem::new(
         Code::DiskFull,
         format!(
-            "There are only {} MiB left for what the machine writes.",
-            free >> 20
+            "There is only {} left for what the machine writes.",
+            shown::size(free)
         ),
         "Free some space, then start it again.",
     ))

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use livepc_format::shown;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
@@ -86,7 +87,7 @@ impl ImageTool {
             .kill_on_drop(true);
         os::detach(&mut command);
         let broken = |error: std::io::Error| HypervisorError::NotConverted {
-            why: format!("{} cannot be used ({error})", self.program.display()),
+            why: format!("{} cannot be used ({error})", shown::path(&self.program)),
         };
         let mut child = command.spawn().map_err(broken)?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use livepc_format::machine::{self, Architecture, HypervisorKind};
+use livepc_format::shown;
 use tokio::sync::OnceCell;
 
 pub use convert::{ImageFormat, ImageTool, Layers};
@@ -289,7 +290,7 @@ impl Hypervisor for Qemu {
         if wanted != self.architecture {
             return unsupported(format!(
                 "{} is for other processors",
-                self.programs.system.display()
+                shown::path(&self.programs.system)
             ));
         }
         spec.check()?;

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use livepc_durable::Readers;
+use livepc_format::shown;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -21,7 +22,7 @@ const OPTIONS: &str = "extended_l2=on,cluster_size=128k";
 pub(super) async fn create(img: &Path, path: &Path, size: u64) -> Result<()> {
     if !path.is_absolute() {
         return Err(HypervisorError::BadSpec {
-            why: format!("{} is not an absolute path", path.display()),
+            why: format!("{} is not an absolute path", shown::path(path)),
         });
     }
     let failed = || HypervisorError::file("creating", path);
@@ -50,7 +51,7 @@ pub(super) async fn create(img: &Path, path: &Path, size: u64) -> Result<()> {
             .chars()
             .take(500)
             .collect(),
-        Ok(Err(error)) => format!("{} cannot be started ({error})", img.display()),
+        Ok(Err(error)) => format!("{} cannot be started ({error})", shown::path(img)),
         Err(_) => format!("qemu-img did not end within {} s", TIME.as_secs()),
     };
     Err(HypervisorError::NoOverlay {

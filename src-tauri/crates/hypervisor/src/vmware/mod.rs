@@ -21,6 +21,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use livepc_format::machine::{Architecture, Controller, HypervisorKind, Machine};
+use livepc_format::shown;
 
 pub use find::{Found, Product, VmwareSearch};
 pub(crate) use left::reap;
@@ -299,12 +300,12 @@ impl Hypervisor for Vmware {
             if !plain(path) || matches!(&disk.base, Some(Base::Vmdk(base)) if !plain(base)) {
                 return unsupported(format!(
                     "{} cannot be told to VMware because of its quotes or control characters; move LivePC's folder",
-                    path.display()
+                    shown::path(path)
                 ));
             }
             if files.contains(&file) {
                 return Err(HypervisorError::BadSpec {
-                    why: format!("two of its disks would be {}", file.display()),
+                    why: format!("two of its disks would be {}", shown::path(&file)),
                 });
             }
             files.push(file);

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use livepc_durable::Readers;
 
 use livepc_format::limits::SECTOR;
+use livepc_format::shown;
 
 use crate::{HypervisorError, Result};
 
@@ -171,7 +172,7 @@ pub(super) fn put_on(child: &Path, base: Option<&Path>) -> Result<()> {
     let mut bytes = new.into_bytes();
     if bytes.len() > room {
         return Err(HypervisorError::BadSpec {
-            why: format!("the path of the base of {} is too long", child.display()),
+            why: format!("the path of the base of {} is too long", shown::path(child)),
         });
     }
     bytes.resize(room, 0);
@@ -335,7 +336,7 @@ fn path_text(path: &Path) -> Result<String> {
         None => Err(HypervisorError::BadSpec {
             why: format!(
                 "{} cannot be told to VMware because of its quotes or control characters; move LivePC's folder",
-                path.display()
+                shown::path(path)
             ),
         }),
     }

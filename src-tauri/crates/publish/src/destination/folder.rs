@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use livepc_format::Digest;
+use livepc_format::shown;
 
 use super::{Destination, Lock, Put};
 use crate::error::{Context as _, PublishError, Result};
@@ -50,14 +51,14 @@ impl Folder {
         match File::open(self.path(path)) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).context(|| format!("opening {}", self.path(path).display())),
+            Err(error) => Err(error).context(|| format!("opening {}", shown::path(&self.path(path)))),
         }
     }
 
     /// Writes the bytes beside the place where they belong, and makes them durable.
     fn partial(&self, target: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
         let folder = target.parent().unwrap_or(&self.root);
-        let what = || format!("writing {}", target.display());
+        let what = || format!("writing {}", shown::path(target));
         if !folder.is_dir() {
             livepc_durable::create_folder(folder).context(what)?;
         }
@@ -81,7 +82,7 @@ impl Folder {
         let folders = std::mem::take(&mut *self.unsynced());
         for folder in folders.iter().filter(|folder| !folder.as_os_str().is_empty()) {
             livepc_durable::sync_folder(folder)
-                .context(|| format!("making the files in {} durable", folder.display()))?;
+                .context(|| format!("making the files in {} durable", shown::path(folder)))?;
         }
         Ok(())
     }
@@ -91,7 +92,7 @@ impl Folder {
         let Some(mut file) = self.open(path)? else {
             return Ok(None);
         };
-        let what = || format!("reading {}", self.path(path).display());
+        let what = || format!("reading {}", shown::path(&self.path(path)));
         if file.metadata().context(what)?.len() != bytes.len() as u64 {
             return Ok(Some(false));
         }
@@ -135,7 +136,7 @@ impl Destination for Folder {
         let mut bytes = Vec::new();
         file.take(limit + 1)
             .read_to_end(&mut bytes)
-            .context(|| format!("reading {}", self.path(path).display()))?;
+            .context(|| format!("reading {}", shown::path(&self.path(path))))?;
         if bytes.len() as u64 > limit {
             return Err(PublishError::TooLong {
                 place: self.name(),
@@ -150,7 +151,7 @@ impl Destination for Folder {
         match fs::metadata(self.path(path)) {
             Ok(metadata) => Ok(Some(metadata.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).context(|| format!("looking at {}", self.path(path).display())),
+            Err(error) => Err(error).context(|| format!("looking at {}", shown::path(&self.path(path)))),
         }
     }
 
@@ -180,7 +181,7 @@ impl Destination for Folder {
                     _ => Err(immutable()),
                 }
             }
-            Err(error) => Err(error.error).context(|| format!("writing {}", target.display())),
+            Err(error) => Err(error.error).context(|| format!("writing {}", shown::path(&target))),
         }
     }
 
@@ -192,7 +193,7 @@ impl Destination for Folder {
             Some(mut file) => {
                 let mut bytes = Vec::new();
                 file.read_to_end(&mut bytes)
-                    .context(|| format!("reading {}", target.display()))?;
+                    .context(|| format!("reading {}", shown::path(&target)))?;
                 Some(Digest::of(&bytes))
             }
             None => None,
@@ -206,12 +207,12 @@ impl Destination for Folder {
         partial
             .persist(&target)
             .map_err(|error| error.error)
-            .context(|| format!("writing {}", target.display()))?;
+            .context(|| format!("writing {}", shown::path(&target)))?;
         self.sync()
     }
 
     fn lock(&self) -> Result<Lock> {
-        let what = || format!("locking {}", self.root.display());
+        let what = || format!("locking {}", shown::path(&self.root));
         livepc_durable::create_folder(&self.root).context(what)?;
         let file = File::options()
             .write(true)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use livepc_format::SecretKey;
+use livepc_format::shown;
 
 use super::{KeyFolder, Kind, PublicKeys, is_locked, make, read};
 use crate::error::{Context as _, PublishError, Result};
@@ -48,14 +49,14 @@ impl KeyFolder {
         if self.root(root_password)?.public_key()? != root {
             return Err(PublishError::Trust(format!(
                 "the root key at {} is not the one that root.pub beside it names: put the right one there",
-                self.root_path().display()
+                shown::path(&self.root_path())
             )));
         }
         let (signing, secret) = make(Kind::Signing, password)?;
         let secret = self.partial(&secret)?;
         let kept = self.keep_signing(now)?;
         let path = self.signing_path();
-        livepc_durable::put(secret, &path).context(|| format!("writing {}", path.display()))?;
+        livepc_durable::put(secret, &path).context(|| format!("writing {}", shown::path(path)))?;
         self.write_public(Kind::Signing, &signing)?;
         Ok(Rotated {
             keys: PublicKeys { root, signing },
@@ -101,7 +102,7 @@ impl KeyFolder {
         let path = self.public_path(kind);
         livepc_durable::put(self.partial(&format!("{key}\n"))?, &path)
             .map(drop)
-            .context(|| format!("writing {}", path.display()))
+            .context(|| format!("writing {}", shown::path(path)))
     }
 }
 

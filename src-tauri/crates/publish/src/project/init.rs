@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use livepc_format::shown;
 use livepc_format::text;
 
 use super::{PROJECT_FILE, Project};
@@ -25,7 +26,7 @@ pub(super) fn init(source: &Path, name: &str, dir: &Path, taken_for: TakenFor) -
     } else {
         "bios"
     };
-    livepc_durable::create_folder(dir).context(|| format!("making the folder {}", dir.display()))?;
+    livepc_durable::create_folder(dir).context(|| format!("making the folder {}", shown::path(dir)))?;
     let source = as_seen_from(source, dir)?;
     let Some(source) = source.to_str() else {
         return Err(PublishError::Project {
@@ -33,7 +34,7 @@ pub(super) fn init(source: &Path, name: &str, dir: &Path, taken_for: TakenFor) -
             line: None,
             why: format!(
                 "the path {} is not UTF-8; rename the image, or a folder above it",
-                source.display()
+                shown::path(&source)
             ),
         });
     };
@@ -44,7 +45,7 @@ pub(super) fn init(source: &Path, name: &str, dir: &Path, taken_for: TakenFor) -
 
 /// Writes the file whole or not at all: half a project would be in the way of the next try.
 fn write(path: &Path, dir: &Path, text: &str) -> Result<()> {
-    let what = || format!("writing {}", path.display());
+    let what = || format!("writing {}", shown::path(path));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".livepc-project-");
     os::public_file(&mut builder);
@@ -62,7 +63,7 @@ fn write(path: &Path, dir: &Path, text: &str) -> Result<()> {
 /// The path of the image for the project in `dir`: relative if it lies in there, so that the folder can be moved.
 fn as_seen_from(source: &Path, dir: &Path) -> Result<PathBuf> {
     let absolute = |path: &Path| {
-        std::path::absolute(path).context(|| format!("finding out where {} lies", path.display()))
+        std::path::absolute(path).context(|| format!("finding out where {} lies", shown::path(path)))
     };
     let (source, dir) = (absolute(source)?, absolute(dir)?);
     Ok(source
