@@ -102,11 +102,13 @@ pub(crate) fn of_transfer(error: &TransferError) -> Problem {
         TransferError::Sink { .. } | TransferError::Client { .. } => {
             Problem::new(Code::Failed, message, "“livepc doctor” shows where the logs are.")
         }
-        _ => Problem::new(
+        error if error.is_of_the_way() => Problem::new(
             Code::Network,
             message,
             "Check the network, then try again; it goes on where it was. What is here works offline.",
         ),
+        // The network is there: the error itself says what else to look at.
+        error => Problem::of_text(Code::Network, &error.to_string()),
     }
 }
 

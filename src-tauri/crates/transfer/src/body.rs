@@ -11,6 +11,7 @@ use url::Url;
 
 use crate::error::{Result, TransferError, shown};
 use crate::pace::Pace;
+use crate::trouble::TRY_LATER;
 
 /// Bytes that are read from a local file at a time.
 const BLOCK: usize = 128 * 1024;
@@ -96,6 +97,7 @@ fn trouble(url: &Url, what: String, headers: &HeaderMap) -> TransferError {
     TransferError::Network {
         url: shown(url),
         what,
+        advice: TRY_LATER,
         retry_after: retry_after(headers),
     }
 }

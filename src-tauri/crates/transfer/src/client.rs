@@ -12,6 +12,7 @@ use url::Url;
 use crate::body;
 use crate::error::{LoginNeeded, Result, TransferError, shown};
 use crate::login::{Login, Logins, NoLogins, is_here, is_private, without_login};
+use crate::trouble::Names;
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 5;
@@ -100,6 +101,7 @@ impl Client {
                 .connect_timeout(config.connect_timeout)
                 .redirect(Policy::none())
                 .retry(reqwest::retry::never())
+                .dns_resolver(Arc::new(Names))
                 .referer(false)
                 .no_brotli()
                 .no_zstd()

@@ -6,17 +6,21 @@ use std::time::Duration;
 use livepc_format::FormatError;
 use url::Url;
 
+use crate::trouble::{CHECK_CONNECTION, Trouble};
+
 /// Why a transfer failed. URLs in it are fit to be shown and logged: without credentials and queries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferError {
     /// The server could not be reached, broke off, or said that it is in trouble. Later it may work.
-    #[error("{url}: {what}; check the connection, or try again later")]
+    #[error("{url}: {what}; {advice}")]
     Network {
         /// What was asked for.
         url: String,
         /// What happened.
         what: String,
+        /// What a person can do.
+        advice: &'static str,
         /// How long the server asked to be left alone.
         retry_after: Option<Duration>,
     },
@@ -53,7 +57,7 @@ pub enum TransferError {
         what: String,
     },
     /// The answer is longer than this kind of file may be. What was read is thrown away.
-    #[error("{url}: more than {limit} bytes, which this kind of file never has; tell its publisher")]
+    #[error("{url}: more than {}, which this kind of file never has; tell its publisher", livepc_format::shown::size(*.limit))]
     TooLarge {
         /// What was asked for.
         url: String,
@@ -61,7 +65,7 @@ pub enum TransferError {
         limit: u64,
     },
     /// Several servers were asked, and each failed in its own way.
-    #[error("no server could give {what}: {}", list(.tried))]
+    #[error("no server could give {what}: {}; try again later", list(.tried))]
     Everywhere {
         /// The path of the file, relative to the folder on each server.
         what: String,
@@ -159,6 +163,7 @@ impl TransferError {
         Self::Network {
             url: shown(url),
             what: what.into(),
+            advice: CHECK_CONNECTION,
             retry_after: None,
         }
     }
@@ -226,9 +231,18 @@ impl TransferError {
         }
     }
 
-    /// What `reqwest` says, without the URL, which may hold secrets, and with all causes.
+    /// What `reqwest` says, in words where it is known what it means; without the URL, which may hold secrets.
     pub(crate) fn reqwest(url: &Url, error: reqwest::Error) -> Self {
         let error = error.without_url();
+        let at_fault = !error.is_redirect() && !error.is_builder();
+        if let Some(Trouble { what, advice }) = Trouble::of(url, &error).filter(|_| at_fault) {
+            return Self::Network {
+                url: shown(url),
+                what,
+                advice,
+                retry_after: None,
+            };
+        }
         let mut what = if error.is_connect() {
             "no connection".to_owned()
         } else if error.is_timeout() {
@@ -251,10 +265,19 @@ impl TransferError {
             }
             cause = next.source();
         }
-        if error.is_redirect() || error.is_builder() {
-            Self::refused(url, what)
-        } else {
+        if at_fault {
             Self::network(url, what)
+        } else {
+            Self::refused(url, what)
+        }
+    }
+
+    /// True if the way to the server is at fault, or may be: what to do is to look at the network.
+    #[must_use]
+    pub fn is_of_the_way(&self) -> bool {
+        match self {
+            Self::Network { advice, .. } => *advice == CHECK_CONNECTION,
+            _ => false,
         }
     }
 
@@ -271,12 +294,18 @@ impl TransferError {
     }
 }
 
+/// What happened at each server; what to do is told once, of one of them.
 fn list(errors: &[TransferError]) -> String {
-    let all: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let what_happened = |error: &TransferError| {
+        let text = error.to_string();
+        text.rsplit_once("; ")
+            .map_or(text.clone(), |(what, _)| what.to_owned())
+    };
+    let all: Vec<String> = errors.iter().map(what_happened).collect();
     if all.is_empty() {
         "it has no address".to_owned()
     } else {
-        all.join("; ")
+        all.join(", and ")
     }
 }
 

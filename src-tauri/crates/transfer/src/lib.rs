@@ -23,6 +23,7 @@ mod range;
 mod rate;
 mod schedule;
 mod sink;
+mod trouble;
 mod wanted;
 
 pub use client::{Client, Config, Proxy};
