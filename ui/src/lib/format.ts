@@ -103,6 +103,11 @@ export function groups(fingerprint: string): string[] {
   return fingerprint.replace(/[\s:-]/g, '').match(/.{1,4}/g) ?? [];
 }
 
+/** The beginning of a fingerprint: enough to tell LivePCs apart that look the same. */
+export function shortFingerprint(fingerprint: string): string {
+  return groups(fingerprint).slice(0, 4).join(' ');
+}
+
 /** An address without a user and a password in it, fit to be shown. */
 export function withoutLogin(address: string): string {
   try {

@@ -13,6 +13,7 @@ export function sample(over: Partial<LivePc> = {}): LivePc {
     publisher_key: 'RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3',
     fingerprint: '3f9a 02c7 b81e 4d56 90aa 17f3 6be2 c404',
     trust: 'verified',
+    alike: false,
     release_in_use: 7,
     label_in_use: '7.0',
     release_available: 7,

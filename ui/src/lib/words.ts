@@ -35,6 +35,9 @@ export const words = {
     copied: 'Copied',
     dismiss: 'Dismiss',
     verified: 'verified',
+    key: (short: string) => `key ${short} …`,
+    keyTitle: 'Another LivePC looks like this one: the publishers’ keys tell them apart.',
+    keyUnknown: (host: string) => `from ${host}`,
     verifiedTitle: 'Its signatures are valid, and its key was confirmed.',
     firstSeen: 'key not confirmed',
   },
@@ -141,6 +144,8 @@ export const words = {
     known: 'You have confirmed this key before.',
     expired: 'The publisher’s list of releases is older than it should be: it may be out of date.',
     already: 'You are subscribed to this LivePC.',
+    looksLike: (title: string, key: string) =>
+      `It looks like “${title}”, which you are subscribed to, but its publisher has another key: the one of yours is ${key} …. Compare the digits above before you go on.`,
     confirm: 'Subscribe',
     confirming: 'Subscribing…',
     open: 'Show it',

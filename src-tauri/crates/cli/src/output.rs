@@ -6,8 +6,9 @@
 use std::cell::RefCell;
 use std::io::{IsTerminal, Write};
 
-use indicatif::{ProgressBar, ProgressStyle};
-use livepc_protocol::Problem;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+use livepc_format::shown;
+use livepc_protocol::{Code, Problem};
 use serde_json::{Value, json};
 
 /// Where and how a verb speaks.
@@ -15,6 +16,8 @@ pub(crate) struct Output {
     json: bool,
     verbose: bool,
     bar: RefCell<Option<ProgressBar>>,
+    /// Why something that was printed did not get to where it should.
+    lost: RefCell<Option<std::io::Error>>,
 }
 
 impl Output {
@@ -23,6 +26,7 @@ impl Output {
             json,
             verbose,
             bar: RefCell::new(None),
+            lost: RefCell::new(None),
         }
     }
 
@@ -41,9 +45,40 @@ impl Output {
         self.end_progress();
         let text = if self.json { object.to_string() } else { human() };
         if !text.is_empty() {
-            // Whoever reads may have gone, as `head` does.
-            let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+            self.print(&format!("{}\n", text.trim_end()));
         }
+    }
+
+    /// Prints to the standard output: nothing else does. [`Self::finish`] tells if it failed.
+    pub(crate) fn print(&self, text: &str) {
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            // Whoever reads may have gone, as `head` does: that is no failure.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                self.lost.borrow_mut().get_or_insert(error);
+            }
+            _ => {}
+        }
+    }
+
+    /// To be called when a verb is done: says so if what it printed is lost.
+    pub(crate) fn finish(&self) -> Result<(), Problem> {
+        let Some(error) = self.lost.borrow_mut().take() else {
+            return Ok(());
+        };
+        let what = Problem::io("What it prints could not be written", &error);
+        Err(match what.code {
+            // The advice of a full disk is about what LivePC keeps.
+            Code::DiskFull => Problem::new(
+                Code::DiskFull,
+                "What it prints could not be written: there is no space left.",
+                "Print it to another place. What the command does was done.",
+            ),
+            _ => Problem {
+                hint: "Print it to another place. What the command does was done.".into(),
+                ..what
+            },
+        })
     }
 
     /// Something on the way that is worth a line for people.
@@ -77,11 +112,24 @@ impl Output {
         }
         let mut bar = self.bar.borrow_mut();
         let bar = bar.get_or_insert_with(|| {
-            let template =
-                "{msg:12} {wide_bar} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
             let bar = ProgressBar::new(total);
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
+            if let Ok(style) = ProgressStyle::with_template("{msg:12} {wide_bar} {done}/{all} {speed} {eta}")
+            {
+                bar.set_style(
+                    style
+                        .with_key("done", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+                            let _ = text.write_str(&bytes(state.pos()));
+                        })
+                        .with_key("all", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+                            let _ = text.write_str(&bytes(state.len().unwrap_or_default()));
+                        })
+                        .with_key(
+                            "speed",
+                            |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+                                let _ = write!(text, "{}/s", bytes(state.per_sec() as u64));
+                            },
+                        ),
+                );
             }
             bar
         });
@@ -138,7 +186,27 @@ pub(crate) fn line() -> std::io::Result<String> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Bytes for people: `41.3 MB`.
+/// Bytes for people: `41 MB`.
 pub(crate) fn bytes(bytes: u64) -> String {
-    indicatif::DecimalBytes(bytes).to_string()
+    shown::size(bytes)
+}
+
+/// A time for people: where this computer is, to the second, and how far from UTC that is.
+pub(crate) fn time(time: jiff::Timestamp) -> impl std::fmt::Display {
+    time.to_zoned(jiff::tz::TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M:%S %:z")
+        .to_string()
+}
+
+/// The day of a time, where this computer is.
+pub(crate) fn day(time: jiff::Timestamp) -> impl std::fmt::Display {
+    time.to_zoned(jiff::tz::TimeZone::system())
+        .strftime("%Y-%m-%d")
+        .to_string()
+}
+
+/// The beginning of a fingerprint: enough to tell LivePCs apart that look the same.
+pub(crate) fn short(fingerprint: &str) -> String {
+    let groups: Vec<&str> = fingerprint.split_whitespace().take(4).collect();
+    format!("{} …", groups.join(" "))
 }

@@ -39,6 +39,7 @@ mod library;
 mod locked;
 mod logins;
 pub mod logs;
+mod lookalike;
 mod machine_folder;
 mod own_start;
 mod pages;

@@ -16,7 +16,8 @@ use rusqlite::params;
 use url::Url;
 
 use crate::database::Database;
-use crate::pages;
+use crate::lookalike::Owners;
+use crate::{pages, subscription};
 use crate::problems::{not_found, of_format, of_transfer};
 use crate::published::address;
 
@@ -331,6 +332,8 @@ fn to_library(entry: &CatalogEntry, source: &Url) -> LibraryEntry {
         full_bytes: entry.full_bytes,
         source: source.to_string(),
         subscribed: None,
+        fingerprint: None,
+        alike: false,
     }
 }
 
@@ -379,7 +382,8 @@ pub(crate) fn search(database: &Database, text: &str, after: Option<&str>) -> Re
         .split_whitespace()
         .map(str::to_owned)
         .collect();
-    let sql = "SELECT e.source, e.place, e.feed_url, e.words, \
+    let mut owners = Owners::of(subscription::all(database)?);
+    let sql = "SELECT e.source, e.place, e.feed_url, e.words, json_extract(e.data, '$.title'), \
                COALESCE((SELECT id FROM subscription s WHERE s.feed_url = e.feed_url), \
                (SELECT id FROM former_feed f WHERE f.url = e.feed_url ORDER BY until DESC)) \
                FROM entry e JOIN source ON source.url = e.source GROUP BY e.feed_url \
@@ -389,8 +393,10 @@ pub(crate) fn search(database: &Database, text: &str, after: Option<&str>) -> Re
     database.all(sql, [], |row| {
         total += 1;
         let entry: (String, i64, String, String, Option<String>) =
-            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+            (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(5)?);
         let (source, place, feed_url, text, subscribed) = entry;
+        let title: Option<String> = row.get(4)?;
+        owners.add(&title.unwrap_or_default(), &feed_url, subscribed.as_deref());
         if words.iter().all(|word| text.contains(word)) {
             // The first line is the title. A feed stands in it once, so this names one entry.
             let title = text.lines().next().unwrap_or_default();
@@ -409,7 +415,7 @@ pub(crate) fn search(database: &Database, text: &str, after: Option<&str>) -> Re
         // A source that was read again meanwhile has others in their place.
         let entry: LibraryEntry = serde_json::from_str(&data.ok()??).ok()?;
         keys.push(key);
-        Some(LibraryEntry { subscribed, ..entry })
+        Some(owners.told(LibraryEntry { subscribed, ..entry }))
     });
     let (entries, more) = pages::page(entries);
     let next = more.then(|| keys.swap_remove(entries.len() - 1));

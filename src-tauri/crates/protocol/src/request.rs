@@ -410,6 +410,12 @@ pub struct LibraryEntry {
     pub source: String,
     /// The subscription's id, if there is one.
     pub subscribed: Option<String>,
+    /// What people compare of its publisher's key; known of those that are subscribed.
+    #[serde(default)]
+    pub fingerprint: Option<String>,
+    /// Whether another LivePC of the Library or of the subscriptions, which may have another key, looks like it by its title.
+    #[serde(default)]
+    pub alike: bool,
 }
 
 /// A source of the Library.
@@ -467,6 +473,21 @@ pub struct Preview {
     pub expired: bool,
     /// The subscription's id, if there is one.
     pub subscribed: Option<String>,
+    /// A subscription whose publisher has another key, and that looks like it by its title.
+    #[serde(default)]
+    pub looks_like: Option<Lookalike>,
+}
+
+/// A subscription that another LivePC looks like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Lookalike {
+    /// Its id.
+    pub id: String,
+    /// What it is called.
+    pub title: String,
+    /// What people compare of its publisher's key.
+    pub fingerprint: String,
 }
 
 /// What an update found for one LivePC.

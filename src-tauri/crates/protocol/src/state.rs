@@ -100,6 +100,10 @@ pub struct LivePc {
     pub fingerprint: String,
     /// How far the key is trusted.
     pub trust: Trust,
+    /// Whether another subscription, whose publisher has another key, looks like it by its title: they are told apart by
+    /// their fingerprints.
+    #[serde(default)]
+    pub alike: bool,
     /// The release that the machine runs or last ran.
     pub release_in_use: Option<u64>,
     /// Its label.

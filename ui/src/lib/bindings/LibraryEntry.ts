@@ -47,4 +47,12 @@ source: string,
 /**
  * The subscription's id, if there is one.
  */
-subscribed: string | null, };
+subscribed: string | null, 
+/**
+ * What people compare of its publisher's key; known of those that are subscribed.
+ */
+fingerprint: string | null, 
+/**
+ * Whether another LivePC of the Library or of the subscriptions, which may have another key, looks like it by its title.
+ */
+alike: boolean, };

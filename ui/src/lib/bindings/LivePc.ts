@@ -52,6 +52,11 @@ fingerprint: string,
  */
 trust: Trust, 
 /**
+ * Whether another subscription, whose publisher has another key, looks like it by its title: they are told apart by
+ * their fingerprints.
+ */
+alike: boolean, 
+/**
  * The release that the machine runs or last ran.
  */
 release_in_use: number | null, 

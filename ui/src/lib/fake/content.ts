@@ -62,6 +62,8 @@ export function entries(): LibraryEntry[] {
     full_bytes: full === null ? null : full * MB,
     source: i % 2 === 0 ? CAMPUS : COMMUNITY,
     subscribed: null,
+    fingerprint: null,
+    alike: false,
   }));
 }
 

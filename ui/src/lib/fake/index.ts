@@ -289,6 +289,7 @@ export class FakeHost implements Host {
         free: this.#world.snapshot.store.free,
         expired: false,
         subscribed: livepc?.id ?? null,
+        looks_like: null,
       },
     };
   }

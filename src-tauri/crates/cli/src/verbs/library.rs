@@ -4,7 +4,7 @@ use livepc_protocol::{Answer, Problem, Request};
 use serde_json::json;
 
 use crate::args::SourceVerb;
-use crate::output::bytes;
+use crate::output::{bytes, short};
 use crate::session::{Session, unexpected};
 use crate::verbs::login;
 
@@ -61,8 +61,15 @@ pub(crate) async fn search(session: &Session<'_>, text: String) -> Result<(), Pr
                     .full_bytes
                     .map(|size| format!(", {}", bytes(size)))
                     .unwrap_or_default();
+                let key = match &entry.fingerprint {
+                    Some(fingerprint) if entry.alike => format!("\n  key {}", short(fingerprint)),
+                    None if entry.alike => {
+                        "\n  looks like another one: compare the key when you subscribe".to_owned()
+                    }
+                    _ => String::new(),
+                };
                 format!(
-                    "{} ({}{size})\n  {}\n  {}",
+                    "{} ({}{size})\n  {}\n  {}{key}",
                     entry.title, entry.publisher, entry.summary, entry.feed_url
                 )
             });

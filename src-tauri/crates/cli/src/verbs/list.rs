@@ -3,7 +3,7 @@
 use livepc_protocol::{Answer, LivePc, MachineState, Problem, Request, StaleReason};
 use serde_json::{Value, json};
 
-use crate::output::bytes;
+use crate::output::{bytes, day, short, time};
 use crate::session::{Session, unexpected};
 
 /// A subscription as `list` tells it; the fields are part of the contract with scripts.
@@ -13,6 +13,8 @@ fn listed(livepc: &LivePc) -> Value {
         "title": livepc.title,
         "feed_url": livepc.feed_url,
         "publisher_key": livepc.publisher_key,
+        "fingerprint": livepc.fingerprint,
+        "alike": livepc.alike,
         "release_in_use": livepc.release_in_use,
         "release_available": livepc.release_available,
         "boot_ready": livepc.boot_ready,
@@ -39,8 +41,13 @@ fn line(livepc: &LivePc) -> String {
         (Some(label), Some(size)) => format!("  update {label} ({})", bytes(size)),
         _ => String::new(),
     };
+    let key = if livepc.alike {
+        format!("  key {}", short(&livepc.fingerprint))
+    } else {
+        String::new()
+    };
     let first = format!(
-        "{:20} {:10} {here:24} {}{update}",
+        "{:20} {:10} {here:24} {}{key}{update}",
         livepc.id,
         word(livepc.state),
         livepc.title
@@ -54,7 +61,7 @@ fn line(livepc: &LivePc) -> String {
 /// What a subscriber should know of the publisher's word, a line each.
 fn warnings(livepc: &LivePc) -> impl Iterator<Item = String> {
     let stale = livepc.stale.map(|stale| {
-        let day = stale.since.strftime("%Y-%m-%d");
+        let day = day(stale.since);
         match stale.why {
             StaleReason::Expired => {
                 format!("  The publisher's feed has not been renewed since {day}: it may be out of date.")
@@ -129,7 +136,7 @@ pub(crate) async fn show(session: &Session<'_>, id: String) -> Result<(), Proble
                     "  release {} “{}”, {}, {} to fetch{used}{state}\n",
                     release.sequence,
                     release.label,
-                    release.created,
+                    time(release.created),
                     bytes(release.bytes_to_fetch)
                 ));
             }

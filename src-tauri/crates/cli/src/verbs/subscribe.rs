@@ -23,6 +23,17 @@ pub(crate) async fn subscribe(
             let Answer::Preview { preview } = login::call(session, &client, request).await? else {
                 return Err(unexpected());
             };
+            if let Some(like) = preview
+                .looks_like
+                .as_ref()
+                .filter(|_| preview.subscribed.is_none())
+            {
+                session.output.note(&format!(
+                    "“{}” looks like “{}” ({}), which you are subscribed to, but its publisher has another key:\n  this    {}\n  \
+                     yours   {}",
+                    preview.title, like.title, like.id, preview.fingerprint, like.fingerprint
+                ));
+            }
             if preview.subscribed.is_none() && !yes {
                 confirm(session, &preview).await?;
             }

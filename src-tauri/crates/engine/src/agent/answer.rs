@@ -17,7 +17,7 @@ use crate::locked::lock;
 use crate::problems::{of_format, of_transfer};
 use crate::server::{Answers, misplaced};
 use crate::subscription::Subscription;
-use crate::{config, library, pages, published, subscription};
+use crate::{config, library, lookalike, pages, published, subscription};
 
 impl Answers for Core {
     async fn answer(self: Arc<Self>, request: Request) -> Result<Answer, Problem> {
@@ -266,9 +266,10 @@ impl Core {
         // Where it has moved to, if it has.
         let url = published.feed_url.clone();
         let livepc = published.keys.livepc();
-        let existing = subscription::all(&self.database)?
-            .into_iter()
-            .find(|s| s.livepc == livepc);
+        let subscriptions = subscription::all(&self.database)?;
+        let fingerprint = published.keys.root.fingerprint().to_string();
+        let looks_like = lookalike::of(&feed.title, &fingerprint, &subscriptions);
+        let existing = subscriptions.into_iter().find(|s| s.livepc == livepc);
         subscription::check_feed_is_its_own(&self.database, &url, &published.keys)?;
         let release = published
             .head
@@ -281,7 +282,8 @@ impl Core {
             summary: feed.summary,
             publisher: feed.publisher,
             publisher_key: published.keys.root.to_string(),
-            fingerprint: published.keys.root.fingerprint().to_string(),
+            fingerprint,
+            looks_like,
             trust: if existing.is_some() {
                 Trust::Verified
             } else {

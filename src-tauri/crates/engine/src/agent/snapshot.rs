@@ -15,6 +15,7 @@ use crate::folder_bytes::folder_bytes;
 use crate::freshness;
 use crate::hypervisors::for_clients;
 use crate::locked::lock;
+use crate::lookalike;
 use crate::machine_folder::{OverlayRecord, Suspension};
 use crate::pages;
 use crate::session_end;
@@ -79,6 +80,7 @@ impl Core {
             publisher_key: root.to_string(),
             fingerprint: root.fingerprint().to_string(),
             trust: Trust::Verified,
+            alike: false,
             release_in_use: in_use,
             label_in_use: in_use.and_then(label),
             release_available: available.map(|release| release.sequence),
@@ -209,7 +211,9 @@ impl Core {
                     .inspect_err(|panicked| tracing::error!(id = subscription.id, "{panicked}"))
                     .ok()
             });
-            Ok(shown.collect())
+            let mut livepcs: Vec<LivePc> = shown.collect();
+            lookalike::mark(&mut livepcs);
+            Ok(livepcs)
         })
         .await?
     }
