@@ -9,6 +9,7 @@ mod session;
 mod size;
 mod verbs;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -46,11 +47,13 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(error) => return not_understood(&error),
     };
-    if let Verb::Completions { shell } = args.verb {
-        clap_complete::generate(shell, &mut Args::command(), "livepc", &mut std::io::stdout());
-        return ExitCode::SUCCESS;
-    }
     let output = Output::new(args.json, args.verbose);
+    if let Verb::Completions { shell } = args.verb {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Args::command(), "livepc", &mut script);
+        output.print(&String::from_utf8_lossy(&script));
+        return ended(&output, Ok(()));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&output, &Problem::io("LivePC cannot start", &error)),
@@ -69,9 +72,14 @@ fn main() -> ExitCode {
     });
     // Tasks that still wait for something have nobody to tell any more; what they have started ends with them.
     runtime.shutdown_timeout(LEFT);
-    match done {
+    ended(&output, done)
+}
+
+/// Tells how a verb has ended: well only if what it printed has got to where it should.
+fn ended(output: &Output, done: Result<(), Problem>) -> ExitCode {
+    match done.and_then(|()| output.finish()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => fail(&output, &problem),
+        Err(problem) => fail(output, &problem),
     }
 }
 
@@ -87,17 +95,25 @@ fn not_understood(error: &clap::Error) -> ExitCode {
             &Problem::new(Code::Usage, message, hint),
         );
     }
-    // Whoever reads may have gone. Nothing at all asks for help, also when the home comes from the environment.
-    let _ = if error.kind() == ErrorKind::MissingSubcommand {
-        Args::command().print_help()
-    } else {
-        error.print()
+    let usage = ExitCode::from(exit_code(Code::Usage));
+    let help = match error.kind() {
+        // Nothing at all asks for help, also when the home comes from the environment.
+        ErrorKind::MissingSubcommand => Args::command().render_help(),
+        _ if error.use_stderr() => {
+            // Nobody is left to tell if this fails.
+            let _ = error.print();
+            return usage;
+        }
+        _ => error.render(),
     };
-    ExitCode::from(if error.use_stderr() {
-        exit_code(Code::Usage)
+    let output = Output::new(false, false);
+    output.print(&if std::io::stdout().is_terminal() {
+        help.ansi().to_string()
     } else {
-        0
-    })
+        help.to_string()
+    });
+    let shown = ended(&output, Ok(()));
+    if error.use_stderr() { usage } else { shown }
 }
 
 fn fail(output: &Output, problem: &Problem) -> ExitCode {
@@ -106,7 +122,12 @@ fn fail(output: &Output, problem: &Problem) -> ExitCode {
 }
 
 async fn run(args: Args, output: &Output) -> Result<(), Problem> {
-    let session = Session::open(args.home.as_deref(), output)?;
+    let session = match Session::open(args.home.as_deref(), output) {
+        Err(problem) if matches!(args.verb, Verb::Doctor) => {
+            return verbs::doctor::without_home(output, &problem);
+        }
+        session => session?,
+    };
     match args.verb {
         Verb::Key { verb } => verbs::key::run(&session, verb).await,
         Verb::Project { verb } => verbs::publish::project(&session, verb),

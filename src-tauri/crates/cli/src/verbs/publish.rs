@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use livepc_engine::record::{RecordOptions, record};
+use livepc_format::shown;
 use livepc_protocol::{Answer, Code, Problem, Request};
 use livepc_publish::{
     AddedBootMap, Folder, KeyFolder, Phase, Progress, Project, PublishError, PublishKeys, PublishOptions,
@@ -14,7 +15,7 @@ use livepc_publish::{
 use serde_json::{Value, json};
 
 use crate::args::publisher::{ProjectVerb, Publish, TakenAs};
-use crate::output::{Output, bytes};
+use crate::output::{Output, bytes, day};
 use crate::session::{Session, unexpected};
 use crate::verbs::key;
 
@@ -77,8 +78,8 @@ pub(crate) fn project(session: &Session<'_>, verb: ProjectVerb) -> Result<(), Pr
         || {
             format!(
                 "Wrote {}. Look it over, then: livepc publish {} --to FOLDER",
-                file.display(),
-                dir.display()
+                shown::path(&file),
+                shown::path(&dir)
             )
         },
     );
@@ -315,9 +316,4 @@ fn describe_renewed(renewed: &Renewed) -> String {
         None => "does not expire; expires-after in livepc.toml says otherwise".into(),
     };
     format!("The list of releases is signed anew, and {until}.")
-}
-
-/// The day of a time, in UTC: `2026-11-22`.
-fn day(time: jiff::Timestamp) -> impl std::fmt::Display {
-    time.strftime("%Y-%m-%d")
 }

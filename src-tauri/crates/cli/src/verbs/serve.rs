@@ -1,6 +1,5 @@
 //! `serve`: a release's disk without a machine.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use livepc_engine::serve::{MountedRelease, Release, Served};
@@ -63,10 +62,12 @@ pub(crate) async fn serve(
         ),
     };
     // Part of the contract, whatever the format of the rest: who waits for it reads this line.
-    let _ = writeln!(std::io::stdout(), "ready {ready}");
-    let _ = std::io::stdout().flush();
+    session.output.print(&format!("ready {ready}\n"));
+    let heard = session.output.finish();
     session.output.detail(&format!("Attach it with {use_it}."));
     match &mut serving {
+        // Nobody will ever know that it is ready.
+        _ if heard.is_err() => {}
         Serving::Nbd(_) => stop.told().await,
         Serving::Mount(mounted) => tokio::select! {
             () = stop.told() => {}
@@ -75,12 +76,10 @@ pub(crate) async fn serve(
         },
     }
     match serving {
-        Serving::Nbd(served) => {
-            served.shutdown().await;
-            Ok(())
-        }
-        Serving::Mount(mounted) => mounted.unmount().await,
+        Serving::Nbd(served) => served.shutdown().await,
+        Serving::Mount(mounted) => mounted.unmount().await?,
     }
+    heard
 }
 
 /// Notices from its making on that somebody ends this process.
