@@ -208,7 +208,7 @@ fn json_is_what_is_documented() {
     );
     let mut doctor = home.done(&["doctor"]);
     let findings = doctor["findings"].as_array_mut().expect("findings");
-    findings.retain(|finding| finding["subject"] == "home");
+    findings.retain(|finding| finding["id"] == "home");
     document.check("livepc doctor", &doctor);
     let logs = home.done(&["logs"]);
     assert!(

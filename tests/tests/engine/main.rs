@@ -6,6 +6,8 @@ mod block_map;
 mod clock;
 mod crowd;
 mod cut;
+#[cfg(target_os = "linux")]
+mod doctor;
 mod elsewhere;
 mod export;
 mod feeds;

@@ -98,6 +98,14 @@ impl HypervisorSettings {
         })
     }
 
+    /// The user's QEMU, as itself.
+    ///
+    /// # Errors
+    /// When it is not here, or does not work.
+    pub(crate) async fn qemu(&self) -> Result<Qemu, HypervisorError> {
+        Qemu::find(&Search::of_system(self.qemu.clone()), Architecture::X86_64).await
+    }
+
     /// The `qemu-img` of the user's QEMU.
     ///
     /// # Errors

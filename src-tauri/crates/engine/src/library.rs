@@ -17,9 +17,9 @@ use url::Url;
 
 use crate::database::Database;
 use crate::lookalike::Owners;
-use crate::{pages, subscription};
 use crate::problems::{not_found, of_format, of_transfer};
 use crate::published::address;
+use crate::{pages, subscription};
 
 /// Sources that are asked at the same time.
 const AT_ONCE: usize = 4;

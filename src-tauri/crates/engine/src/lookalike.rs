@@ -71,7 +71,11 @@ impl Owners {
     pub(crate) fn told(&self, entry: LibraryEntry) -> LibraryEntry {
         let owners = self.by_title.get(&skeleton(&entry.title));
         LibraryEntry {
-            fingerprint: entry.subscribed.as_ref().and_then(|id| self.keys.get(id)).cloned(),
+            fingerprint: entry
+                .subscribed
+                .as_ref()
+                .and_then(|id| self.keys.get(id))
+                .cloned(),
             alike: owners.is_some_and(|owners| owners.len() > 1),
             ..entry
         }

@@ -134,6 +134,9 @@ fn check_place(from: &Path, to: &Path) -> Result<PathBuf, Problem> {
     let failed = |e| Problem::io(&format!("{} cannot be read", to.display()), &e);
     let mut found = match std::fs::read_dir(to) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return Err(usage("is a file, not a folder"));
+        }
         found => Some(found.map_err(failed)?),
     };
     if found.as_mut().is_some_and(|found| found.next().is_some()) {

@@ -73,6 +73,6 @@ mod tests {
         for (bytes, text) in table {
             assert_eq!(size(bytes), text, "{bytes} bytes");
         }
-        assert_eq!(size(u64::MAX), "18 EB");
+        assert_eq!(size(u64::MAX), "18.4 EB");
     }
 }

@@ -65,7 +65,7 @@ pub enum HypervisorError {
         why: String,
     },
     /// A part of the hypervisor is missing that is installed by itself.
-    #[error("{} is here, but {missing} is missing; {hint}", program.display())]
+    #[error("{} is here, but {missing} is missing; {hint}", shown::path(program))]
     Incomplete {
         /// The program that is here.
         program: PathBuf,

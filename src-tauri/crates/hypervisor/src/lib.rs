@@ -70,3 +70,9 @@ pub async fn reap(run_dir: &Path) -> Result<bool> {
     let vmware = vmware::reap(run_dir, GRACE).await?;
     Ok(qemu || vmware)
 }
+
+/// The process of a hypervisor that still runs with this run-time folder, if there is one: [`reap`] would end it.
+#[must_use]
+pub fn left_running(run_dir: &Path) -> Option<u32> {
+    os::left_running(run_dir)
+}

@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_text_is_split_into_what_happened_and_what_to_do() {
         let problem = Problem::of_text(Code::Usage, "a; b is empty; name another file");
-        assert_eq!(problem.message, "A; b is empty.");
+        assert_eq!(problem.message, "a; b is empty.", "it begins with a name");
         assert_eq!(problem.hint, "Name another file.");
         assert_eq!(Problem::of_text(Code::Usage, "it failed.").message, "It failed.");
     }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use livepc_format::feed::{Catalog, CatalogEntry, read_whole_catalog, write_catalog};
 use livepc_format::limits::CATALOG_BYTES;
-use livepc_format::text;
 use livepc_format::shown;
+use livepc_format::text;
 use url::Url;
 
 use crate::error::{Context as _, PublishError, Result};

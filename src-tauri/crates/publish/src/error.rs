@@ -246,7 +246,7 @@ pub enum PublishError {
     /// What was published before cannot be told.
     #[error(
         "{} cannot be read ({why}): it says what was published with your keys; restore it from a copy, or move it away, \
-         and see to it yourself that subscribers get a list that follows the one that they have", .path.display()
+         and see to it yourself that subscribers get a list that follows the one that they have", shown::path(.path)
     )]
     Ledger {
         /// The record.

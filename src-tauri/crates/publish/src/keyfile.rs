@@ -205,7 +205,7 @@ fn put_all(files: Vec<(NamedTempFile, PathBuf)>) -> Result<()> {
             }
             return match error.kind() {
                 io::ErrorKind::AlreadyExists => Err(PublishError::KeyExists(path)),
-                _ => Err(error).context(|| format!("writing {}", shown::path(path))),
+                _ => Err(error).context(|| format!("writing {}", shown::path(&path))),
             };
         }
         put.push(path);

@@ -158,7 +158,7 @@ impl FileKind {
 
     /// As a sentence about the file at `path`.
     pub(crate) fn refusal(self, path: &Path) -> impl fmt::Display {
-        format!("{} {}", path.display(), self.advice(path))
+        format!("{} {}", livepc_format::shown::path(path), self.advice(path))
     }
 }
 

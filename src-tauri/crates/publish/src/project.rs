@@ -129,7 +129,7 @@ impl Project {
             doubts.extend(
                 found
                     .into_iter()
-                    .map(|doubt| format!("{}: {doubt}", source.path().display())),
+                    .map(|doubt| format!("{}: {doubt}", shown::path(source.path()))),
             );
         }
         Ok(doubts)

@@ -1,10 +1,11 @@
 //! `doctor` and `logs`.
 
-use livepc_engine::doctor::{Health, examine};
+use livepc_engine::doctor::{self, Finding, Health, examine};
 use livepc_engine::logs as engine_logs;
 use livepc_protocol::{Answer, Code, Problem, Request};
 use serde_json::json;
 
+use crate::output::Output;
 use crate::session::{Session, unexpected};
 
 /// Lines of a log that are shown.
@@ -14,8 +15,17 @@ const LINES: usize = 200;
 const HYPERVISORS: [&str; 2] = ["vmware", "qemu"];
 
 pub(crate) async fn doctor(session: &Session<'_>) -> Result<(), Problem> {
-    let findings = examine(&session.home).await;
-    session.output.result(&json!({"findings": findings}), || {
+    let findings = examine(&session.home, session.launcher()).await;
+    tell(session.output, &findings)
+}
+
+/// When the home cannot be used, that is what is wrong.
+pub(crate) fn without_home(output: &Output, problem: &Problem) -> Result<(), Problem> {
+    tell(output, &doctor::without_home(problem))
+}
+
+fn tell(output: &Output, findings: &[Finding]) -> Result<(), Problem> {
+    output.result(&json!({"findings": findings}), || {
         let lines = findings.iter().map(|finding| {
             let mark = match finding.health {
                 Health::Good => "ok ",
@@ -31,18 +41,29 @@ pub(crate) async fn doctor(session: &Session<'_>) -> Result<(), Problem> {
         });
         lines.collect::<Vec<_>>().join("\n")
     });
-    // The last of the hypervisors is the one that everybody can have.
-    match findings.iter().rfind(|finding| finding.health == Health::Bad) {
-        Some(finding) if HYPERVISORS.contains(&finding.subject) => Err(Problem::new(
+    let bad = || findings.iter().filter(|finding| finding.health == Health::Bad);
+    let hypervisor = |finding: &&Finding| HYPERVISORS.contains(&finding.id);
+    // What nothing works without comes first; of the hypervisors, the last is the one that everybody can have.
+    let worst = bad()
+        .find(|finding| !hypervisor(finding))
+        .or_else(|| bad().next_back());
+    match worst {
+        Some(finding) if hypervisor(&finding) => Err(Problem::new(
             Code::Hypervisor,
             "No hypervisor can be used.",
             finding.hint.clone(),
         )),
-        Some(finding) => Err(Problem::new(
-            Code::Failed,
-            finding.found.clone(),
-            finding.hint.clone(),
-        )),
+        Some(finding) => {
+            let more = match bad().count() {
+                1 => String::new(),
+                n => format!(" ({} more)", n - 1),
+            };
+            Err(Problem::new(
+                Code::Failed,
+                format!("{}{more}", finding.found),
+                finding.hint.clone(),
+            ))
+        }
         None => Ok(()),
     }
 }

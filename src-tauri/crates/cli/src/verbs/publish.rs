@@ -96,6 +96,16 @@ fn warn(output: &Output, project: &Project) -> Result<Vec<String>, Problem> {
 }
 
 pub(crate) async fn publish(session: &Session<'_>, args: Publish) -> Result<(), Problem> {
+    if args.project.is_file() {
+        return Err(Problem::new(
+            Code::Usage,
+            format!(
+                "{} is a file, not the folder of a project.",
+                shown::path(&args.project)
+            ),
+            "Name the folder that has its livepc.toml.",
+        ));
+    }
     let project = Project::load(&args.project).map_err(|e| of_publish(&e))?;
     let folder = open_destination(&args.to).map_err(|e| of_publish(&e))?;
     let keys = KeyFolder::new(session.home.keys());

@@ -81,6 +81,11 @@ const MIGRATIONS: &[M<'_>] = &[
     ),
 ];
 
+/// The version of the schema that this LivePC writes.
+pub(crate) fn newest_version() -> i64 {
+    MIGRATIONS.len() as i64
+}
+
 /// The state database.
 #[derive(Debug)]
 pub(crate) struct Database {

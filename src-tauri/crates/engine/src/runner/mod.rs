@@ -312,7 +312,7 @@ fn suspension(folder: &MachineFolder, options: &RunnerOptions) -> Result<Suspens
 }
 
 /// The run-time folder of a machine's hypervisor.
-fn run_dir(home: &Home, id: &str) -> Result<PathBuf, Problem> {
+pub(crate) fn run_dir(home: &Home, id: &str) -> Result<PathBuf, Problem> {
     Ok(home.machine_sockets(id)?.join("q"))
 }
 

@@ -24,12 +24,12 @@ mod windows;
 #[cfg(unix)]
 pub(crate) use unix::{
     Leash, Monitor, PlayerLock, StateChannel, detach, end_group, is_from_outside, is_of_sandbox,
-    make_private, outlast, reap, registered_folder, serial_backend, signal_of,
+    left_running, make_private, outlast, reap, registered_folder, serial_backend, signal_of,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
     Leash, Monitor, PlayerLock, StateChannel, detach, end_group, is_from_outside, is_of_sandbox,
-    make_private, outlast, reap, registered_folder, serial_backend, signal_of,
+    left_running, make_private, outlast, reap, registered_folder, serial_backend, signal_of,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};

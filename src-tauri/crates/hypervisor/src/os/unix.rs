@@ -121,6 +121,16 @@ pub(crate) async fn reap(run_dir: &Path, grace: Duration) -> Result<bool, Hyperv
     })
 }
 
+/// The process that [`reap`] would end.
+pub(crate) fn left_running(run_dir: &Path) -> Option<u32> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(run_dir.join(LOCK_FILE))
+        .ok()?;
+    Some(holder(&file).ok()??.as_raw_nonzero().get().unsigned_abs())
+}
+
 fn holder(file: &File) -> rustix::io::Result<Option<Pid>> {
     let whole_file = Flock::from(FlockType::WriteLock);
     Ok(fcntl_getlk(file, &whole_file)?.and_then(|lock| lock.pid))

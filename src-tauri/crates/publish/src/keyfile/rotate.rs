@@ -56,7 +56,7 @@ impl KeyFolder {
         let secret = self.partial(&secret)?;
         let kept = self.keep_signing(now)?;
         let path = self.signing_path();
-        livepc_durable::put(secret, &path).context(|| format!("writing {}", shown::path(path)))?;
+        livepc_durable::put(secret, &path).context(|| format!("writing {}", shown::path(&path)))?;
         self.write_public(Kind::Signing, &signing)?;
         Ok(Rotated {
             keys: PublicKeys { root, signing },
@@ -102,7 +102,7 @@ impl KeyFolder {
         let path = self.public_path(kind);
         livepc_durable::put(self.partial(&format!("{key}\n"))?, &path)
             .map(drop)
-            .context(|| format!("writing {}", shown::path(path)))
+            .context(|| format!("writing {}", shown::path(&path)))
     }
 }
 
