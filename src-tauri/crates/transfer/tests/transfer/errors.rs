@@ -120,7 +120,7 @@ async fn a_server_that_is_gone_ends_a_fill() {
         .await
         .unwrap_err();
     assert!(
-        gone.is_network() && gone.to_string().contains("no connection"),
+        gone.is_network() && gone.to_string().contains("refuses connections"),
         "{gone}"
     );
     site.server.start_again().unwrap();
