@@ -96,6 +96,14 @@ impl Ran {
             .and_then(|line| line["code"].as_str())
     }
 
+    /// What the error on standard error says, its hint included.
+    #[must_use]
+    pub fn why(&self) -> String {
+        let error = self.said.iter().find(|line| line["type"] == "error");
+        let field = |name: &str| error.and_then(|error| error[name].as_str()).unwrap_or_default();
+        format!("{} {}", field("message"), field("hint"))
+    }
+
     /// The run must have succeeded; gives its object.
     #[track_caller]
     #[must_use]
@@ -138,12 +146,7 @@ impl TestHome {
     /// An empty home.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().expect("a folder for the home"),
-            within: Within::Here,
-            program: program(),
-            environment: Vec::new(),
-        }
+        Self::new_in(&std::env::temp_dir())
     }
 
     /// An empty home on a computer that lacks these files of this one: its processes see a device without content in the
@@ -210,8 +213,11 @@ impl TestHome {
     /// An empty home on the file system of `folder`.
     #[must_use]
     pub fn new_in(folder: &Path) -> Self {
+        let folder = tempfile::tempdir_in(folder).expect("a folder for the home");
+        // Tests put files of their own into it: it has to be known for a home before.
+        Home::open(folder.path()).expect("the home is made");
         Self {
-            folder: tempfile::tempdir_in(folder).expect("a folder for the home"),
+            folder,
             within: Within::Here,
             program: program(),
             environment: Vec::new(),
@@ -382,16 +388,6 @@ impl TestHome {
         })
     }
 
-    /// Removes the sockets, which do not lie in the home's folder.
-    pub fn remove_sockets(&self) {
-        if matches!(self.within, Within::AnotherUser) {
-            let _ = std::fs::remove_dir_all("/tmp/livepc-65534");
-        } else if let Ok(sockets) = self.home().sockets() {
-            // What a process that is just ending makes there may stay.
-            let _ = std::fs::remove_dir_all(sockets);
-        }
-    }
-
     /// The hypervisors of this home's machines: each runs inside a folder beside its runner's socket.
     #[must_use]
     pub fn hypervisors(&self) -> Vec<u32> {
@@ -422,7 +418,6 @@ fn processes_that(which: impl Fn(u32) -> bool) -> Vec<u32> {
 impl Drop for TestHome {
     fn drop(&mut self) {
         self.kill_all();
-        self.remove_sockets();
         if std::thread::panicking() {
             for log in std::fs::read_dir(self.path().join("logs"))
                 .into_iter()

@@ -43,5 +43,7 @@ pub mod publisher;
 pub mod standin;
 #[cfg(unix)]
 pub mod tray;
+#[cfg(target_os = "linux")]
+pub mod volume;
 #[cfg(unix)]
 pub mod webdriver;

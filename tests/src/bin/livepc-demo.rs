@@ -137,7 +137,6 @@ impl Demo {
         let publisher = self.published.get().map(|(publisher, _)| &publisher.home);
         for home in publisher.into_iter().chain([&self.home]) {
             home.kill_all();
-            home.remove_sockets();
         }
     }
 

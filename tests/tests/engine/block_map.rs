@@ -12,8 +12,7 @@ fn map(home: &TestHome, release: Option<u64>) -> Result<BlockMap, Problem> {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let socket = home.home().agent_socket()?;
-        let client = Client::connect(&socket, "a test", false).await?;
+        let client = Client::connect(&home.home().agent_whereabouts(), "a test", false).await?;
         let id = "lab".to_owned();
         match client.call(Request::BlockMap { id, release }).await? {
             Answer::BlockMap { map } => Ok(map),

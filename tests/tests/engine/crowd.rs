@@ -86,3 +86,76 @@ fn a_crowd_on_one_home_survives_the_deaths_of_its_agents() {
         "it is what was published"
     );
 }
+
+/// What twenty programs do at once on a home that is not there yet. None of them needs a network.
+const NEW_HOME: [&[&str]; 10] = [
+    &["list"],
+    &["doctor"],
+    &["config", "get", "store.max-bytes"],
+    &["source", "list"],
+    &["status"],
+    &["subscribe", "FEED", "--yes"],
+    &["search", "x"],
+    &["prune", "--dry-run"],
+    &["pause", "--off"],
+    &["source", "add", "CATALOG"],
+];
+const CROWD: usize = 20;
+
+#[test]
+fn a_crowd_on_a_new_home_all_succeed() {
+    let lab = Lab::subscribed(1);
+    let catalog = lab.work.path().join("catalog.xml");
+    let catalog = catalog.to_str().expect("UTF-8");
+    let publisher = &lab.publisher.home;
+    publisher.done(&["catalog", "init", catalog, "--title", "Labs"]);
+    publisher.done(&["catalog", "add", catalog, "--feed", &lab.feed()]);
+    let rounds = if std::env::var_os("LIVEPC_TEST_LONG").is_some() {
+        20
+    } else {
+        5
+    };
+    for round in 0..rounds {
+        let work = tempfile::tempdir().expect("a folder");
+        let root = work.path().join("new");
+        let spawn = |verb: &[&str]| {
+            let args = verb.iter().map(|arg| match *arg {
+                "FEED" => lab.feed(),
+                "CATALOG" => catalog.to_owned(),
+                other => other.to_owned(),
+            });
+            let mut command = std::process::Command::new(livepc_tests::home::program());
+            command
+                .env_remove("LIVEPC_HOME")
+                .arg("--home")
+                .arg(&root)
+                .arg("--json")
+                .args(args);
+            command.env("NO_PROXY", "*").stdin(std::process::Stdio::null());
+            command
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped());
+            command.spawn().expect("it starts")
+        };
+        let crowd: Vec<_> = (0..CROWD)
+            .map(|number| NEW_HOME[number % NEW_HOME.len()])
+            .map(|verb| (verb, spawn(verb)))
+            .collect();
+        for (verb, child) in crowd {
+            let output = child.wait_with_output().expect("it ends");
+            let (out, err) = (
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr),
+            );
+            assert!(output.status.success(), "round {round}, {verb:?}: {out}{err}");
+        }
+        let programs = std::fs::read_dir(root.join("bin")).expect("the programs").count();
+        assert_eq!(programs, 1, "one copy of the program for all");
+        let ended = spawn(&["agent", "stop"]).wait_with_output().expect("it ends");
+        assert!(
+            ended.status.success(),
+            "{}",
+            String::from_utf8_lossy(&ended.stderr)
+        );
+    }
+}

@@ -11,6 +11,7 @@ mod doctor;
 mod elsewhere;
 mod export;
 mod feeds;
+mod home;
 mod https;
 mod images;
 mod json;
@@ -21,6 +22,8 @@ mod login;
 mod machine;
 #[cfg(target_os = "linux")]
 mod mount;
+#[cfg(target_os = "linux")]
+mod odd_media;
 mod own_start;
 mod publisher;
 #[cfg(target_os = "linux")]

@@ -1,67 +1,12 @@
 //! A complete disk on a file system whose files can share what they have: the hypervisor gets a plain file, and no space is used.
 
 use std::path::Path;
-use std::process::Command;
 
 use livepc_tests::guest;
 use livepc_tests::home::TestHome;
 use livepc_tests::nginx::Nginx;
 use livepc_tests::publisher::Publisher;
-use tempfile::TempDir;
-
-/// A file system in a file, mounted. It takes root.
-struct Volume {
-    folder: TempDir,
-}
-
-impl Volume {
-    fn new(mkfs: &str, options: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (image, mount) = (folder.path().join("image"), folder.path().join("mount"));
-        std::fs::create_dir(&mount).expect("a folder");
-        let file = std::fs::File::create(&image).expect("a file");
-        file.set_len(2 << 30).expect("it is sparse");
-        run(Command::new(mkfs)
-            .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
-            .args(options)
-            .arg(&image));
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&mount));
-        Self { folder }
-    }
-
-    fn path(&self) -> std::path::PathBuf {
-        self.folder.path().join("mount")
-    }
-
-    /// Bytes that are used, when all that was written has its place.
-    fn used(&self) -> u64 {
-        run(Command::new("sync").arg("-f").arg(self.path()));
-        let df = Command::new("df")
-            .args(["-B1", "--output=used"])
-            .arg(self.path())
-            .output()
-            .expect("df runs");
-        let text = String::from_utf8_lossy(&df.stdout).into_owned();
-        let used = text.lines().nth(1).and_then(|line| line.trim().parse().ok());
-        used.expect("a number")
-    }
-}
-
-impl Drop for Volume {
-    fn drop(&mut self) {
-        // Whoever still has a file open there does not keep it.
-        let _ = Command::new("umount").arg("--lazy").arg(self.path()).status();
-    }
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().expect("it runs");
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
+use livepc_tests::volume::Volume;
 
 /// The disk files that a process has open under a folder.
 fn open_files(pid: u32, folder: &Path) -> Vec<String> {

@@ -7,6 +7,7 @@ pub(crate) mod publisher;
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -38,6 +39,7 @@ pub(crate) struct Args {
         global = true,
         env = "LIVEPC_HOME",
         hide_env_values = true,
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
         value_name = "DIR"
     )]
     pub(crate) home: Option<PathBuf>,

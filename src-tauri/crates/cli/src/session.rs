@@ -13,10 +13,13 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(crate) fn open(home: Option<&Path>, output: &'a Output) -> Result<Self, Problem> {
-        let home = match home {
-            Some(folder) => Home::open(folder)?,
-            None => Home::default_for_user()?,
+        // A variable that is empty is as good as none; a name that somebody has typed is not.
+        let unset = std::env::var_os("LIVEPC_HOME").is_some_and(|home| home.is_empty());
+        let place = match home.filter(|home| !(unset && home.as_os_str().is_empty())) {
+            Some(folder) => folder.to_owned(),
+            None => Home::default_place()?,
         };
+        let home = Home::open(&place)?;
         Ok(Self { home, output })
     }
 

@@ -95,15 +95,23 @@ pub fn put(file: NamedTempFile, path: &Path) -> io::Result<File> {
 /// As [`write`]; [`io::ErrorKind::AlreadyExists`] if there is something.
 pub fn put_new(file: NamedTempFile, path: &Path) -> io::Result<File> {
     file.as_file().sync_all()?;
-    let file = match file.persist_noclobber(path) {
-        // exFAT, SMB and FUSE have neither hard links nor a rename that replaces nothing: one at a time may do it there.
-        Err(refused) if os::has_no_such_rename(&refused.error) && !path.try_exists()? => {
-            refused.file.persist(path).map_err(|error| error.error)?
-        }
-        placed => placed.map_err(|error| error.error)?,
-    };
+    let file = name_new(file, path)?;
     sync_folder(folder_of(path))?;
     Ok(file)
+}
+
+/// As [`put_new`], for who flushes many files and then their folder: nothing is flushed.
+///
+/// # Errors
+/// As [`put_new`].
+pub fn name_new(file: NamedTempFile, path: &Path) -> io::Result<File> {
+    match file.persist_noclobber(path) {
+        // exFAT, SMB and FUSE have neither hard links nor a rename that replaces nothing: one at a time may do it there.
+        Err(refused) if os::has_no_such_rename(&refused.error) && !path.try_exists()? => {
+            refused.file.persist(path).map_err(|error| error.error)
+        }
+        placed => placed.map_err(|error| error.error),
+    }
 }
 
 /// Renames a file or a folder whose content is durable. `to` is replaced if it is a file.

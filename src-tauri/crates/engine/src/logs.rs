@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use livepc_protocol::Home;
+use livepc_protocol::{Home, private_folder};
 use regex::Regex;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -20,7 +20,7 @@ const FILES: usize = 5;
 pub fn to_file(home: &Home, name: &str) {
     crate::faults::watch(home, name);
     let folder = home.logs();
-    if std::fs::create_dir_all(&folder).is_err() {
+    if private_folder(&folder).is_err() {
         return;
     }
     let filter = EnvFilter::try_from_env("LIVEPC_LOG").unwrap_or_else(|_| EnvFilter::new("info"));

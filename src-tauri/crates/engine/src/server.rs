@@ -72,7 +72,8 @@ pub(crate) async fn serve<A: Answers>(listener: &Listener, answers: &Arc<A>, gue
     loop {
         match listener.accept().await {
             Ok(stream) => {
-                let connection = connection(stream, answers.clone(), guests.clone());
+                // A guest from here on, until it says that it is none: nobody is turned out who was let in.
+                let connection = connection(stream, answers.clone(), guests.enter());
                 drop(spawn("A connection", connection));
             }
             Err(error) => {
@@ -87,13 +88,13 @@ pub(crate) async fn serve<A: Answers>(listener: &Listener, answers: &Arc<A>, gue
 /// The work for the calls of a connection; it ends with the connection.
 type Calls = Arc<Mutex<HashMap<u64, AbortOnDropHandle<()>>>>;
 
-async fn connection<A: Answers>(stream: Stream, answers: Arc<A>, guests: Guests) {
+async fn connection<A: Answers>(stream: Stream, answers: Arc<A>, guest: Guest) {
     let (read, write) = tokio::io::split(stream);
     let mut read = BufReader::new(read);
     let Some((write, keep)) = greet(&mut read, write).await else {
         return;
     };
-    let guest = keep.then(|| guests.enter());
+    let guest = keep.then_some(guest);
     let (send, outgoing) = mpsc::channel::<Message>(64);
     let writer = AbortOnDropHandle::new(tokio::spawn(write_all(write, outgoing)));
     let calls: Calls = Arc::default();
@@ -227,9 +228,7 @@ pub(crate) fn misplaced() -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
-    use livepc_protocol::{Client, MAX_MESSAGE, Stream, connect, line_of, write_line};
+    use livepc_protocol::{Client, Home, MAX_MESSAGE, Stream, Whereabouts, line_of, write_line};
     use tempfile::TempDir;
 
     use super::*;
@@ -261,7 +260,7 @@ mod tests {
     }
 
     struct Serving {
-        socket: PathBuf,
+        whereabouts: Whereabouts,
         guests: Guests,
         _serving: AbortOnDropHandle<()>,
         _folder: TempDir,
@@ -269,13 +268,13 @@ mod tests {
 
     fn serving() -> Serving {
         let folder = tempfile::tempdir().unwrap();
-        let socket = folder.path().join("s");
-        let listener = Listener::bind(&socket).unwrap();
+        let home = Home::open(&folder.path().join("home")).unwrap();
+        let listener = Listener::of_agent(&home).unwrap();
         let guests = Guests::default();
         let counted = guests.clone();
         let serving = tokio::spawn(async move { serve(&listener, &Arc::new(Sick), &counted).await });
         Serving {
-            socket,
+            whereabouts: home.agent_whereabouts(),
             guests,
             _serving: AbortOnDropHandle::new(serving),
             _folder: folder,
@@ -285,7 +284,7 @@ mod tests {
     #[tokio::test]
     async fn work_that_panics_is_a_refusal_that_says_where_and_the_connection_goes_on() {
         let serving = serving();
-        let client = Client::connect(&serving.socket, "test", true).await.unwrap();
+        let client = Client::connect(&serving.whereabouts, "test", true).await.unwrap();
         for (request, said) in [
             (Request::SourceList, "a mistake at once"),
             (Request::SourceRefresh, "a mistake later"),
@@ -302,11 +301,13 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_panics_lets_its_client_go() {
         let serving = serving();
-        let client = Client::connect(&serving.socket, "test", true).await.unwrap();
+        let client = Client::connect(&serving.whereabouts, "test", true).await.unwrap();
         assert_eq!(serving.guests.count(), 1);
         assert_eq!(client.watch().await.unwrap_err().code, Code::AgentGone);
         client.closed().await;
-        let other = Client::connect(&serving.socket, "test", false).await.unwrap();
+        let other = Client::connect(&serving.whereabouts, "test", false)
+            .await
+            .unwrap();
         assert_eq!(other.call(Request::Snapshot).await, Ok(Answer::Done));
         assert_eq!(serving.guests.count(), 0, "nobody is kept waiting for it");
     }
@@ -321,7 +322,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_is_too_long_is_told_and_the_connection_goes_on() {
         let serving = serving();
-        let client = Client::connect(&serving.socket, "test", true).await.unwrap();
+        let client = Client::connect(&serving.whereabouts, "test", true).await.unwrap();
         let get = Request::ConfigGet { name: "a".into() };
         let problem = client.call(get).await.unwrap_err();
         assert!(problem.message.contains("MB"), "{problem}");
@@ -329,7 +330,7 @@ mod tests {
     }
 
     async fn hello(serving: &Serving) -> (BufReader<ReadHalf<Stream>>, WriteHalf<Stream>) {
-        let (read, mut write) = tokio::io::split(connect(&serving.socket).await.unwrap());
+        let (read, mut write) = tokio::io::split(serving.whereabouts.connect().await.unwrap());
         let mut read = BufReader::new(read);
         let hello = Call::Hello {
             protocol: PROTOCOL,

@@ -40,7 +40,6 @@ pub fn move_store(home: &Home, to: &Path, progress: &mut dyn FnMut(u64, u64)) ->
     };
     settle(home)?;
     let from = home.store();
-    // Made private before it may be renamed to a place that others can see.
     private_folder(&from)?;
     let store = Store::open(&from).map_err(|e| of_store(&e))?;
     let from = std::fs::canonicalize(&from).map_err(|e| Problem::io("The store cannot be found", &e))?;

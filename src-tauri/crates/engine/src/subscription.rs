@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use livepc_format::feed::Feed;
 use livepc_format::head::ReleaseState;
-use livepc_format::{Digest, Fingerprint, Head, Keys, LivePcId, Release};
+use livepc_format::{Digest, Fingerprint, Head, Keys, LivePcId, Release, text};
 use livepc_protocol::{Code, Problem, UpdatePolicy};
 use livepc_transfer::{Origin, Validators, shown};
 use rusqlite::{Row, ToSql, params};
@@ -124,6 +124,9 @@ const COLUMNS: &str = "id, livepc, feed_url, head_url, title, summary, publisher
                        feed_modified, head_etag, head_modified, in_use, checked, last_used, problem, outcome, policy, pinned, keep_changes, \
                        failed_release, failures, announced, moved_from";
 
+/// How much an id is like another one that it may be mistaken for; 1 is the same.
+const ALIKE: f64 = 0.6;
+
 /// The ids of all subscriptions.
 pub(crate) fn ids(database: &Database) -> Result<Vec<String>, Problem> {
     database.all("SELECT id FROM subscription", [], |row| row.get(0))
@@ -173,10 +176,24 @@ pub(crate) fn check(row: &Row<'_>) -> Result<(), String> {
     }
 }
 
-/// The subscription that `id` names: its id, a unique prefix of it, or the feed's URL.
+/// The subscription that `id` names exactly: its id, or its feed's URL. Whatever changes, stops or removes something is asked
+/// for by such a name: an id that was removed already must never hit another one that only begins like it.
+///
+/// # Errors
+/// [`Code::NotFound`]; it names an id that may have been meant.
 pub(crate) fn find(database: &Database, id: &str) -> Result<Subscription, Problem> {
     let mut all = all(database)?;
-    if let Some(place) = all.iter().position(|s| s.id == id || s.feed_url.as_str() == id) {
+    match place_of(&all, id) {
+        Some(place) => Ok(all.swap_remove(place)),
+        None => Err(no_such(database, &all, id)),
+    }
+}
+
+/// As [`find`]; the beginning of an id will do if no other id begins so. For requests that only look, or do what can be
+/// undone.
+pub(crate) fn find_by_beginning(database: &Database, id: &str) -> Result<Subscription, Problem> {
+    let mut all = all(database)?;
+    if let Some(place) = place_of(&all, id) {
         return Ok(all.swap_remove(place));
     }
     let former = address::id_of_former(database, id)?;
@@ -190,31 +207,47 @@ pub(crate) fn find(database: &Database, id: &str) -> Result<Subscription, Proble
         (Some(place), true) => Ok(all.swap_remove(place)),
         (Some(_), false) => Err(Problem::new(
             Code::Usage,
-            format!("“{id}” is the beginning of several ids."),
+            format!("“{}” is the beginning of several ids.", text::line(id, 80)),
             "Give more of the id; “livepc list” shows them.",
         )),
-        (None, _) => Err(missing(database, id)),
+        (None, _) => Err(no_such(database, &all, id)),
     }
 }
 
-fn missing(database: &Database, id: &str) -> Problem {
+fn place_of(all: &[Subscription], id: &str) -> Option<usize> {
+    all.iter()
+        .position(|s| s.id == id)
+        .or_else(|| all.iter().position(|s| s.feed_url.as_str() == id))
+}
+
+/// Says that there is none, and which id looks most like what was asked for.
+fn no_such(database: &Database, all: &[Subscription], id: &str) -> Problem {
     let set_aside = database.set_aside().unwrap_or_default();
-    let damaged = set_aside
-        .iter()
-        .find(|row| row.what == "subscription" && row.name == id);
-    match damaged {
-        Some(row) => not_found(
+    let mut damaged = set_aside.iter().filter(|row| row.what == "subscription");
+    if let Some(row) = damaged.find(|row| row.name == id) {
+        return not_found(
             row.text(false),
             "“livepc subscribe” brings it back; its data is still there.",
-        ),
-        None => not_found(
-            format!(
-                "There is no subscription “{}”.",
-                livepc_format::text::line(id, 80)
-            ),
-            "“livepc list” shows the subscriptions.",
-        ),
+        );
     }
+    let asked = id.to_lowercase();
+    let likeness = |s: &&Subscription| {
+        let begins = !asked.is_empty() && (s.id.starts_with(&asked) || asked.starts_with(&s.id));
+        let likeness = strsim::normalized_damerau_levenshtein(&s.id, &asked);
+        if begins { likeness + 1.0 } else { likeness }
+    };
+    let like = all.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let hint = match like.filter(|s| likeness(s) >= ALIKE) {
+        Some(like) => format!(
+            "There is “{}”; if that is meant, give this id in full. “livepc list” shows the subscriptions.",
+            like.id
+        ),
+        None => "“livepc list” shows the subscriptions.".into(),
+    };
+    not_found(
+        format!("There is no subscription “{}”.", text::line(id, 80)),
+        hint,
+    )
 }
 
 /// Refuses a publisher who appears at the address of another one that is subscribed: only the key that was confirmed may

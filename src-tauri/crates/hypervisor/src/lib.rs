@@ -15,7 +15,7 @@
 //! # Lifetime
 //!
 //! A machine must not outlive the process that serves its disks. On Windows the system ends both together; elsewhere a
-//! hypervisor that was left holds a lock in its run-time folder, by which [`reap`] finds and ends it. VMware's machines
+//! hypervisor that was left holds a lock in its machine's folder, by which [`reap`] finds and ends it. VMware's machines
 //! outlive who starts them on every system: a record in that folder names them.
 
 #[cfg(any(test, fuzzing))]
@@ -60,14 +60,14 @@ pub fn saved_state_bytes(folder: &Path) -> Result<u64> {
     Ok(qemu::state::bytes(folder)? + vmware::state::bytes(folder)?)
 }
 
-/// Ends a machine that was left running with this run-time folder, because the process that had started it died.
+/// Ends the hypervisor that was left running with this machine's folder, because the process that had started it died.
 /// Returns whether there was one. To be called before disks are touched that it may still write to.
 ///
 /// # Errors
 /// When there is one and it does not end.
-pub async fn reap(run_dir: &Path) -> Result<bool> {
-    let qemu = os::reap(run_dir, GRACE).await?;
-    let vmware = vmware::reap(run_dir, GRACE).await?;
+pub async fn reap(folder: &Path) -> Result<bool> {
+    let qemu = os::reap(folder, GRACE).await?;
+    let vmware = vmware::reap(folder, GRACE).await?;
     Ok(qemu || vmware)
 }
 

@@ -85,14 +85,14 @@ async fn a_qemu_that_was_left_is_ended_before_the_next_start() {
     let stray = die(&home);
     assert!(lives(stray), "it outlives its runner: there is something to reap");
 
-    assert!(reap(&home.path("run")).await.unwrap(), "there was one");
+    assert!(reap(home.dir.path()).await.unwrap(), "there was one");
     assert!(!lives(stray), "it is gone");
-    assert!(!reap(&home.path("run")).await.unwrap(), "and there is no other");
+    assert!(!reap(home.dir.path()).await.unwrap(), "and there is no other");
     let running = start(&qemu, &home, vec![disk(home.dir.path())]).await;
     assert_eq!(running.control().status(), Status::Running, "its disks are free");
     running.control().quit().await.unwrap();
     assert!(
-        !reap(&home.path("run")).await.unwrap(),
+        !reap(home.dir.path()).await.unwrap(),
         "a machine that has ended leaves nothing"
     );
 }
@@ -105,6 +105,6 @@ async fn a_qemu_that_does_not_listen_is_ended_by_force() {
         .unwrap();
     let stray = die(&home);
     kill("-STOP", stray);
-    assert!(reap(&home.path("run")).await.unwrap(), "there was one");
+    assert!(reap(home.dir.path()).await.unwrap(), "there was one");
     assert!(!lives(stray), "it is gone");
 }

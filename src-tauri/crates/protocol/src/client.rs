@@ -1,19 +1,18 @@
 //! A client's end of the connection: many calls at once, and snapshots as they come.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::io::BufReader;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::message::{Call, Line, Message, PROTOCOL, REVISION, line_of, read_message, write_line};
 use crate::peer::Peer;
 use crate::{
-    Answer, Code, Desktop, Home, Launcher, Problem, ProcessLock, Request, Snapshot, Stream, connect,
+    Answer, Code, Desktop, Home, Launcher, Problem, ProcessLock, Request, Snapshot, Stream, Whereabouts,
 };
 
 /// How long an agent that holds its lock may take until it listens.
@@ -56,17 +55,20 @@ impl Client {
     ///
     /// An agent of an older LivePC that nobody needs is ended, and one of this version started. One that is needed, as by
     /// a machine that runs, stays, and does what it knows: see [`Client::peer`].
+    ///
+    /// # Errors
+    /// Why there is none, and what keeps one from starting.
     pub async fn connect_or_start(home: &Home, launcher: &Launcher, name: &str) -> Result<Self, Problem> {
-        let socket = home.agent_socket()?;
+        let agent = home.agent_whereabouts();
         let mut until = Instant::now() + AGENT_START;
         let mut may_replace = true;
         loop {
-            match timeout_at(until, Self::connect(&socket, name, true)).await {
+            match timeout_at(until, Self::connect(&agent, name, true)).await {
                 Ok(Ok(client)) if may_replace && client.peer().is_older() => {
                     may_replace = false;
                     let version = client.peer().version.clone();
                     drop(client);
-                    let ended = Self::end_if_idle(&socket).await;
+                    let ended = Self::end_if_idle(&agent).await;
                     tracing::info!(version, ended, "an older LivePC runs");
                     until = Instant::now() + AGENT_START;
                     continue;
@@ -77,24 +79,37 @@ impl Client {
                 _ => return Err(silent(home)),
             }
             if ProcessLock::is_held(&home.agent_lock())? {
-                // Another client's agent is about to listen, or one is about to end; neither can be awaited.
-                tokio::time::sleep(AGAIN).await;
+                // An agent is about to listen, or one is about to end; neither can be awaited.
+                sleep(AGAIN).await;
+                continue;
+            }
+            // Of a crowd that finds none, one starts it: each would copy the program, and all but one in vain.
+            let turn = ProcessLock::try_take(&home.start_lock());
+            let Some(turn) = turn.map_err(|e| Problem::io("The agent cannot be started", &e))? else {
+                sleep(AGAIN).await;
+                continue;
+            };
+            if ProcessLock::is_held(&home.agent_lock())? {
                 continue;
             }
             let (starts_in, launcher) = (home.clone(), launcher.clone());
             let starting = livepc_panics::blocking("Starting the agent", move || {
-                launcher.start(&starts_in, &["agent"], None)
+                let started = launcher.start(&starts_in, &["agent"], None);
+                drop(turn);
+                started
             });
             let started = timeout(AGENT_READY, starting).await.map_err(|_| silent(home))?;
             started.map_err(Problem::of_panic)??;
+            // What went before was not its fault.
+            until = Instant::now() + AGENT_START;
         }
     }
 
     /// Ends the agent that listens there, if nobody needs it; true if it has ended.
-    async fn end_if_idle(socket: &Path) -> bool {
+    async fn end_if_idle(agent: &Whereabouts) -> bool {
         let ending = async {
             for _ in 0..OLD_ASKED {
-                let Ok(client) = Self::connect(socket, "a newer LivePC", false).await else {
+                let Ok(client) = Self::connect(agent, "a newer LivePC", false).await else {
                     return true;
                 };
                 match client.call(Request::AgentStop).await {
@@ -111,10 +126,13 @@ impl Client {
         timeout(OLD_ENDS, ending).await.unwrap_or(false)
     }
 
-    /// Connects to the socket of an agent or a runner that is there. An agent does not end while a client is connected
-    /// that said `keep`.
-    pub async fn connect(socket: &Path, name: &str, keep: bool) -> Result<Self, Problem> {
-        timeout(HELLO, Self::greet(socket, name, keep)).await.unwrap_or_else(|_| {
+    /// Connects to an agent or a runner that is there. An agent does not end while a client is connected that said `keep`.
+    ///
+    /// # Errors
+    /// [`Code::AgentGone`] if there is none, [`Code::Busy`] if it does not greet, [`Code::UpdateLivepc`] if it is of another
+    /// kind.
+    pub async fn connect(to: &Whereabouts, name: &str, keep: bool) -> Result<Self, Problem> {
+        timeout(HELLO, Self::greet(to, name, keep)).await.unwrap_or_else(|_| {
             Err(Problem::new(
                 Code::Busy,
                 format!(
@@ -126,9 +144,9 @@ impl Client {
         })
     }
 
-    async fn greet(socket: &Path, name: &str, keep: bool) -> Result<Self, Problem> {
+    async fn greet(to: &Whereabouts, name: &str, keep: bool) -> Result<Self, Problem> {
         let gone = |_| gone();
-        let stream: Stream = connect(socket).await.map_err(gone)?;
+        let stream: Stream = to.connect().await.map_err(gone)?;
         let (read, mut write) = tokio::io::split(stream);
         let mut read = BufReader::new(read);
         let hello = Call::Hello {
@@ -317,13 +335,15 @@ impl Drop for Withdraw<'_> {
 }
 
 fn silent(home: &Home) -> Problem {
+    let whom = home.agent_whereabouts().of_whom();
+    let whom = whom.map_or_else(
+        || "“livepc agent”".into(),
+        |whom| format!("“livepc agent” ({whom})"),
+    );
     Problem::new(
         Code::Failed,
         "LivePC's agent does not answer.",
-        format!(
-            "Its log is in {}. Ending the process “livepc agent” helps.",
-            home.logs().display()
-        ),
+        format!("Its log is in {}. Ending {whom} helps.", home.logs().display()),
     )
 }
 

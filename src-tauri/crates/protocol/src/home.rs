@@ -1,12 +1,50 @@
 //! Where everything of one user lies.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use etcetera::BaseStrategy;
+use livepc_durable::{Readers, UNFINISHED};
 use sha2::{Digest, Sha256};
 
-use crate::{Code, Problem};
+use crate::folder::{check_own, make_private};
+use crate::{Code, Problem, StorePlace};
+
+/// The file by which a folder is known for a home.
+const MARK: &str = ".livepc-home";
+const MARK_TEXT: &str = "This folder is a LivePC home: what is in it belongs to LivePC.\n";
+
+/// What homes of versions without the mark have, and nothing else.
+const SURE: [&str; 2] = ["state.db", "agent.lock"];
+
+/// What else may lie in a home.
+const OWN: [&str; 12] = [
+    "agent.at",
+    "bases",
+    "bin",
+    "keys",
+    "logs",
+    "machines",
+    "passwords.json",
+    "run",
+    "sockets.at",
+    "start.lock",
+    "store",
+    StorePlace::FILE,
+];
+
+/// What an empty folder may have: file systems and desktops put it there by themselves.
+const NOTHING: [&str; 7] = [
+    "$RECYCLE.BIN",
+    ".DS_Store",
+    ".directory",
+    "System Volume Information",
+    "Thumbs.db",
+    "desktop.ini",
+    "lost+found",
+];
 
 /// A LivePC home: state, store, machines, keys and logs. Two homes know nothing of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,18 +53,80 @@ pub struct Home {
 }
 
 impl Home {
-    /// The home in `root`; it is made, readable by the user alone, if it is not there.
+    /// The home in `root`; it is made, for the user alone, if it is not there. A folder that is there keeps its mode.
+    ///
+    /// # Errors
+    /// [`Code::Usage`] if it is somebody else's, if others can write to it, or if there is something in it and it is no home.
     pub fn open(root: &Path) -> Result<Self, Problem> {
-        private_folder(root)?;
-        let root = std::fs::canonicalize(root)
-            .map_err(|e| Problem::io(&format!("Cannot open the folder {}", root.display()), &e))?;
-        Ok(Self { root })
+        let home = Self::look(root)?;
+        if home.root.join(MARK).exists() || home.is_of_a_version_before_the_mark()? {
+            return Ok(home);
+        }
+        let failed = |e| Problem::io(&format!("Cannot make the folder {}", home.root.display()), &e);
+        if let Err(error) = make_private(&home.root)
+            && !home.root.is_dir()
+        {
+            return Err(failed(error));
+        }
+        check_own(&home.root)?;
+        livepc_durable::write(&home.root.join(MARK), Readers::User, MARK_TEXT.as_bytes()).map_err(failed)?;
+        Self::look(&home.root)
+    }
+
+    /// The home in `root`, as [`open`](Self::open), but nothing is made: the folder may not be there.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn look(root: &Path) -> Result<Self, Problem> {
+        if root.as_os_str().is_empty() {
+            return Err(Problem::new(
+                Code::Usage,
+                "The home is an empty name.",
+                "Name a folder after --home or in LIVEPC_HOME, or leave both out.",
+            ));
+        }
+        let failed = |e: io::Error| Problem::io(&format!("Cannot open the folder {}", root.display()), &e);
+        let root = match std::fs::canonicalize(root) {
+            Ok(root) => root,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let root = std::path::absolute(root).map_err(failed)?;
+                return Ok(Self { root });
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        check_own(&root)?;
+        let home = Self { root };
+        if home.is_empty_or_a_home()? {
+            return Ok(home);
+        }
+        Err(Problem::new(
+            Code::Usage,
+            format!(
+                "The folder {} has other files in it, and is no LivePC home.",
+                home.root.display()
+            ),
+            format!(
+                "Name a folder that is empty or not there yet, such as {}.",
+                home.root.join("livepc").display()
+            ),
+        ))
     }
 
     /// The user's own home: `LIVEPC_HOME` if it is set, else `livepc` in the platform's folder for applications' data.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
     pub fn default_for_user() -> Result<Self, Problem> {
+        Self::open(&Self::default_place()?)
+    }
+
+    /// Where the user's own home is, also if it is not there.
+    ///
+    /// # Errors
+    /// If the user has no home folder.
+    pub fn default_place() -> Result<PathBuf, Problem> {
         if let Some(root) = std::env::var_os("LIVEPC_HOME").filter(|v| !v.is_empty()) {
-            return Self::open(Path::new(&root));
+            return Ok(root.into());
         }
         let base = etcetera::choose_base_strategy().map_err(|e| {
             Problem::new(
@@ -35,7 +135,43 @@ impl Home {
                 "Set LIVEPC_HOME.",
             )
         })?;
-        Self::open(&base.data_dir().join("livepc"))
+        Ok(base.data_dir().join("livepc"))
+    }
+
+    /// True if its folder is there.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.root.is_dir()
+    }
+
+    fn is_empty_or_a_home(&self) -> Result<bool, Problem> {
+        let names = self.names()?;
+        let known = |name: &String| {
+            let name = name.as_str();
+            OWN.contains(&name)
+                || NOTHING.contains(&name)
+                || name.starts_with(UNFINISHED)
+                || name.starts_with(".Trash")
+                || name.starts_with("passwords.json")
+                || name.starts_with("state.")
+        };
+        Ok(names.contains(MARK) || SURE.iter().any(|name| names.contains(*name)) || names.iter().all(known))
+    }
+
+    fn is_of_a_version_before_the_mark(&self) -> Result<bool, Problem> {
+        if !self.is_there() {
+            return Ok(false);
+        }
+        let names = self.names()?;
+        Ok(SURE.iter().any(|name| names.contains(*name)))
+    }
+
+    fn names(&self) -> Result<BTreeSet<String>, Problem> {
+        let entries = std::fs::read_dir(&self.root).and_then(|entries| {
+            let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+            names.collect()
+        });
+        entries.map_err(|e| Problem::io(&format!("Cannot read the folder {}", self.root.display()), &e))
     }
 
     /// The folder itself.
@@ -97,96 +233,80 @@ impl Home {
         self.root.join("agent.lock")
     }
 
+    /// The lock of who is starting the agent: of a crowd that needs one, one starts it.
+    pub(crate) fn start_lock(&self) -> PathBuf {
+        self.root.join("start.lock")
+    }
+
     /// The lock that a machine's runner holds.
     #[must_use]
     pub fn runner_lock(&self, id: &str) -> PathBuf {
         self.machine(id).join("runner.lock")
     }
 
-    /// A short private folder for sockets, which may have paths of about 100 bytes only.
-    pub fn sockets(&self) -> Result<PathBuf, Problem> {
-        let base = socket_base();
-        // It too: who owns a folder can put another one in the place of what is in it.
-        private_folder(&base)?;
-        let folder = base.join(self.tag());
-        private_folder(&folder)?;
-        Ok(folder)
-    }
-
-    /// The name of the agent's socket.
-    pub fn agent_socket(&self) -> Result<PathBuf, Problem> {
-        Ok(self.sockets()?.join("agent"))
-    }
-
-    /// The name of a runner's socket.
-    pub fn runner_socket(&self, id: &str) -> Result<PathBuf, Problem> {
-        Ok(self.machine_sockets(id)?.join("runner"))
-    }
-
-    /// A private folder for the sockets of one machine.
-    pub fn machine_sockets(&self, id: &str) -> Result<PathBuf, Problem> {
-        let tag = HEXLOWER.encode(&Sha256::digest(id.as_bytes())[..6]);
-        let folder = self.sockets()?.join(tag);
-        private_folder(&folder)?;
-        Ok(folder)
-    }
-
-    /// Twelve digits that tell this home's sockets from another's.
-    fn tag(&self) -> String {
-        HEXLOWER.encode(&Sha256::digest(self.root.as_os_str().as_encoded_bytes())[..6])
+    /// Twelve digits that tell this home from another.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        tag_of(self.root.as_os_str().as_encoded_bytes())
     }
 }
 
-#[cfg(unix)]
-fn socket_base() -> PathBuf {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|p| p.is_absolute());
-    match runtime {
-        Some(folder) if folder.as_os_str().len() < 50 => folder.join("livepc"),
-        _ => PathBuf::from(format!("/tmp/livepc-{}", rustix::process::getuid().as_raw())),
+/// Twelve digits for a name that is long, or that a file may not have.
+pub(crate) fn tag_of(name: &[u8]) -> String {
+    HEXLOWER.encode(&Sha256::digest(name)[..6])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_made_once_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("a/home");
+        let looked = Home::look(&root).unwrap();
+        assert!(!looked.is_there() && !root.exists(), "to look makes nothing");
+        let home = Home::open(&root).unwrap();
+        std::fs::write(home.root().join("notes.txt"), "the user's own").unwrap();
+        assert_eq!(Home::open(&root).unwrap(), home, "it is known by its mark");
     }
-}
 
-#[cfg(windows)]
-fn socket_base() -> PathBuf {
-    // Named pipes have a name space of their own; the folder only holds what needs a path.
-    std::env::temp_dir().join("livepc")
-}
-
-/// Makes a folder that only the user can enter, if it is not there, and refuses one that is somebody else's.
-pub fn private_folder(folder: &Path) -> Result<(), Problem> {
-    make_private(folder).map_err(|e| {
-        Problem::io(
-            &format!("Cannot make the private folder {}", folder.display()),
-            &e,
-        )
-    })
-}
-
-/// Makes a folder that only the user can enter, and refuses one that belongs to somebody else.
-#[cfg(unix)]
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    let found = std::fs::metadata(folder)?;
-    if found.uid() != rustix::process::getuid().as_raw() {
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::PermissionDenied,
-            "it belongs to another user; remove it or choose another home",
-        ));
+    #[test]
+    fn a_folder_with_other_things_is_no_home() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("index.html"), "").unwrap();
+        std::fs::create_dir(folder.path().join("bin")).unwrap();
+        for open in [Home::open, Home::look] {
+            let refused = open(folder.path()).unwrap_err();
+            assert_eq!(refused.code, Code::Usage, "{refused}");
+        }
+        let names = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(names, 2, "nothing was put into it");
     }
-    if found.mode() & 0o077 != 0 {
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
-    }
-    Ok(())
-}
 
-/// The user's own folders are private by inheritance on Windows.
-#[cfg(windows)]
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)
+    #[test]
+    fn homes_of_versions_without_a_mark_and_empty_drives_are_taken() {
+        for (file, is_taken) in [
+            ("state.db", true),
+            ("agent.lock", true),
+            ("keys", true),
+            ("lost+found", true),
+            ("livepc.txt", false),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(file), "").unwrap();
+            assert_eq!(Home::open(folder.path()).is_ok(), is_taken, "{file}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("state.db"), "").unwrap();
+        std::fs::write(folder.path().join("a file of the user"), "").unwrap();
+        assert!(Home::open(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn an_empty_name_and_a_file_are_no_homes() {
+        assert_eq!(Home::open(Path::new("")).unwrap_err().code, Code::Usage);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(Home::open(file.path()).unwrap_err().code, Code::Usage);
+    }
 }

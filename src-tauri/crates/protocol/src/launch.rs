@@ -3,11 +3,14 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
-use data_encoding::HEXLOWER;
-use sha2::{Digest, Sha256};
-
+use crate::program::Copy;
 use crate::{Code, Desktop, Home, Problem};
+
+/// How often a program is tried to be started that somebody still writes, and the pause before.
+const BUSY_TRIES: u32 = 100;
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Knows where the `livepc` program is.
 #[derive(Clone, Debug)]
@@ -50,21 +53,35 @@ impl Launcher {
     /// `desktop` is where its windows are shown, if not where this process has them.
     pub fn start(&self, home: &Home, args: &[&str], desktop: Option<&Desktop>) -> Result<(), Problem> {
         let doing = "The background process of LivePC cannot be started";
-        let program = self.copy_into(home).map_err(|e| Problem::io(doing, &e))?;
-        let mut command = Command::new(program);
-        command.arg("--home").arg(home.root()).args(args);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        // It outlives the terminal, the job or the session that it is started from. What those had for themselves goes with
-        // them: their working folder, and a folder for temporary files of their own.
-        command.current_dir(home.root()).env_remove("TMPDIR");
-        if let Some(desktop) = desktop {
-            desktop.enter(&mut command);
-        }
-        detached(&mut command);
-        let mut child = command.spawn().map_err(|e| Problem::io(doing, &e))?;
+        let spawn = |program: &Path| {
+            let mut command = Command::new(program);
+            command.arg("--home").arg(home.root()).args(args);
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null());
+            // It outlives the terminal, the job or the session that it is started from. What those had for themselves goes
+            // with them: their working folder, and a folder for temporary files of their own.
+            command.current_dir(home.root()).env_remove("TMPDIR");
+            if let Some(desktop) = desktop {
+                desktop.enter(&mut command);
+            }
+            detached(&mut command);
+            spawn(&mut command)
+        };
+        let copy = self.copy_in(home);
+        let copied = copy.as_ref().map(|copy| spawn(copy.path()));
+        let mut child = match copied {
+            Some(Ok(child)) => child,
+            // It can be a file system that nothing is executed on. The original is known to run; it only must not be
+            // replaced meanwhile on some systems.
+            refused => {
+                if let Some(Err(error)) = refused {
+                    tracing::warn!(%error, "the copy of the program cannot be started: the original is");
+                }
+                spawn(&self.program).map_err(|e| Problem::io(doing, &e))?
+            }
+        };
         let line = first_line(&mut child);
         // The child goes on by itself; somebody must take note of its end while this process lives.
         std::thread::spawn(move || child.wait());
@@ -80,33 +97,31 @@ impl Launcher {
         }))
     }
 
-    /// Copies the program to `<home>/bin/<digest>/`, so that an update can replace the original while it runs.
-    fn copy_into(&self, home: &Home) -> std::io::Result<PathBuf> {
+    /// The copy of the program in the home, which an update does not replace; `None` if there can be none.
+    fn copy_in(&self, home: &Home) -> Option<Copy> {
         if self.program.starts_with(home.programs()) {
-            return Ok(self.program.clone());
+            return None;
         }
-        let folder = home.programs().join(digest(&self.program)?);
-        let copy = folder.join(format!("livepc{}", std::env::consts::EXE_SUFFIX));
-        if !copy.exists() {
-            std::fs::create_dir_all(&folder)?;
-            let unfinished = folder.join(format!("livepc.{}.new", std::process::id()));
-            std::fs::copy(&self.program, &unfinished)?;
-            std::fs::rename(&unfinished, &copy)?;
-        }
-        Ok(copy)
+        Copy::of(&self.program, home)
+            .inspect_err(
+                |error| tracing::warn!(%error, "the program cannot be copied: the original is started"),
+            )
+            .ok()
     }
 }
 
-fn digest(file: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(file)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(HEXLOWER.encode(&hash.finalize()[..8])),
-            n => hash.update(&buffer[..n]),
+/// Starts a program. One that was written just now may still be open for writing, in a child that another thread has begun
+/// to start: for a moment only.
+fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    for _ in 0..BUSY_TRIES {
+        match command.spawn() {
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => {
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            spawned => return spawned,
         }
     }
+    command.spawn()
 }
 
 fn first_line(child: &mut Child) -> String {

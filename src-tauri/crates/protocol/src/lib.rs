@@ -2,9 +2,9 @@
 //!
 //! The *agent* is the one process of a home that fetches and writes; *runners* serve the disks of one running machine
 //! each; *clients* are the app and the command line. They talk over a local socket (a named pipe on Windows) that only
-//! the user can open: one JSON message a line, as `message` describes. A client sends [`Request`]s and gets an
-//! [`Answer`] or a [`Problem`] for each; after [`Request::Watch`] it also gets a whole [`Snapshot`] at every change,
-//! four a second at most.
+//! the user can open, and that is found through the home alone, as `whereabouts` says: one JSON message a line, as `message`
+//! describes. A client sends [`Request`]s and gets an [`Answer`] or a [`Problem`] for each; after [`Request::Watch`] it also
+//! gets a whole [`Snapshot`] at every change, four a second at most.
 //!
 //! The protocol has one version number, and a revision that counts what was added. Fields, requests and answers are only
 //! added, never changed, so that a runner that was started by an older LivePC goes on working with a newer agent, and a
@@ -30,6 +30,7 @@ mod block_map;
 mod client;
 mod desktop;
 mod export;
+mod folder;
 mod home;
 mod hypervisor;
 mod launch;
@@ -42,18 +43,22 @@ mod paging;
 mod patience;
 mod peer;
 mod problem;
+mod program;
 mod request;
+mod rooms;
 mod socket;
 mod state;
 mod store_place;
 mod tolerant;
+mod whereabouts;
 mod wording;
 
 pub use block_map::BlockMap;
 pub use client::Client;
 pub use desktop::Desktop;
 pub use export::{Export, ExportFormat};
-pub use home::{Home, private_folder};
+pub use folder::{is_private, keeps_modes, private_folder};
+pub use home::Home;
 pub use hypervisor::{HypervisorKind, HypervisorStatus};
 pub use launch::{Launcher, detach};
 pub use lock::ProcessLock;
@@ -64,13 +69,15 @@ pub use message::{
 };
 pub use peer::Peer;
 pub use problem::{Code, Problem};
+pub use program::{remove_superseded, stay_in_use};
 pub use request::{
     Answer, Display, IndexObject, JobAction, LibraryEntry, Lookalike, OpenedRelease, Preview, Pruned,
     PrunedRelease, Request, SourceStatus, Until, UpdateReport,
 };
-pub use socket::{Listener, Stream, connect};
+pub use socket::{Listener, Stream};
 pub use state::{
     Damage, Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, OwnDisk, ReleaseInfo, RunnerState,
     Snapshot, Stale, StaleReason, StoreUse, Trust, UpdatePolicy,
 };
 pub use store_place::StorePlace;
+pub use whereabouts::Whereabouts;

@@ -1,9 +1,17 @@
 //! Being alive means holding a lock: it ends with the process, however that ends, and no process id is ever guessed.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::Problem;
+use crate::folder::make_private;
+
+/// How often the lock is tried again, and the pause before: who only looks whether it is held has it for a moment, and no
+/// event tells of the end of that.
+const TRIES: u32 = 25;
+const AGAIN: Duration = Duration::from_millis(4);
 
 /// An exclusive lock of the operating system on a file, held until it is dropped.
 #[derive(Debug)]
@@ -13,33 +21,29 @@ pub struct ProcessLock {
 
 impl ProcessLock {
     /// Takes the lock; `None` if another process holds it.
-    pub fn try_take(path: &Path) -> std::io::Result<Option<Self>> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
+    ///
+    /// # Errors
+    /// What the system says, as on a file system without locks.
+    pub fn try_take(path: &Path) -> io::Result<Option<Self>> {
+        let file = open(path)?;
+        for _ in 0..TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Some(Self { _file: file })),
+                Err(TryLockError::WouldBlock) if is_held_by(&file)? => return Ok(None),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(AGAIN),
+                Err(TryLockError::Error(error)) => return Err(explained(error)),
+            }
         }
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self { _file: file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        Ok(None)
     }
 
     /// Waits for the lock.
-    pub fn take(path: &Path) -> std::io::Result<Self> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)?;
-        file.lock()?;
+    ///
+    /// # Errors
+    /// As [`try_take`](Self::try_take).
+    pub fn take(path: &Path) -> io::Result<Self> {
+        let file = open(path)?;
+        file.lock().map_err(explained)?;
         Ok(Self { _file: file })
     }
 
@@ -53,19 +57,65 @@ impl ProcessLock {
     /// # Errors
     /// If that cannot be found out: who takes this for a no starts a second one of what there may be one of.
     pub fn is_held(path: &Path) -> Result<bool, Problem> {
-        let failed =
-            |error: std::io::Error| Problem::io(&format!("{} cannot be read", path.display()), &error);
-        let file = match File::options().write(true).open(path) {
+        let failed = |error: io::Error| Problem::io(&format!("{} cannot be read", path.display()), &error);
+        // Reading suffices to look, and works where a file cannot be written.
+        let file = match File::open(path) {
             Ok(file) => file,
             // Nobody has ever held it.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failed(error)),
         };
-        match file.try_lock() {
-            Ok(()) => Ok(false),
-            Err(TryLockError::WouldBlock) => Ok(true),
-            Err(TryLockError::Error(error)) => Err(failed(error)),
+        match file.metadata().map_err(failed)?.is_file() {
+            true => is_held_by(&file).map_err(|error| failed(explained(error))),
+            false => Err(failed(io::ErrorKind::IsADirectory.into())),
         }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
+        make_private(folder)?;
+    }
+    File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+}
+
+/// Whether another one holds the lock on a file, and does not only look as this does: those who look share it.
+fn is_held_by(file: &File) -> io::Result<bool> {
+    match file.try_lock_shared() {
+        Ok(()) => file.unlock().map(|()| false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Says what it means that there are no locks.
+fn explained(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::Unsupported || os::is_without_locks(&error) {
+        let why = "its file system has no locks, which keep two processes from writing at once";
+        return io::Error::new(io::ErrorKind::Unsupported, why);
+    }
+    error
+}
+
+#[cfg(unix)]
+mod os {
+    use rustix::io::Errno;
+
+    pub(super) fn is_without_locks(error: &std::io::Error) -> bool {
+        let without = [Errno::NOLCK, Errno::NOSYS, Errno::OPNOTSUPP, Errno::INVAL];
+        Errno::from_io_error(error).is_some_and(|error| without.contains(&error))
+    }
+}
+
+#[cfg(windows)]
+mod os {
+    pub(super) fn is_without_locks(_error: &std::io::Error) -> bool {
+        false
     }
 }
 
@@ -80,7 +130,12 @@ mod tests {
         assert!(!ProcessLock::is_held(&path).unwrap(), "nobody has it yet");
         let held = ProcessLock::try_take(&path).unwrap().expect("it is free");
         assert!(ProcessLock::try_take(&path).unwrap().is_none(), "it is held");
-        assert!(ProcessLock::is_held(&path).unwrap());
+        for _ in 0..3 {
+            assert!(
+                ProcessLock::is_held(&path).unwrap(),
+                "who looks takes nothing away"
+            );
+        }
         drop(held);
         assert!(
             ProcessLock::try_take(&path).unwrap().is_some(),
@@ -97,5 +152,28 @@ mod tests {
             problem.message.contains(&folder.path().display().to_string()),
             "{problem}"
         );
+    }
+
+    #[test]
+    fn those_who_look_are_not_taken_for_the_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        drop(ProcessLock::try_take(&path).unwrap());
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        let _ = ProcessLock::is_held(&path);
+                        std::thread::sleep(Duration::from_micros(300));
+                    }
+                });
+            }
+            let taken = (0..200)
+                .filter(|_| ProcessLock::try_take(&path).unwrap().is_some())
+                .count();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(taken, 200, "nobody had it");
+        });
     }
 }

@@ -86,7 +86,7 @@ fn older(needed: bool) -> Older {
     let lock = ProcessLock::try_take(&home.agent_lock())
         .unwrap()
         .expect("it is free");
-    let listener = Listener::bind(&home.agent_socket().unwrap()).unwrap();
+    let listener = Listener::of_agent(&home).unwrap();
     let serving = tokio::spawn(async move {
         let _lock = lock;
         let mut asked = Vec::new();

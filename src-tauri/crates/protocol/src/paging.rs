@@ -15,6 +15,17 @@ impl Request {
         Self::Show {
             id: id.into(),
             after: None,
+            exact: false,
+        }
+    }
+
+    /// As [`show`](Self::show), but by no beginning of an id: before what cannot be undone.
+    #[must_use]
+    pub fn show_exactly(id: impl Into<String>) -> Self {
+        Self::Show {
+            id: id.into(),
+            after: None,
+            exact: true,
         }
     }
 
@@ -42,10 +53,13 @@ impl Request {
             (Self::List { after }, Answer::List { next, .. }) if next.is_some() && next != after => {
                 Some(Self::List { after: next.clone() })
             }
-            (Self::Show { id, after }, Answer::Shown { next, .. }) if next.is_some() && next != after => {
+            (Self::Show { id, after, exact }, Answer::Shown { next, .. })
+                if next.is_some() && next != after =>
+            {
                 Some(Self::Show {
                     id: id.clone(),
                     after: *next,
+                    exact: *exact,
                 })
             }
             _ => None,

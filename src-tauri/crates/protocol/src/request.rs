@@ -83,12 +83,16 @@ pub enum Request {
     },
     /// One subscription with its releases. Answer: `Shown`.
     Show {
-        /// The id, a unique prefix of it, or the feed's URL; so everywhere.
+        /// The id, or the feed's URL. Requests that only look or do what can be undone also take a unique beginning of the
+        /// id; those that change, stop or remove something do not.
         id: String,
         /// The last release of the last page, as its `next` said; the first page if not given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional)]
         after: Option<u64>,
+        /// True to take no beginning of an id, as a client does before it asks for what another request would refuse.
+        #[serde(default)]
+        exact: bool,
     },
     /// Fetches a release. Answer: `Job`, at once.
     Download {

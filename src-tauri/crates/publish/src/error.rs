@@ -279,6 +279,10 @@ pub enum PublishError {
     /// A key file exists already.
     #[error("{} exists already and is not overwritten; a lost key cannot be made again", shown::path(.0))]
     KeyExists(PathBuf),
+    /// Others can read what is in the folder of the keys, whatever the keys' own modes are.
+    #[error("{} is on a file system that keeps no file from other users of this computer, as exFAT and NTFS may be; give \
+             the keys a password, or keep them in a home on another file system", .0.display())]
+    KeyExposed(PathBuf),
     /// There is no key file.
     #[error("there is no key at {}; make one with `livepc key new`, or copy yours there", shown::path(.0))]
     KeyMissing(PathBuf),

@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 use crate::authority::PublishKeys;
 use crate::error::{Context as _, PublishError, Result};
 use crate::ledger::Ledger;
+use crate::os;
 
 pub use self::rotate::Rotated;
 
@@ -86,6 +87,7 @@ impl KeyFolder {
         }
         livepc_durable::create_private_folder(&self.dir)
             .context(|| format!("making the folder {}", shown::path(&self.dir)))?;
+        self.check_protected(password)?;
         // Made before the first is written: a key without the other is of no use.
         let (root, signing) = (make(Kind::Root, password)?, make(Kind::Signing, password)?);
         let mut files = Vec::new();
@@ -98,6 +100,14 @@ impl KeyFolder {
             root: root.0,
             signing: signing.0,
         })
+    }
+
+    /// Refuses to make a key that anybody can read and that opens without a password.
+    fn check_protected(&self, password: Option<&str>) -> Result<()> {
+        if password.is_some() || !os::is_exposed(self.partial("")?.as_file()).unwrap_or(false) {
+            return Ok(());
+        }
+        Err(PublishError::KeyExposed(self.dir.clone()))
     }
 
     /// Writes a file under a name of its own; it goes away unless it is given its place. Only the user can read it.

@@ -100,8 +100,17 @@ fn remove(path: &Path, done: io::Result<()>) -> Result<()> {
 
 /// Gives the folder its new name, in the place of an empty one, if that can be done.
 fn rename(from: &Path, to: &Path) -> bool {
+    let before = fs::metadata(to).map(|found| found.permissions());
     match fs::rename(from, to) {
-        Ok(()) => true,
+        Ok(()) => {
+            // Who may enter the folder whose place it took is for its owner to say.
+            if let Ok(permissions) = before
+                && let Err(error) = fs::set_permissions(to, permissions)
+            {
+                tracing::warn!(%error, "the store's folder is for its owner alone");
+            }
+            true
+        }
         Err(error) => {
             // It is on another drive, or the system renames neither folders with open files nor over others.
             tracing::info!(%error, "the store cannot be renamed; it is copied");

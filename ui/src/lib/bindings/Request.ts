@@ -50,13 +50,18 @@ download: boolean, } | { "verb": "list",
  */
 after?: string, } | { "verb": "show", 
 /**
- * The id, a unique prefix of it, or the feed's URL; so everywhere.
+ * The id, or the feed's URL. Requests that only look or do what can be undone also take a unique beginning of the
+ * id; those that change, stop or remove something do not.
  */
 id: string, 
 /**
  * The last release of the last page, as its `next` said; the first page if not given.
  */
-after?: number, } | { "verb": "download", 
+after?: number, 
+/**
+ * True to take no beginning of an id, as a client does before it asks for what another request would refuse.
+ */
+exact: boolean, } | { "verb": "download", 
 /**
  * The LivePC.
  */

@@ -141,7 +141,7 @@ async fn sure(
 }
 
 async fn shown(client: &Client, id: &str) -> Result<LivePc, Problem> {
-    match client.call(Request::show(id)).await? {
+    match client.call(Request::show_exactly(id)).await? {
         Answer::Shown { livepc, .. } => Ok(livepc),
         _ => Err(unexpected()),
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use livepc_engine::agent::{self, AgentOptions};
 use livepc_engine::logs;
 use livepc_engine::runner::RunnerOptions;
-use livepc_protocol::{Client, Code, Launcher, Problem, ProcessLock, Request, detach};
+use livepc_protocol::{Client, Code, Launcher, Problem, ProcessLock, Request, detach, stay_in_use};
 use serde_json::json;
 
 use crate::args::AgentVerb;
@@ -22,6 +22,7 @@ pub(crate) async fn agent(session: &Session<'_>, verb: Option<AgentVerb>) -> Res
         return stop(session).await;
     }
     detach();
+    stay_in_use(&session.home);
     logs::to_file(&session.home, "agent");
     let options = AgentOptions {
         home: session.home.clone(),
@@ -47,7 +48,7 @@ async fn stop(session: &Session<'_>) -> Result<(), Problem> {
 
 /// Ends the agent, if there is one that has neither work nor machines nor other clients; returns when its process has ended.
 pub(crate) async fn end_agent(session: &Session<'_>) -> Result<(), Problem> {
-    let (lock, socket) = (session.home.agent_lock(), session.home.agent_socket()?);
+    let (lock, agent) = (session.home.agent_lock(), session.home.agent_whereabouts());
     let until = Instant::now() + AGENT_ENDS;
     while ProcessLock::is_held(&lock)? {
         if Instant::now() > until {
@@ -59,7 +60,7 @@ pub(crate) async fn end_agent(session: &Session<'_>) -> Result<(), Problem> {
         }
         // One that does not listen yet or any more makes no event that tells.
         let asked = async {
-            let client = Client::connect(&socket, "cli", false).await?;
+            let client = Client::connect(&agent, "cli", false).await?;
             client.call(Request::AgentStop).await?;
             client.closed().await;
             Ok::<_, Problem>(())
@@ -82,6 +83,7 @@ pub(crate) async fn runner(session: &Session<'_>, runner: Runner) -> Result<(), 
         how,
     } = runner;
     detach();
+    stay_in_use(&session.home);
     livepc_format::text::check_name("the command line", "id", &id)
         .map_err(|e| Problem::new(Code::Usage, format!("{e}."), ""))?;
     logs::to_file(&session.home, &format!("runner-{id}"));

@@ -114,7 +114,7 @@ pub(crate) async fn unsubscribe(
     delete_data: bool,
 ) -> Result<(), Problem> {
     let client = session.client().await?;
-    let Answer::Shown { livepc, .. } = client.call(Request::show(id)).await? else {
+    let Answer::Shown { livepc, .. } = client.call(Request::show_exactly(id)).await? else {
         return Err(unexpected());
     };
     if !keep_data && !delete_data {

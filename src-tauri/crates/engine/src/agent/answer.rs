@@ -37,8 +37,11 @@ impl Answers for Core {
                 download,
             } => self.subscribe(&feed_url, &fingerprint, download).await,
             Request::List { after } => self.list(after).await,
-            Request::Show { id, after } => {
-                let subscription = subscription::find(&self.database, &id)?;
+            Request::Show { id, after, exact } => {
+                let subscription = match exact {
+                    true => subscription::find(&self.database, &id)?,
+                    false => subscription::find_by_beginning(&self.database, &id)?,
+                };
                 let livepc = self.show(&subscription);
                 let (releases, more) = pages::page(self.releases_of(&subscription, after));
                 let next = releases.last().filter(|_| more).map(|release| release.sequence);
@@ -49,7 +52,7 @@ impl Answers for Core {
                 })
             }
             Request::Download { id, until, release } => {
-                let subscription = subscription::find(&self.database, &id)?;
+                let subscription = subscription::find_by_beginning(&self.database, &id)?;
                 let sequence = self.offered(&subscription, release)?;
                 // Who names the newest wants it as anybody who follows: it goes when there is a newer one.
                 let newest = subscription.newest().map(|newest| newest.sequence);
@@ -80,7 +83,7 @@ impl Answers for Core {
                 overcommit,
                 desktop,
             } => {
-                let subscription = subscription::find(&self.database, &id)?;
+                let subscription = subscription::find_by_beginning(&self.database, &id)?;
                 let start = Start {
                     display,
                     serial,
@@ -120,13 +123,13 @@ impl Answers for Core {
                 Self::to_its_end(async move { core.answer_lifecycle(request).await }).await
             }
             Request::Export { id, release, export } => {
-                let subscription = subscription::find(&self.database, &id)?;
+                let subscription = subscription::find_by_beginning(&self.database, &id)?;
                 let job = self.queue_export(&subscription, release, export).await?;
                 self.publish_snapshot().await;
                 Ok(Answer::Job { job })
             }
             Request::Retry { id } => {
-                let id = subscription::find(&self.database, &id)?.id;
+                let id = subscription::find_by_beginning(&self.database, &id)?.id;
                 self.retry_machine(&id).await.map(|()| Answer::Done)
             }
             Request::Job { job } => self.job(job).map(|job| Answer::Job { job }),
@@ -393,7 +396,7 @@ impl Core {
 
     async fn answer_update(self: &Arc<Self>, id: Option<String>, check: bool) -> Result<Answer, Problem> {
         if let Some(id) = id {
-            let subscription = subscription::find(&self.database, &id)?;
+            let subscription = subscription::find_by_beginning(&self.database, &id)?;
             return Ok(Answer::Updates {
                 updates: vec![self.update_for_person(&subscription, check).await?],
             });
@@ -417,7 +420,7 @@ impl Core {
 
     fn answer_verify(self: &Arc<Self>, id: Option<String>, repair: bool) -> Result<Answer, Problem> {
         let subscriptions = match id {
-            Some(id) => vec![subscription::find(&self.database, &id)?],
+            Some(id) => vec![subscription::find_by_beginning(&self.database, &id)?],
             None => subscription::all(&self.database)?,
         };
         let mut last = None;
@@ -433,7 +436,7 @@ impl Core {
     async fn answer_reader(self: &Arc<Self>, request: Request) -> Result<Answer, Problem> {
         match request {
             Request::OpenRelease { id, release } => {
-                let subscription = subscription::find(&self.database, &id)?;
+                let subscription = subscription::find_by_beginning(&self.database, &id)?;
                 let sequence = self.offered(&subscription, release)?;
                 lock(&self.handed_out).insert(subscription.key(sequence), Instant::now());
                 let opened = self.open_release(&subscription, Some(sequence)).await?;

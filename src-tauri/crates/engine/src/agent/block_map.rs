@@ -23,7 +23,7 @@ impl Core {
         id: &str,
         release: Option<u64>,
     ) -> Result<BlockMap, Problem> {
-        let subscription = subscription::find(&self.database, id)?;
+        let subscription = subscription::find_by_beginning(&self.database, id)?;
         let newest = || subscription.newest().map(|release| release.sequence);
         let sequence = release
             .or_else(|| self.current_release(&subscription))

@@ -10,7 +10,7 @@ use livepc_durable::Readers;
 use livepc_format::LivePcId;
 use livepc_protocol::{
     Answer, Client, Code, Desktop, Display, HypervisorKind, MachineState, Problem, ProcessLock, Request,
-    RunnerState, Until,
+    RunnerState, Until, private_folder,
 };
 use tokio::sync::Notify;
 
@@ -213,8 +213,8 @@ impl Core {
         if std::fs::read(&owner).is_ok_and(|found| found == text.as_bytes()) {
             return Ok(folder);
         }
-        livepc_durable::create_folder(&folder)
-            .and_then(|()| livepc_durable::write(&owner, Readers::User, text.as_bytes()))
+        private_folder(&folder)?;
+        livepc_durable::write(&owner, Readers::User, text.as_bytes())
             .map_err(|e| Problem::io("The machine's folder cannot be made", &e))?;
         Ok(folder)
     }
@@ -289,9 +289,9 @@ impl Core {
 
     /// Connects to a machine's runner and follows it.
     async fn adopt_runner(self: &Arc<Self>, id: &str) -> Result<(), Problem> {
-        let socket = self.home.runner_socket(id)?;
+        let runner = self.home.runner_whereabouts(id);
         let asked = async {
-            let client = Client::connect(&socket, "agent", false).await?;
+            let client = Client::connect(&runner, "agent", false).await?;
             match client.call(Request::RunnerStatus).await? {
                 Answer::Runner { state } => Ok((client, state)),
                 _ => Err(crate::server::misplaced()),
@@ -439,7 +439,8 @@ impl Core {
                 if let Err(problem) = crate::runner::reap(&self.home, &id).await {
                     tracing::warn!(id, "what the last agent's runner left: {problem}");
                 }
-            } else if self.adopt_runner(&id).await.is_err() {
+            } else if !matches!(tokio::time::timeout(ANSWER, self.is_live(&id)).await, Ok(Ok(_))) {
+                // Whose socket was removed makes another within this time: until it is heard, its machine seems stopped.
                 self.follow_runner(&id);
             }
         }

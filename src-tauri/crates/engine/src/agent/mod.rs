@@ -31,8 +31,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use livepc_durable::Readers;
 use livepc_panics::kept_up;
-use livepc_protocol::{Code, Home, Launcher, Listener, Problem, ProcessLock, Snapshot};
+use livepc_protocol::{
+    Code, Home, Launcher, Listener, Problem, ProcessLock, Snapshot, private_folder, remove_superseded,
+};
 use livepc_store::Store;
 use livepc_transfer::{Client, Config, Fetcher, Limits};
 use tokio::sync::{Notify, watch};
@@ -91,13 +94,13 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
     let core = Arc::new(open(home, launcher, clock)?);
     core.apply_settings()?;
     core.pause_as_before()?;
-    let listener = Listener::bind(&core.home.agent_socket()?)
-        .map_err(|e| Problem::io("The agent's socket cannot be opened", &e))?;
+    let listener = Listener::of_agent(&core.home)?;
     core.find_runners().await?;
     // Before anybody asks: what is here is shown as being here, with or without a network.
     core.reopen_all().await;
     // What the last agent could not remove, because it was killed or the disk failed.
     core.tidy_store().await;
+    core.forget_superseded_programs().await;
     core.resume_jobs()?;
     core.publish_snapshot().await;
     let guests = core.guests.clone();
@@ -119,6 +122,8 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
     }
     // Who connects from now on is refused, and starts another agent; who came just before is still answered.
     serving.abort();
+    // It ends at its next pause; whoever it has let in until then is a guest already.
+    let _ = serving.await;
     core.asked_to_stop.cancel();
     tokio::time::sleep(LAST_GUESTS).await;
     core.until_idle(&guests).await;
@@ -128,6 +133,7 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
 }
 
 fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
+    make_folders(&home)?;
     let database = Database::open(&home.database())?;
     store_move::settle(&home)?;
     let store = Arc::new(Store::open(home.store()).map_err(|e| of_store(&e))?);
@@ -174,6 +180,26 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
         snapshots,
         publishing: tokio::sync::Mutex::default(),
     })
+}
+
+/// Makes what holds the user's data before anything else makes it for everybody: the home itself may let others look in.
+fn make_folders(home: &Home) -> Result<(), Problem> {
+    for folder in ["machines", "bases"] {
+        private_folder(&home.root().join(folder))?;
+    }
+    // One that was lost is made from its copy, and not taken for a new one.
+    let state = [home.database(), home.database().with_extension("db.copy")];
+    if state
+        .iter()
+        .all(|file| file.try_exists().is_ok_and(|exists| !exists))
+    {
+        livepc_durable::write(&home.database(), Readers::User, b"")
+            .map_err(|e| Problem::io("The state cannot be written", &e))?;
+    }
+    if !home.own_store().exists() && home.store() == home.own_store() {
+        private_folder(&home.own_store())?;
+    }
+    Ok(())
 }
 
 impl Core {
@@ -253,6 +279,14 @@ impl Core {
                 }
                 self.touch();
             }
+        }
+    }
+
+    /// Removes copies of the program that an update has made superfluous.
+    async fn forget_superseded_programs(&self) {
+        let home = self.home.clone();
+        if let Ok(Err(problem)) = Self::blocking(move || remove_superseded(&home)).await {
+            tracing::warn!("{problem}");
         }
     }
 

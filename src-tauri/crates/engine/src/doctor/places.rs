@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use livepc_format::shown;
-use livepc_protocol::{Home, Listener};
+use livepc_protocol::Home;
 
 use super::{Check, Finding};
 use crate::store_move::settled_place;
@@ -142,6 +142,11 @@ fn space(home: &Home) -> Option<Finding> {
 #[cfg(unix)]
 fn private(home: &Home) -> Vec<Finding> {
     use std::os::unix::fs::MetadataExt;
+    if !livepc_protocol::keeps_modes(home.root()) {
+        let found = "The home's file system keeps no file from other users of this computer.";
+        let fix = "Give your keys a password, or choose a home elsewhere; on a computer of your own it does no harm.";
+        return vec![Finding::limited(PRIVATE, found, fix)];
+    }
     let mut findings = Vec::new();
     let mut files = vec![home.root().to_owned(), home.keys(), home.passwords()];
     if let Ok(keys) = std::fs::read_dir(home.keys()) {
@@ -181,32 +186,11 @@ fn private(_home: &Home) -> Vec<Finding> {
     Vec::new()
 }
 
-/// Whether programs can find each other: a socket is made and taken away again.
+/// Whether programs can find each other: there is a folder that sockets can be in.
 fn sockets(home: &Home) -> Finding {
-    let advice = if cfg!(unix) {
-        "The folder that XDG_RUNTIME_DIR names has to be there, and yours: log in anew, or set it to a folder of yours."
-    } else {
-        "Look at the folder for temporary files."
-    };
-    let folder = match home.sockets() {
-        Ok(folder) => folder,
-        Err(problem) => return Finding::bad(SOCKETS, problem.message, advice),
-    };
-    let probe = folder.join(format!("doctor-{}", std::process::id()));
-    let bound = Listener::bind(&probe);
-    // A pipe of Windows ends with its listener.
-    let _ = std::fs::remove_file(&probe);
-    match bound {
-        Ok(_) => Finding::good(SOCKETS, shown::path(&folder).to_string()),
-        Err(error) => Finding::bad(
-            SOCKETS,
-            format!(
-                "No socket can be made in {}: {}.",
-                shown::path(&folder),
-                said(&error)
-            ),
-            advice,
-        ),
+    match home.sockets() {
+        Ok(folder) => Finding::good(SOCKETS, shown::path(&folder).to_string()),
+        Err(problem) => Finding::of_problem(SOCKETS, problem),
     }
 }
 

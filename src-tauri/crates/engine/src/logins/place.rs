@@ -7,10 +7,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keyring_core::CredentialStore;
-use livepc_protocol::{Code, Problem};
+use livepc_protocol::{Code, Problem, keeps_modes};
 
 /// The file that becomes the file of passwords.
 const NEXT: &str = "passwords.json.next";
+
+/// Why there is no such file on exFAT, NTFS and the like.
+const EXPOSED: &str =
+    "its file system keeps no file from other users of this computer; use a keyring, or a home elsewhere";
 
 /// See the module. All of this may block: a keyring may ask a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +149,9 @@ fn change(file: &Path, change: impl FnOnce(&mut Passwords)) -> Result<(), Proble
             return livepc_durable::remove(file);
         }
         let folder = file.parent().unwrap_or(Path::new("."));
+        if !keeps_modes(folder) {
+            return Err(std::io::Error::new(ErrorKind::PermissionDenied, EXPOSED));
+        }
         // Always the same one, so that a kill leaves no passwords behind that nobody knows of.
         let _ = std::fs::remove_file(folder.join(NEXT));
         let mut next = tempfile::Builder::new()

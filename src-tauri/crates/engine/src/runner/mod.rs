@@ -21,7 +21,7 @@ use livepc_format::machine::HypervisorKind;
 use livepc_hypervisor::{DiskSpec, Installation, MachineSpec, Serial};
 use livepc_panics::kept_up;
 use livepc_protocol::{
-    Code, Display, Home, Launcher, Listener, MachineState, Problem, ProcessLock, RunnerState,
+    Code, Display, Home, Launcher, Listener, MachineState, Problem, ProcessLock, RunnerState, private_folder,
 };
 
 use self::bases::{Bases, mount_folder};
@@ -87,8 +87,7 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
         recorder,
         bases,
     } = started;
-    let listener = Listener::bind(&options.home.runner_socket(&options.id)?)
-        .map_err(|e| Problem::io("The runner's socket cannot be opened", &e))?;
+    let listener = Listener::of_runner(&options.home, &options.id)?;
     let guests = Guests::default();
     let answers = machine.clone();
     tokio::spawn(async move { kept_up("Serving clients", || serve(&listener, &answers, &guests)).await });
@@ -124,7 +123,7 @@ async fn start(options: &RunnerOptions) -> Result<Started, Problem> {
         home, launcher, id, ..
     } = options;
     let folder = home.machine(id);
-    std::fs::create_dir_all(&folder).map_err(|e| Problem::io("The machine's folder cannot be made", &e))?;
+    private_folder(&folder)?;
     let lock = ProcessLock::try_take(&home.runner_lock(id))
         .map_err(|e| Problem::io("The machine's lock cannot be taken", &e))?;
     let Some(lock) = lock else {
@@ -331,9 +330,13 @@ fn console(_: &Path) -> Option<PathBuf> {
 /// Ends the hypervisor that a runner left when it died, if there is one, and takes away what it had mounted. To be called by
 /// who holds the machine's lock, or knows that no runner starts meanwhile.
 pub(crate) async fn reap(home: &Home, id: &str) -> Result<(), Problem> {
-    let left = livepc_hypervisor::reap(&run_dir(home, id)?).await;
-    if left.map_err(|e| of_hypervisor(&e))? {
-        tracing::warn!(id, "a hypervisor that a dead runner had left was ended");
+    // What tells of it lies in the machine's folder; versions that looked by their environment had it beside their sockets.
+    let earlier = home.earlier_machine_sockets(id).map(|folder| folder.join("q"));
+    for folder in [home.machine(id)].into_iter().chain(earlier) {
+        let left = livepc_hypervisor::reap(&folder).await;
+        if left.map_err(|e| of_hypervisor(&e))? {
+            tracing::warn!(id, "a hypervisor that a dead runner had left was ended");
+        }
     }
     let folder = mount_folder(home, id);
     let taken = livepc_panics::blocking("Looking for what is mounted", move || {

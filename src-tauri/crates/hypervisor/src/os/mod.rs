@@ -8,7 +8,7 @@
 //! - `is_from_outside(signal)` and `is_of_sandbox(signal)` tell what a signal that ended a child means, and
 //!   `signal_of(status)` which it was;
 //! - `Leash` ends a child with this process, where the system can;
-//! - `reap(run_dir, grace)` ends what a dead process left, where the system could not;
+//! - `reap(folder, grace)` ends what a dead process left, where the system could not;
 //! - `Monitor` is where QEMU's monitor is connected;
 //! - `StateChannel` is how a suspended machine's state gets into a file and out of it;
 //! - `end_group(child, force)` ends a child, with all that it has started where the system can;
@@ -39,10 +39,10 @@ pub(crate) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
-/// The file that QEMU keeps locked in its run-time folder while it lives, with its process id.
+/// The file that QEMU keeps locked in its machine's folder while it lives, with its process id.
 pub(crate) const LOCK_FILE: &str = "qemu.pid";
 
-/// The file that VMware Player keeps locked in its run-time folder while it lives.
+/// The file that VMware Player keeps locked in its machine's folder while it lives.
 pub(crate) const PLAYER_LOCK_FILE: &str = "vmplayer.lock";
 
 /// Escapes a path for QEMU's `key=value,…` options, where a comma ends a value and two stand for one.

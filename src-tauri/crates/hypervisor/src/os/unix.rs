@@ -1,7 +1,7 @@
 //! Linux, macOS and their kin.
 #![allow(unsafe_code)] // What a child does between fork and exec has no safe interface in the standard library.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,14 @@ const SOCKET: &str = "monitor.sock";
 
 pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-    std::fs::set_permissions(dir, Permissions::from_mode(0o700))
+    // One that was there is not ours to change.
+    if dir.metadata()?.permissions().mode() & 0o077 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "others can enter it; “chmod go-rwx” ends that",
+        ));
+    }
+    Ok(())
 }
 
 /// There is no registry.
@@ -82,12 +89,12 @@ impl Leash {
     }
 }
 
-/// Ends the QEMU that holds the lock in `run_dir`, if there is one: politely first, and by force after `grace`.
+/// Ends the QEMU that holds the lock in `folder`, if there is one: politely first, and by force after `grace`.
 ///
 /// A process id in a file may belong to anybody by now. The holder of a lock on a file in a private folder is who made
 /// the lock.
-pub(crate) async fn reap(run_dir: &Path, grace: Duration) -> Result<bool, HypervisorError> {
-    let path = run_dir.join(LOCK_FILE);
+pub(crate) async fn reap(folder: &Path, grace: Duration) -> Result<bool, HypervisorError> {
+    let path = folder.join(LOCK_FILE);
     let file = match OpenOptions::new().read(true).write(true).open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -95,10 +102,10 @@ pub(crate) async fn reap(run_dir: &Path, grace: Duration) -> Result<bool, Hyperv
     };
     let looking = |error: rustix::io::Errno| HypervisorError::file("looking who uses", &path)(error.into());
     let Some(pid) = holder(&file).map_err(looking)? else {
-        clear(run_dir);
+        clear(folder);
         return Ok(false);
     };
-    tracing::warn!(pid = pid.as_raw_nonzero(), dir = %run_dir.display(), "ending a QEMU that was left running");
+    tracing::warn!(pid = pid.as_raw_nonzero(), dir = %folder.display(), "ending a QEMU that was left running");
     // Not by what ends a session, which it outlasts.
     for signal in [Signal::INT, Signal::KILL] {
         // It fails if the process has just ended by itself.
@@ -112,7 +119,7 @@ pub(crate) async fn reap(run_dir: &Path, grace: Duration) -> Result<bool, Hyperv
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         if holder(&file).map_err(looking)? != Some(pid) {
-            clear(run_dir);
+            clear(folder);
             return Ok(true);
         }
     }
@@ -137,10 +144,8 @@ fn holder(file: &File) -> rustix::io::Result<Option<Pid>> {
 }
 
 /// Removes what a QEMU that was killed could not.
-fn clear(run_dir: &Path) {
-    for name in [LOCK_FILE, SOCKET] {
-        let _ = std::fs::remove_file(run_dir.join(name));
-    }
+fn clear(folder: &Path) {
+    let _ = std::fs::remove_file(folder.join(LOCK_FILE));
 }
 
 /// A socket that QEMU connects to. It is gone once QEMU has: nobody else finds the monitor.
@@ -267,8 +272,8 @@ pub(crate) fn end_group(child: &mut Child, force: bool) {
 pub(crate) struct PlayerLock(File);
 
 impl PlayerLock {
-    pub(crate) fn take(run_dir: &Path) -> Result<Self, HypervisorError> {
-        let path = run_dir.join(PLAYER_LOCK_FILE);
+    pub(crate) fn take(folder: &Path) -> Result<Self, HypervisorError> {
+        let path = folder.join(PLAYER_LOCK_FILE);
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -288,13 +293,13 @@ impl PlayerLock {
         self.0.into()
     }
 
-    pub(crate) fn clear(run_dir: &Path) {
-        let _ = std::fs::remove_file(run_dir.join(PLAYER_LOCK_FILE));
+    pub(crate) fn clear(folder: &Path) {
+        let _ = std::fs::remove_file(folder.join(PLAYER_LOCK_FILE));
     }
 
     /// Ends the process group `pid`, if it holds the lock. Returns whether somebody did.
-    pub(crate) async fn reap(run_dir: &Path, pid: u32, grace: Duration) -> Result<bool, HypervisorError> {
-        let is_free = || !matches!(Self::take(run_dir), Err(HypervisorError::InUse { .. }));
+    pub(crate) async fn reap(folder: &Path, pid: u32, grace: Duration) -> Result<bool, HypervisorError> {
+        let is_free = || !matches!(Self::take(folder), Err(HypervisorError::InUse { .. }));
         if is_free() {
             return Ok(false);
         }
@@ -302,7 +307,7 @@ impl PlayerLock {
         let Some(group) = Pid::from_raw(pid.cast_signed()).filter(|_| pid > 1) else {
             return stray;
         };
-        tracing::warn!(pid, dir = %run_dir.display(), "ending a VMware Player that was left running");
+        tracing::warn!(pid, dir = %folder.display(), "ending a VMware Player that was left running");
         for signal in [Signal::TERM, Signal::KILL] {
             let _ = kill_process_group(group, signal);
             let deadline = Instant::now() + grace;
@@ -330,16 +335,23 @@ pub(crate) fn serial_backend(console: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+
     use super::*;
 
     #[test]
-    fn a_private_folder_is_private_even_if_it_was_not() {
+    fn a_folder_that_was_there_is_refused_and_left_as_it_is() {
         let home = tempfile::tempdir().unwrap();
         let dir = home.path().join("a/b");
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
-        make_private(&dir).unwrap();
-        assert_eq!(dir.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        let mode = |dir: &Path| dir.metadata().unwrap().permissions().mode() & 0o777;
+        assert!(make_private(&dir).is_err());
+        assert_eq!(mode(&dir), 0o755);
+        let new = home.path().join("a/c");
+        make_private(&new).unwrap();
+        make_private(&new).unwrap();
+        assert_eq!(mode(&new), 0o700);
     }
 
     #[tokio::test]

@@ -107,8 +107,8 @@ pub(crate) fn left_running(_run_dir: &Path) -> Option<u32> {
 
 /// A [`Leash`] leaves nothing to reap but its file.
 #[allow(clippy::unused_async)] // Its twin waits.
-pub(crate) async fn reap(run_dir: &Path, _grace: Duration) -> Result<bool, HypervisorError> {
-    let path = run_dir.join(LOCK_FILE);
+pub(crate) async fn reap(folder: &Path, _grace: Duration) -> Result<bool, HypervisorError> {
+    let path = folder.join(LOCK_FILE);
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(HypervisorError::file("removing", &path)(error))
@@ -198,7 +198,7 @@ pub(crate) struct PlayerLock;
 
 impl PlayerLock {
     #[allow(clippy::unnecessary_wraps)] // Its twin can fail.
-    pub(crate) fn take(_run_dir: &Path) -> Result<Self, HypervisorError> {
+    pub(crate) fn take(_folder: &Path) -> Result<Self, HypervisorError> {
         Ok(Self)
     }
 
@@ -206,12 +206,12 @@ impl PlayerLock {
         Stdio::null()
     }
 
-    pub(crate) fn clear(run_dir: &Path) {
-        let _ = std::fs::remove_file(run_dir.join(PLAYER_LOCK_FILE));
+    pub(crate) fn clear(folder: &Path) {
+        let _ = std::fs::remove_file(folder.join(PLAYER_LOCK_FILE));
     }
 
     #[allow(clippy::unused_async)] // Its twin waits.
-    pub(crate) async fn reap(_run_dir: &Path, _pid: u32, _grace: Duration) -> Result<bool, HypervisorError> {
+    pub(crate) async fn reap(_folder: &Path, _pid: u32, _grace: Duration) -> Result<bool, HypervisorError> {
         Ok(false)
     }
 }

@@ -105,7 +105,7 @@ pub(super) fn arguments(spec: &MachineSpec<'_>, host: &Host<'_>) -> Result<Vec<S
     if let Some(sandbox) = host.sandbox {
         line.plain("-sandbox", sandbox);
     }
-    line.plain("-pidfile", LOCK_FILE);
+    line.plain("-pidfile", spec.folder.join(LOCK_FILE).to_string_lossy());
     line.monitor(&host.monitor);
 
     let board = match disks.board {

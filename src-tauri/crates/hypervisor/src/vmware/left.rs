@@ -29,8 +29,8 @@ pub(super) enum Left {
 }
 
 impl Left {
-    pub(super) fn write(&self, run_dir: &Path) -> Result<()> {
-        let path = run_dir.join(FILE);
+    pub(super) fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(FILE);
         let text = serde_json::to_string(self)
             .map_err(|error| HypervisorError::file("writing", &path)(error.into()))?;
         std::fs::write(&path, text).map_err(HypervisorError::file("writing", &path))
@@ -38,14 +38,14 @@ impl Left {
 }
 
 /// To be called when the machine is no more.
-pub(super) fn clear(run_dir: &Path) {
-    let _ = std::fs::remove_file(run_dir.join(FILE));
-    os::PlayerLock::clear(run_dir);
+pub(super) fn clear(folder: &Path) {
+    let _ = std::fs::remove_file(folder.join(FILE));
+    os::PlayerLock::clear(folder);
 }
 
 /// Ends what a dead runner left, if there is something. Returns whether there was.
-pub(crate) async fn reap(run_dir: &Path, grace: Duration) -> Result<bool> {
-    let path = run_dir.join(FILE);
+pub(crate) async fn reap(folder: &Path, grace: Duration) -> Result<bool> {
+    let path = folder.join(FILE);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -56,7 +56,7 @@ pub(crate) async fn reap(run_dir: &Path, grace: Duration) -> Result<bool> {
         Err(error) => {
             // Half written by a runner that died before it started anything.
             tracing::warn!(%error, path = %path.display(), "a record of a machine that cannot be read");
-            clear(run_dir);
+            clear(folder);
             return Ok(false);
         }
     };
@@ -66,9 +66,9 @@ pub(crate) async fn reap(run_dir: &Path, grace: Duration) -> Result<bool> {
             product,
             vmx,
         } => stop(program, &product, vmx, grace).await?,
-        Left::Vmplayer { pid } => os::PlayerLock::reap(run_dir, pid, grace).await?,
+        Left::Vmplayer { pid } => os::PlayerLock::reap(folder, pid, grace).await?,
     };
-    clear(run_dir);
+    clear(folder);
     Ok(was_there)
 }
 

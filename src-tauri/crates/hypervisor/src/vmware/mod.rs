@@ -122,7 +122,6 @@ impl Vmware {
         forget_log(spec.folder)?;
         let place = Place {
             folder: spec.folder.to_owned(),
-            run_dir: spec.run_dir.to_owned(),
             before: before.filter(|_| spec.resume),
         };
         match (vmrun, &self.found.vmplayer) {
@@ -141,7 +140,7 @@ impl Vmware {
             product: vmrun.product.host_type().into(),
             vmx: vmrun.vmx.clone(),
         }
-        .write(&place.run_dir)?;
+        .write(&place.folder)?;
         let started = vmrun.start(spec.display, self.patience).await;
         let said = match &started {
             Ok(said) | Err(Failure::Said(said)) => said.as_str(),
@@ -161,7 +160,7 @@ impl Vmware {
         };
         // A program that was killed may have started a machine nevertheless. It was listed by nobody before.
         match force_off(&vmrun, CLEAN).await {
-            Ok(()) => left::clear(&place.run_dir),
+            Ok(()) => left::clear(&place.folder),
             // The record stays, so that it is ended before the next start.
             Err(error) => tracing::warn!(%error, "a machine that did not start may be left"),
         }

@@ -34,7 +34,7 @@ pub(super) async fn start(
     memory: u64,
     limit: Duration,
 ) -> Result<Running> {
-    let lock = PlayerLock::take(&place.run_dir)?;
+    let lock = PlayerLock::take(&place.folder)?;
     let mut command = Command::new(program);
     command
         .arg(place.folder.join(VMX_FILE))
@@ -53,7 +53,7 @@ pub(super) async fn start(
         Left::Vmplayer {
             pid: child.id().unwrap_or_default(),
         }
-        .write(&place.run_dir)?;
+        .write(&place.folder)?;
         let said = child.stderr.take();
         let said = said.ok_or_else(|| {
             HypervisorError::file("reading from", program)(std::io::ErrorKind::BrokenPipe.into())
@@ -76,7 +76,7 @@ pub(super) async fn start(
         Err(error) => {
             end(&mut child).await;
             let_go(leash);
-            left::clear(&place.run_dir);
+            left::clear(&place.folder);
             return Err(error);
         }
     };
@@ -123,7 +123,7 @@ fn watch(mut child: Child, leash: Leash, messages: Messages, place: Place) -> Ru
         let mut ended = place.ended(&shared.asked, exit_code);
         ended.last_lines.extend(messages.at_end().await);
         tracing::info!(?ended, "VMware Player has ended");
-        left::clear(&place.run_dir);
+        left::clear(&place.folder);
         status.send_replace(Status::Ended(ended.clone()));
         let _ = events.send(MachineEvent::Ended(ended));
     });

@@ -42,7 +42,6 @@ const IN_ORDER: [&str; 2] = ["vmx exit (0)", "vmx has left the building: 0"];
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) folder: PathBuf,
-    pub(super) run_dir: PathBuf,
     /// The state that it went on from, which is not one that it has saved.
     pub(super) before: Option<Saved>,
 }
@@ -170,7 +169,7 @@ async fn look(
     }
     let ended = place.ended(&shared.asked, None);
     tracing::info!(?ended, "the VMware machine has ended");
-    left::clear(&place.run_dir);
+    left::clear(&place.folder);
     status.send_replace(Status::Ended(ended.clone()));
     let _ = events.send(MachineEvent::Ended(ended));
 }

@@ -172,16 +172,14 @@ impl Destination for Folder {
             Some(false) => return Err(immutable()),
             None => {}
         }
-        match self.partial(&target, bytes)?.persist_noclobber(&target) {
+        match livepc_durable::name_new(self.partial(&target, bytes)?, &target) {
             Ok(_) => Ok(Put::Written),
             // Somebody else was faster.
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                match self.has(path, bytes)? {
-                    Some(true) => Ok(present()),
-                    _ => Err(immutable()),
-                }
-            }
-            Err(error) => Err(error.error).context(|| format!("writing {}", shown::path(&target))),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match self.has(path, bytes)? {
+                Some(true) => Ok(present()),
+                _ => Err(immutable()),
+            },
+            Err(error) => Err(error).context(|| format!("writing {}", shown::path(&target))),
         }
     }
 

@@ -52,6 +52,7 @@ impl KeyFolder {
                 shown::path(&self.root_path())
             )));
         }
+        self.check_protected(password)?;
         let (signing, secret) = make(Kind::Signing, password)?;
         let secret = self.partial(&secret)?;
         let kept = self.keep_signing(now)?;

@@ -37,6 +37,11 @@ pub(crate) fn is_disk_device(metadata: &Metadata) -> bool {
     metadata.file_type().is_block_device()
 }
 
+/// True if others can read a file that was made for its owner alone.
+pub(crate) fn is_exposed(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.permissions().mode() & 0o077 != 0)
+}
+
 /// Lets a temporary file be made as any other file is: readable by a web server, unless the umask forbids it.
 pub(crate) fn public_file(builder: &mut tempfile::Builder<'_, '_>) {
     builder.permissions(Permissions::from_mode(0o666));
