@@ -36,9 +36,11 @@ pub mod namespace;
 pub mod network_manager;
 #[cfg(unix)]
 pub mod nginx;
+pub mod odd;
 pub mod origin;
 pub mod presence;
 pub mod publisher;
+pub mod socks;
 #[cfg(unix)]
 pub mod standin;
 #[cfg(unix)]

@@ -62,6 +62,16 @@ impl Nginx {
         Self::start(root, &Listen::plain(free_address()), Command::new("nginx"))
     }
 
+    /// Serves `root` as [`Nginx::serve`] does, and as these directives say.
+    #[must_use]
+    pub fn serve_as(root: &Path, more: &str) -> Self {
+        let listen = Listen {
+            more: more.to_owned(),
+            ..Listen::plain(free_address())
+        };
+        Self::start(root, &listen, Command::new("nginx"))
+    }
+
     /// Serves `root` as [`Nginx::serve`] does, but only to who has a password: the file `users` has a line `USER:{PLAIN}PASSWORD`
     /// for each, and is read with each request.
     #[must_use]
@@ -170,6 +180,15 @@ impl Nginx {
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("{}/{path}", self.site)
+    }
+
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// If it is in a namespace.
+    #[must_use]
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address.parse().expect("an address and a port")
     }
 
     /// What was asked so far. A request is logged when its answer has ended.

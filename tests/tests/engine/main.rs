@@ -24,6 +24,7 @@ mod machine;
 mod mount;
 #[cfg(target_os = "linux")]
 mod odd_media;
+mod odd_servers;
 mod own_start;
 mod publisher;
 #[cfg(target_os = "linux")]

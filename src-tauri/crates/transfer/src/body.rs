@@ -1,14 +1,19 @@
 //! A server's answer: what its status means, and its bytes as they come.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use reqwest::Response;
 use tokio::io::AsyncReadExt as _;
 use url::Url;
 
+use crate::coding::{self, Coding, Pieces};
 use crate::error::{Result, TransferError, shown};
 use crate::pace::Pace;
 use crate::trouble::TRY_LATER;
@@ -19,28 +24,81 @@ const BLOCK: usize = 128 * 1024;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// The bytes of an answer, or of a local file.
-#[derive(Debug)]
 pub(crate) enum Body {
-    /// From a web server.
-    Web(Box<Response>),
+    /// From a web server, as they come; and how many came.
+    Web(Box<Response>, Arc<AtomicU64>),
+    /// From a web server, after what was done to them is undone.
+    Undone(Pieces),
     /// From a local file, at its current place.
-    File(tokio::fs::File),
+    File(tokio::fs::File, Arc<AtomicU64>),
+}
+
+/// All of a file, from its beginning, as a server sends it.
+pub(crate) struct Whole {
+    pub(crate) body: Body,
+    /// How it begins.
+    pub(crate) head: Bytes,
+    /// Something was done to it, and is undone.
+    pub(crate) changed: bool,
 }
 
 impl Body {
+    /// The body of an answer that has all of a file. What the server did to it is undone; at most `limit` bytes are taken from
+    /// it for that. Counts in `got` what comes from the network.
+    pub(crate) async fn whole(
+        url: &Url,
+        response: Response,
+        said: &[Coding],
+        got: Arc<AtomicU64>,
+        limit: u64,
+        pace: &mut Pace,
+    ) -> Result<Whole> {
+        let before = got.load(Ordering::Relaxed);
+        let pieces = stream::try_unfold(response, move |mut response| {
+            let got = Arc::clone(&got);
+            async move {
+                let Some(piece) = response.chunk().await.map_err(io::Error::other)? else {
+                    return Ok(None);
+                };
+                let all = got.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
+                if all - before > limit {
+                    let what = format!("it sent more than {limit} bytes, which are too many for this file");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+                }
+                Ok(Some((piece, response)))
+            }
+        });
+        let undone = pace.wait(coding::undo(pieces.boxed(), said)).await;
+        let undone = undone.map_err(|what| TransferError::network(url, what))?;
+        let undone = undone.map_err(|error| broken(url, error))?;
+        Ok(Whole {
+            body: Self::Undone(undone.pieces),
+            head: undone.head,
+            changed: undone.changed,
+        })
+    }
+
     /// The next bytes; `None` at the end.
     pub(crate) async fn next(&mut self, url: &Url, pace: &mut Pace) -> Result<Option<Bytes>> {
+        let late = |what: String| TransferError::network(url, what);
         let next = match self {
-            Self::Web(response) => pace
-                .wait(response.chunk())
-                .await
-                .map_err(|what| TransferError::network(url, what))?
-                .map_err(|error| TransferError::reqwest(url, error))?,
-            Self::File(file) => {
+            Self::Web(response, got) => {
+                let next = pace.wait(response.chunk()).await.map_err(late)?;
+                let next = next.map_err(|error| TransferError::reqwest(url, error))?;
+                count(got, next.as_ref());
+                next
+            }
+            Self::Undone(pieces) => {
+                let next = pace.wait(pieces.try_next()).await.map_err(late)?;
+                next.map_err(|error| broken(url, error))?
+            }
+            Self::File(file, got) => {
                 let mut block = Vec::with_capacity(BLOCK);
                 let read = file.read_buf(&mut block).await;
                 read.map_err(|error| TransferError::file(url, &error))?;
-                (!block.is_empty()).then(|| Bytes::from(block))
+                let next = (!block.is_empty()).then(|| Bytes::from(block));
+                count(got, next.as_ref());
+                next
             }
         };
         if let Some(bytes) = &next {
@@ -59,6 +117,18 @@ impl Body {
             all.extend_from_slice(&bytes);
         }
         Ok(all.into())
+    }
+}
+
+fn count(got: &AtomicU64, next: Option<&Bytes>) {
+    got.fetch_add(next.map_or(0, Bytes::len) as u64, Ordering::Relaxed);
+}
+
+/// A body broke off, or what was done to it cannot be undone.
+fn broken(url: &Url, error: io::Error) -> TransferError {
+    match error.downcast::<reqwest::Error>() {
+        Ok(error) => TransferError::reqwest(url, error),
+        Err(error) => TransferError::network(url, format!("what it sent cannot be decompressed: {error}")),
     }
 }
 

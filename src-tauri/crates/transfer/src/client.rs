@@ -6,28 +6,17 @@ use std::time::Duration;
 use http::header::{LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, StatusCode};
 use reqwest::Response;
-use reqwest::redirect::{Action, Attempt, Policy};
+use reqwest::redirect::Policy;
 use url::Url;
 
 use crate::body;
 use crate::error::{LoginNeeded, Result, TransferError, shown};
 use crate::login::{Login, Logins, NoLogins, is_here, is_private, without_login};
+use crate::proxy::{Proxies, Proxy};
 use crate::trouble::Names;
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 5;
-
-/// Which proxy to use.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Proxy {
-    /// The system's setting, or the usual environment variables.
-    #[default]
-    System,
-    /// None.
-    Direct,
-    /// This one, for everything.
-    Url(Url),
-}
 
 /// How the clients behave.
 #[derive(Clone, Debug)]
@@ -62,26 +51,11 @@ impl Default for Config {
 /// Asks web servers, and local folders (`file://` URLs) in the same way. Clones share their connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    web: Both,
+    web: reqwest::Client,
     /// For servers on this computer: no proxy is between.
-    here: Both,
+    here: reqwest::Client,
+    proxies: Arc<Proxies>,
     pub(crate) config: Arc<Config>,
-}
-
-/// A client for each kind of file.
-#[derive(Clone, Debug)]
-struct Both {
-    documents: reqwest::Client,
-    ranges: reqwest::Client,
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A document: compression on the way is undone.
-    Document,
-    /// A range of a pack: bytes as they lie on the server.
-    Range,
 }
 
 impl Client {
@@ -92,54 +66,56 @@ impl Client {
     pub fn new(config: Config) -> Result<Self> {
         // An error says that the process has a provider already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let failed = |error: reqwest::Error| TransferError::Client {
-            what: error.to_string(),
-        };
-        let builder = |proxy: &Proxy| {
-            let builder = reqwest::Client::builder()
+        let builder = || {
+            reqwest::Client::builder()
                 .user_agent(config.user_agent.as_str())
                 .connect_timeout(config.connect_timeout)
                 .redirect(Policy::none())
                 .retry(reqwest::retry::never())
                 .dns_resolver(Arc::new(Names))
                 .referer(false)
-                .no_brotli()
-                .no_zstd()
-                .no_deflate();
-            Ok(match proxy {
-                Proxy::System => builder,
-                Proxy::Direct => builder.no_proxy(),
-                Proxy::Url(url) => builder.proxy(reqwest::Proxy::all(url.as_str()).map_err(failed)?),
+                // Headers that are nearly as they should be say what they say.
+                .http1_allow_spaces_after_header_name_in_responses(true)
+                .http1_allow_obsolete_multiline_headers_in_responses(true)
+                .http1_ignore_invalid_headers_in_responses(true)
+        };
+        let build = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|error| TransferError::Client {
+                what: error.to_string(),
             })
         };
-        let both = |proxy: &Proxy| {
-            Ok(Both {
-                documents: builder(proxy)?.gzip(true).build().map_err(failed)?,
-                ranges: builder(proxy)?
-                    .redirect(Policy::custom(redirect))
-                    .no_gzip()
-                    .build()
-                    .map_err(failed)?,
-            })
-        };
+        let proxies = Arc::new(Proxies::new(&config.proxy));
+        let chosen = Arc::clone(&proxies);
+        let proxy = reqwest::Proxy::custom(move |url| chosen.of(url).ok().flatten());
         Ok(Self {
-            web: both(&config.proxy)?,
-            here: both(&Proxy::Direct)?,
+            web: build(builder().proxy(proxy))?,
+            here: build(builder().no_proxy())?,
+            proxies,
             config: Arc::new(config),
         })
     }
 
+    /// The proxy between this computer and the server of `url`, if there is one; its password, if it has one, is in it.
+    ///
+    /// # Errors
+    /// The setting names a proxy that cannot be used; the text says which, and why.
+    pub fn proxy_of(&self, url: &Url) -> Result<Option<Url>, String> {
+        if is_here(url) {
+            return Ok(None);
+        }
+        self.proxies.of(url)
+    }
+
     /// Asks for `url` as who is known to its server. One try; but where a redirect leads to another server, which asks who
     /// one is, that one is asked for itself.
-    pub(crate) async fn send(&self, kind: Kind, url: &Url, headers: HeaderMap) -> Result<Response> {
-        self.send_and_tell(kind, url, headers, &mut Trail::default())
-            .await
+    pub(crate) async fn send(&self, url: &Url, headers: HeaderMap) -> Result<Response> {
+        self.send_and_tell(url, headers, &mut Trail::default()).await
     }
 
     /// As [`Client::send`]; `trail` tells over which redirects the answer came.
     pub(crate) async fn send_and_tell(
         &self,
-        kind: Kind,
+
         url: &Url,
         headers: HeaderMap,
         trail: &mut Trail,
@@ -148,7 +124,7 @@ impl Client {
         for _ in 0..=REDIRECTS {
             let login = self.login(url, &at).await?;
             let response = self
-                .send_as(kind, url, &at, headers.clone(), login.as_ref(), trail)
+                .send_as(url, &at, headers.clone(), login.as_ref(), trail)
                 .await?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 return Ok(response);
@@ -184,14 +160,7 @@ impl Client {
     /// if it gives it to everybody, so that nothing shows whether the login is right; else why it gives nothing.
     pub async fn check_login(&self, url: &Url, login: &Login) -> Result<()> {
         let to_nobody = self
-            .send_as(
-                Kind::Document,
-                url,
-                url,
-                HeaderMap::new(),
-                None,
-                &mut Trail::default(),
-            )
+            .send_as(url, url, HeaderMap::new(), None, &mut Trail::default())
             .await?;
         let status = to_nobody.status();
         if status.is_success() {
@@ -208,7 +177,7 @@ impl Client {
             return Err(asks_who(url, &to_nobody, LoginNeeded::Unknown));
         }
         let trail = &mut Trail::default();
-        let asked = self.send_as(Kind::Document, url, url, HeaderMap::new(), Some(login), trail);
+        let asked = self.send_as(url, url, HeaderMap::new(), Some(login), trail);
         let response = asked.await?;
         match response.status() {
             status if status.is_success() => Ok(()),
@@ -217,11 +186,9 @@ impl Client {
         }
     }
 
-    /// Asks for `at`, which stands for `url`, without a login or with this one, and follows redirects: those of a document
-    /// here, where it is seen which of them are for ever.
+    /// Asks for `at`, which stands for `url`, without a login or with this one, and follows redirects.
     async fn send_as(
         &self,
-        kind: Kind,
         url: &Url,
         at: &Url,
         headers: HeaderMap,
@@ -232,7 +199,7 @@ impl Client {
         for _ in 0..=REDIRECTS {
             // No other server sees it.
             let login = login.filter(|_| at.origin() == first);
-            let response = self.send_once(kind, url, &at, headers.clone(), login).await?;
+            let response = self.send_once(url, &at, headers.clone(), login).await?;
             let Some(to) = leads_to(&response) else {
                 return Ok(response);
             };
@@ -255,29 +222,40 @@ impl Client {
     /// Makes one request.
     async fn send_once(
         &self,
-        kind: Kind,
         url: &Url,
         at: &Url,
         headers: HeaderMap,
         login: Option<&Login>,
     ) -> Result<Response> {
-        let both = if is_here(at) { &self.here } else { &self.web };
-        let client = match kind {
-            Kind::Document => &both.documents,
-            Kind::Range => &both.ranges,
-        };
+        let client = if is_here(at) { &self.here } else { &self.web };
+        let proxy = self
+            .proxy_of(at)
+            .map_err(|why| TransferError::network(url, why))?;
         let mut request = client.get(without_login(at)).headers(headers);
         if let Some(Login { user, password }) = login {
             request = request.basic_auth(user, Some(password));
         }
         // Connecting has its own limit.
         let patience = self.config.connect_timeout + self.config.stall_timeout;
-        tokio::time::timeout(patience, request.send())
+        let through = proxy.as_ref().map_or_else(String::new, |proxy| {
+            format!(" through the proxy {}", shown(proxy))
+        });
+        let response = tokio::time::timeout(patience, request.send())
             .await
             .map_err(|_| {
-                TransferError::network(url, format!("no answer for {} seconds", patience.as_secs_f32()))
-            })?
-            .map_err(|error| TransferError::reqwest(url, error))
+                let what = format!("no answer{through} for {} seconds", patience.as_secs_f32());
+                TransferError::network(url, what)
+            })?;
+        match response {
+            Ok(response) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                let what = format!(
+                    "no way{through}: it asks for a user and a password, which belong into its address"
+                );
+                Err(TransferError::network(url, what))
+            }
+            Ok(response) => Ok(response),
+            Err(error) => Err(TransferError::reqwest_through(url, proxy.as_ref(), error)),
+        }
     }
 }
 
@@ -328,21 +306,7 @@ fn leads_to(response: &Response) -> Option<Url> {
     response.url().join(&String::from_utf8_lossy(to)).ok()
 }
 
-/// Follows a redirect to HTTPS, or from plain HTTP to the same host.
-fn redirect(attempt: Attempt<'_>) -> Action {
-    let refuse = match attempt.previous().last() {
-        _ if attempt.previous().len() > REDIRECTS => Some(format!("more than {REDIRECTS} redirects")),
-        Some(last) if !allowed(last, attempt.url()) => {
-            Some(format!("to {}, which is not followed", shown(attempt.url())))
-        }
-        _ => None,
-    };
-    match refuse {
-        Some(why) => attempt.error(why),
-        None => attempt.follow(),
-    }
-}
-
+/// To HTTPS, or from plain HTTP to the same host.
 fn allowed(from: &Url, to: &Url) -> bool {
     match to.scheme() {
         "https" => true,

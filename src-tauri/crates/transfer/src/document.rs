@@ -1,19 +1,23 @@
 //! Whole small files: feeds, heads and keys with conditional requests; manifests and index objects by digest.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH, LAST_MODIFIED, PRAGMA,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_TYPE, DATE, ETAG, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, PRAGMA,
 };
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use livepc_format::Digest;
 use url::Url;
 
+use crate::answer;
 use crate::backoff::Backoff;
 use crate::body::{self, Body};
-use crate::client::{Client, Kind, Trail};
+use crate::client::{Client, Trail};
+use crate::coding::{self, Coding};
 use crate::error::{Result, TransferError};
 use crate::login::without_login;
 use crate::origin::{Origin, join};
@@ -21,6 +25,9 @@ use crate::pace::Pace;
 
 /// How often all servers are asked for a file before it is given up.
 const ROUNDS: u32 = 3;
+
+/// Bytes that what a server does to a file may add to it, beside an eighth of it.
+const ENVELOPE: u64 = 16 * 1024;
 
 /// How long after a change a document may change again without its validators telling: dates are of whole seconds, many
 /// servers make their `ETag`s of them, and some file systems count in two seconds.
@@ -103,7 +110,26 @@ impl Client {
                 headers.insert(IF_MODIFIED_SINCE, date);
             }
         }
-        self.get(url, limit, headers).await
+        match self.get(url, limit, headers).await? {
+            Found::Same { moved } => Ok(Document::NotModified { moved }),
+            Found::New(sent) => {
+                let Sent {
+                    bytes,
+                    validators,
+                    found,
+                    moved,
+                    charset,
+                    ..
+                } = sent.undone(url, limit).await?;
+                Ok(Document::New {
+                    bytes,
+                    validators,
+                    url: found,
+                    moved,
+                    charset,
+                })
+            }
+        }
     }
 
     /// Gets an immutable file of at most `limit` bytes: `path` in one of the origin's folders. The next folder is
@@ -146,16 +172,20 @@ impl Client {
 
     async fn checked(&self, url: &Url, digest: &Digest, limit: u64, fresh: bool) -> Result<Bytes> {
         let headers = if fresh { past_caches() } else { HeaderMap::new() };
-        let document = if url.scheme() == "file" {
-            local(url, limit, None, self.config.stall_timeout).await?
+        let bytes = if url.scheme() == "file" {
+            match local(url, limit, None, self.config.stall_timeout).await? {
+                Document::New { bytes, .. } => bytes,
+                Document::NotModified { .. } => Bytes::new(),
+            }
         } else {
-            self.get(url, limit, headers).await?
-        };
-        let Document::New { bytes, .. } = document else {
-            return Err(TransferError::refused(
-                url,
-                "it said “not modified” without being asked",
-            ));
+            let Found::New(sent) = self.get(url, limit, headers).await? else {
+                return Err(not_asked(url));
+            };
+            // Whatever was said of it: it is what it should be, or becomes that.
+            if sent.bytes.len() as u64 <= limit && digest.check("the file", &sent.bytes).is_ok() {
+                return Ok(sent.bytes);
+            }
+            sent.undone(url, limit).await?.bytes
         };
         match digest.check("the file", &bytes) {
             Ok(()) => Ok(bytes),
@@ -171,48 +201,115 @@ impl Client {
         }
     }
 
-    async fn get(&self, url: &Url, limit: u64, headers: HeaderMap) -> Result<Document> {
+    /// What a server sends, as it sends it.
+    async fn get(&self, url: &Url, limit: u64, mut headers: HeaderMap) -> Result<Found> {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        let is_conditional = [IF_NONE_MATCH, IF_MODIFIED_SINCE]
+            .iter()
+            .any(|name| headers.contains_key(name));
         let mut trail = Trail::default();
-        let response = self
-            .send_and_tell(Kind::Document, url, headers, &mut trail)
-            .await?;
+        let mut response = self.send_and_tell(url, headers.clone(), &mut trail).await?;
+        if response.status() == StatusCode::NOT_MODIFIED && !is_conditional {
+            // A cache on the way answers what somebody else asked: past it, then.
+            headers.extend(past_caches());
+            trail = Trail::default();
+            response = self.send_and_tell(url, headers, &mut trail).await?;
+        }
         let moved = trail.moved;
         let status = response.status();
-        if status == StatusCode::NOT_MODIFIED {
-            return Ok(Document::NotModified { moved });
-        }
-        if status != StatusCode::OK {
+        let is_all = match status {
+            StatusCode::NOT_MODIFIED if is_conditional => return Ok(Found::Same { moved }),
+            StatusCode::NOT_MODIFIED => return Err(not_asked(url)),
+            // Some have been changed on the way, which signatures and digests find out if it matters.
+            StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => true,
+            StatusCode::PARTIAL_CONTENT => answer::is_all(response.headers()),
+            _ => false,
+        };
+        if !is_all {
             return Err(body::failed(url, status, response.headers()));
         }
-        if response.content_length().is_some_and(|length| length > limit) {
+        // What a server does to a small file makes it longer.
+        let most = limit.saturating_add(limit / 8 + ENVELOPE);
+        if response.content_length().is_some_and(|length| length > most) {
             return Err(TransferError::too_large(url, limit));
         }
+        let said = coding::said(response.headers());
         let validators = validators(response.headers(), Timestamp::now());
         let charset = charset(response.headers());
         // What a redirect says of a user is no part of it.
         let found = without_login(response.url());
         let pace = Pace::new(self.config.stall_timeout);
-        let bytes = Body::Web(Box::new(response)).read(url, limit, pace).await?;
-        Ok(Document::New {
-            bytes,
+        let body = Body::Web(Box::new(response), Arc::default());
+        Ok(Found::New(Box::new(Sent {
+            bytes: body.read(url, most, pace).await.map_err(|error| match error {
+                TransferError::TooLarge { .. } => TransferError::too_large(url, limit),
+                error => error,
+            })?,
+            said,
             validators,
-            url: found,
+            found,
             moved,
             charset,
-        })
+        })))
     }
+}
+
+/// What a server says of a document.
+enum Found {
+    Same { moved: Option<Url> },
+    New(Box<Sent>),
+}
+
+/// A document as a server sent it.
+struct Sent {
+    bytes: Bytes,
+    said: Vec<Coding>,
+    validators: Validators,
+    found: Url,
+    moved: Option<Url>,
+    charset: Option<String>,
+}
+
+impl Sent {
+    /// What it was before the server did something to it. `url` is what was asked for.
+    async fn undone(self, url: &Url, limit: u64) -> Result<Self> {
+        let bytes = match coding::undone(self.bytes.clone(), &self.said, limit).await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Err(TransferError::too_large(url, limit)),
+            Err(error) => {
+                // That nothing was done to it is likelier than that it was done wrong, if it looks like text.
+                if !looks_like_text(&self.bytes) {
+                    let what = format!("what it sent cannot be decompressed: {error}");
+                    return Err(TransferError::network(url, what));
+                }
+                if self.bytes.len() as u64 > limit {
+                    return Err(TransferError::too_large(url, limit));
+                }
+                self.bytes
+            }
+        };
+        Ok(Self { bytes, ..self })
+    }
+}
+
+fn looks_like_text(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok() && !bytes.contains(&0)
+}
+
+fn not_asked(url: &Url) -> TransferError {
+    TransferError::network(url, "it said “not modified” without being asked")
 }
 
 /// Asks caches on the way to pass the request on.
 fn past_caches() -> HeaderMap {
-    let no_cache = http::HeaderValue::from_static("no-cache");
+    let no_cache = HeaderValue::from_static("no-cache");
     HeaderMap::from_iter([(CACHE_CONTROL, no_cache.clone()), (PRAGMA, no_cache)])
 }
 
 /// What an answer says of its version; nothing if it changed in the moment in which it was asked for.
 fn validators(headers: &HeaderMap, now: Timestamp) -> Validators {
     let text = |name| {
-        let value: Option<&http::HeaderValue> = headers.get(name);
+        let value: Option<&HeaderValue> = headers.get(name);
         value.and_then(|value| value.to_str().ok()).map(str::to_owned)
     };
     let date = |name| {
@@ -280,7 +377,7 @@ async fn local(
         return Ok(Document::NotModified { moved: None });
     }
     // The file may grow while it is read: the limit holds for what comes.
-    let bytes = Body::File(file)
+    let bytes = Body::File(file, Arc::default())
         .read(url, limit, Pace::new(stall_timeout))
         .await?;
     Ok(Document::New {

@@ -21,7 +21,7 @@ use crate::landing::Landing;
 use crate::origin::Origin;
 use crate::range::{self, Surroundings};
 use crate::rate::Rate;
-use crate::schedule::{BaseId, Ended, Plan, RequestId, Schedule, TicketId, Tuning};
+use crate::schedule::{BaseId, Doubt, Ended, Plan, RequestId, Schedule, Span, TicketId, Tuning};
 use crate::sink::ChunkSink;
 use crate::wanted::Wanted;
 
@@ -48,10 +48,10 @@ pub(crate) enum Command {
 /// What happens to requests and chunks.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A server answered, with a range or with all of a pack; the reply says which chunks to take from all of it.
+    /// A server answers with a part of a pack, or with all of it; the reply says which chunks to take from that.
     Answered {
         id: RequestId,
-        ranges: bool,
+        span: Option<Span>,
         reply: oneshot::Sender<Option<Vec<Wanted>>>,
     },
     /// A request ended.
@@ -62,6 +62,7 @@ pub(crate) enum Event {
     Bad {
         wanted: Wanted,
         base: BaseId,
+        doubt: Option<Doubt>,
         error: TransferError,
     },
     /// These chunks could not be kept.
@@ -182,9 +183,9 @@ impl Driver {
     fn event(&mut self, event: Event) {
         let now = Instant::now();
         match event {
-            Event::Answered { id, ranges, reply } => {
-                let items = self.schedule.answered(id, ranges);
-                if !ranges {
+            Event::Answered { id, span, reply } => {
+                let items = self.schedule.answered(id, span, now);
+                if span.is_none() {
                     let without = self.schedule.without_ranges();
                     self.totals.without_ranges = without.map(shown).collect();
                 }
@@ -207,9 +208,14 @@ impl Driver {
                     self.schedule.landed(wanted);
                 }
             }
-            Event::Bad { wanted, base, error } => {
+            Event::Bad {
+                wanted,
+                base,
+                doubt,
+                error,
+            } => {
                 self.totals.retries += 1;
-                self.schedule.bad(&wanted, base, error);
+                self.schedule.bad(&wanted, base, doubt, error, now);
             }
             Event::NotKept { items, error } => self.schedule.not_kept(&items, &error),
         }
@@ -272,7 +278,9 @@ impl Driver {
             // Whoever waits for its chunks gets them from another server, or learns why not.
             let ended = ended.unwrap_or_else(|panicked| Ended {
                 delivered: 0,
+                kept: 0,
                 partial: None,
+                doubt: None,
                 error: Some(TransferError::Panicked {
                     what: panicked.to_string(),
                 }),

@@ -213,6 +213,14 @@ impl TransferError {
         }
     }
 
+    /// Wrong bytes, with what else there is to say of them.
+    pub(crate) fn with(mut self, note: Option<&str>) -> Self {
+        if let (Self::Digest { what, .. }, Some(note)) = (&mut self, note) {
+            *what = format!("{what} ({note})");
+        }
+        self
+    }
+
     pub(crate) fn sink(error: &io::Error) -> Self {
         let what = error.to_string();
         match error.kind() {
@@ -233,7 +241,23 @@ impl TransferError {
 
     /// What `reqwest` says, in words where it is known what it means; without the URL, which may hold secrets.
     pub(crate) fn reqwest(url: &Url, error: reqwest::Error) -> Self {
+        Self::reqwest_through(url, None, error)
+    }
+
+    /// The same, where a proxy is between.
+    pub(crate) fn reqwest_through(url: &Url, proxy: Option<&Url>, error: reqwest::Error) -> Self {
         let error = error.without_url();
+        if error.is_connect()
+            && let Some(proxy) = proxy
+            && let Some(Trouble { what, advice }) = Trouble::of_proxy(proxy, &error)
+        {
+            return Self::Network {
+                url: shown(url),
+                what,
+                advice,
+                retry_after: None,
+            };
+        }
         let at_fault = !error.is_redirect() && !error.is_builder();
         if let Some(Trouble { what, advice }) = Trouble::of(url, &error).filter(|_| at_fault) {
             return Self::Network {

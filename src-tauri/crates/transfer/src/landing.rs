@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::driver::Event;
 use crate::error::TransferError;
-use crate::schedule::BaseId;
+use crate::schedule::{BaseId, Doubt};
 use crate::sink::{ChunkSink, VerifiedChunk};
 use crate::wanted::Wanted;
 
@@ -29,6 +29,10 @@ pub(crate) struct Arrived {
     pub(crate) stored: Bytes,
     pub(crate) base: BaseId,
     pub(crate) url: Url,
+    /// Why they may be wrong although the server has the right ones.
+    pub(crate) doubt: Option<Doubt>,
+    /// What else the server said of them.
+    pub(crate) note: Option<String>,
 }
 
 /// Where chunks are handed in. Sending waits if the disk does not keep up.
@@ -113,7 +117,8 @@ fn keep(batch: Vec<Arrived>, sink: &dyn ChunkSink, events: &mpsc::UnboundedSende
                 let _ = events.send(Event::Bad {
                     wanted: arrived.wanted,
                     base: arrived.base,
-                    error: TransferError::digest(&arrived.url, &error),
+                    doubt: arrived.doubt,
+                    error: TransferError::digest(&arrived.url, &error).with(arrived.note.as_deref()),
                 });
             }
         }

@@ -7,18 +7,22 @@
 //!
 //! A folder on this computer (`file://`) is asked in the same way as a server.
 
+mod answer;
 mod backoff;
 mod body;
 mod cap;
 mod client;
+mod coding;
 mod document;
 mod driver;
 mod error;
 mod fetcher;
+mod framing;
 mod landing;
 mod login;
 mod origin;
 mod pace;
+mod proxy;
 mod range;
 mod rate;
 mod schedule;
@@ -26,10 +30,11 @@ mod sink;
 mod trouble;
 mod wanted;
 
-pub use client::{Client, Config, Proxy};
+pub use client::{Client, Config};
 pub use document::{Asking, Document, Validators};
 pub use error::{LoginNeeded, Result, TransferError, shown};
 pub use fetcher::{Fetched, Fetcher, Limits, Priority, Totals};
 pub use login::{Found, Login, Logins, NoLogins, is_private, login_in, server, without_login};
 pub use origin::Origin;
+pub use proxy::Proxy;
 pub use sink::{ChunkSink, VerifiedChunk};

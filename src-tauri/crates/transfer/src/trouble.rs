@@ -12,6 +12,15 @@ use url::Url;
 pub(crate) const CHECK_CONNECTION: &str = "check the connection, or try again later";
 /// What to do when the server itself says that it has trouble.
 pub(crate) const TRY_LATER: &str = "try again later, or tell who runs the server";
+/// What to do when a proxy is not there.
+const CHECK_PROXY: &str = "check the proxy setting of this computer, or try again later";
+/// What is said when there is no line at all; the last of them for SOCKS.
+const NO_LINE: [&str; 4] = [
+    "tcp connect error",
+    "tcp open error",
+    "dns error",
+    "failed to create underlying connection",
+];
 const CHECK_ADDRESS: &str =
     "check the address and its port, or try again later: its server may be down for a while";
 const CHECK_NAME: &str = "check the spelling of the address, and that this computer is online";
@@ -49,6 +58,35 @@ impl Trouble {
             .into_iter()
             .rev()
             .find_map(|cause| Self::of_one(url, host, cause))
+    }
+
+    /// What is wrong between here and a proxy, or behind it; nothing if it is about the server, which was reached.
+    pub(crate) fn of_proxy(proxy: &Url, error: &(dyn Error + 'static)) -> Option<Self> {
+        let causes = causes(error);
+        if causes.iter().any(|cause| cause.is::<rustls::Error>()) && proxy.scheme() != "https" {
+            return None;
+        }
+        let shown = crate::error::shown(proxy);
+        // The layers below have no types for these: there is no line to the proxy, or the proxy makes none.
+        let says = |words: &[&str]| {
+            let texts = causes.iter().map(ToString::to_string);
+            texts
+                .into_iter()
+                .any(|text| words.iter().any(|word| text.contains(word)))
+        };
+        let known = Self::of(proxy, error).map(|trouble| trouble.what);
+        let (what, advice) = if says(&NO_LINE) {
+            let why = known.map_or_else(String::new, |why| format!(": {why}"));
+            let what = format!("the proxy {shown}, which is set for this computer, cannot be reached{why}");
+            (what, CHECK_PROXY)
+        } else {
+            let why = causes.last().map_or_else(String::new, ToString::to_string);
+            (
+                format!("no connection through the proxy {shown}: {why}"),
+                CHECK_CONNECTION,
+            )
+        };
+        Some(Self::new(what, advice))
     }
 
     fn of_one(url: &Url, host: &str, cause: &(dyn Error + 'static)) -> Option<Self> {

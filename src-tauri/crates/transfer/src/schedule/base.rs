@@ -18,6 +18,13 @@ const FORGIVEN: Duration = Duration::from_secs(60);
 /// How often that is doubled: up to about half an hour.
 const DOUBLINGS: u32 = 5;
 
+/// For so long whole packs are read from a server whose ranges were of no use; then it is asked for one again.
+const WHOLE: Duration = Duration::from_secs(300);
+/// After so many failures in a row of a server that has never sent a range, it is asked for whole packs.
+const WITHOUT: u32 = 2;
+/// For so long a server that broke off is asked after the others.
+const SHAKY: Duration = FORGIVEN;
+
 /// A folder that has packs.
 #[derive(Debug)]
 pub(crate) struct Base {
@@ -29,7 +36,13 @@ pub(crate) struct Base {
     /// How many it should have.
     pub(super) streams: Streams,
     /// Whether it answers ranges; unknown before its first answer.
-    pub(crate) ranges: Option<bool>,
+    pub(super) ranges: Option<bool>,
+    /// Until when that is believed if it does not.
+    whole_until: Option<Instant>,
+    /// What it says that it does to bodies is not true.
+    pub(super) plain: bool,
+    /// When it last broke off in the middle of an answer.
+    broke_at: Option<Instant>,
     backoff: Backoff,
     failed_at: Option<Instant>,
     /// How often it was tried again in vain.
@@ -43,6 +56,9 @@ impl Base {
         Self {
             // Local folders need no proof.
             ranges: (url.scheme() == "file").then_some(true),
+            whole_until: None,
+            plain: false,
+            broke_at: None,
             url,
             rate: Rate::default(),
             running: 0,
@@ -62,6 +78,34 @@ impl Base {
         self.failed_at.is_none_or(|at| now > at + pause)
     }
 
+    /// True if it has not broken off for a while.
+    pub(super) fn is_steady(&self, now: Instant) -> bool {
+        self.broke_at.is_none_or(|at| now > at + SHAKY)
+    }
+
+    /// Notes that it broke off after something useful.
+    pub(super) fn broke(&mut self, now: Instant) {
+        self.broke_at = Some(now);
+    }
+
+    /// True if it is to be asked for whole packs.
+    pub(super) fn sends_whole(&self, now: Instant) -> bool {
+        match self.ranges {
+            Some(ranges) => !ranges && self.whole_until.is_some_and(|until| now < until),
+            None => self.backoff.failures() >= WITHOUT,
+        }
+    }
+
+    /// Notes that it sends ranges, or whole packs only.
+    pub(super) fn has_ranges(&mut self, ranges: bool, now: Instant) {
+        if ranges && self.ranges == Some(false) && self.sends_whole(now) {
+            // An answer that was on its way when they were found to be of no use.
+            return;
+        }
+        self.ranges = Some(ranges);
+        self.whole_until = (!ranges).then(|| now + WHOLE);
+    }
+
     /// True if the last that was heard of it is a failure.
     pub(crate) fn has_failed(&self) -> bool {
         self.failed_at.is_some()
@@ -74,11 +118,8 @@ impl Base {
 
     /// Requests that it may have at once: one, while it must first show what it can.
     pub(crate) fn connections(&self, now: Instant, all: usize) -> usize {
-        if self.ranges.is_none() || !self.is_well(now) {
-            1
-        } else {
-            all
-        }
+        let unknown = self.ranges.is_none() || (self.ranges == Some(false) && !self.sends_whole(now));
+        if unknown || !self.is_well(now) { 1 } else { all }
     }
 
     /// Notes that it sent something useful.

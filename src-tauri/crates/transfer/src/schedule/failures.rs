@@ -4,16 +4,54 @@ use livepc_format::{PackId, paths};
 use tokio::time::Instant;
 
 use super::Schedule;
-use super::item::{BaseId, Item, State, TicketId};
+use super::item::{BaseId, Doubt, Item, State, TicketId};
 use crate::error::TransferError;
 use crate::fetcher::Priority;
 use crate::wanted::Wanted;
 
+/// How often a chunk's wrong bytes are not held against their server: once for each reason there may be.
+const DOUBTS: u32 = 3;
+
 impl Schedule {
-    /// A chunk came with wrong bytes from this server.
-    pub(crate) fn bad(&mut self, wanted: &Wanted, base: BaseId, error: TransferError) {
+    /// A chunk came with wrong bytes from this server. If there is doubt whether they are what the server has, it is asked once
+    /// more in a way that leaves less.
+    pub(crate) fn bad(
+        &mut self,
+        wanted: &Wanted,
+        base: BaseId,
+        doubt: Option<Doubt>,
+        error: TransferError,
+        now: Instant,
+    ) {
+        let doubted = self.is_doubted(wanted, base, doubt, now);
         self.requeue(wanted);
-        self.bar(wanted, base, error);
+        if !doubted {
+            self.bar(wanted, base, error);
+        }
+    }
+
+    /// Has a server asked in another way, if there is doubt about the one in which it was, and it was not doubted too often for
+    /// this chunk.
+    pub(super) fn is_doubted(
+        &mut self,
+        wanted: &Wanted,
+        base: BaseId,
+        doubt: Option<Doubt>,
+        now: Instant,
+    ) -> bool {
+        let Some((doubt, item)) = doubt.zip(self.items.get_mut(wanted)) else {
+            return false;
+        };
+        item.doubts += 1;
+        if item.doubts > DOUBTS {
+            return false;
+        }
+        match doubt {
+            Doubt::Range => self.bases[base].has_ranges(false, now),
+            Doubt::Coding { plain } => self.bases[base].plain = !plain,
+            Doubt::Pieced => {}
+        }
+        true
     }
 
     /// Chunks could not be kept.

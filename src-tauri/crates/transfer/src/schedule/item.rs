@@ -38,6 +38,8 @@ pub(super) struct Item {
     /// Requests that broke off at this chunk without having sent anything.
     pub(super) attempts: u32,
     pub(super) partial: Option<Partial>,
+    /// How often it came with wrong bytes for which there was another reason than that the server has them.
+    pub(super) doubts: u32,
     /// The order of asking: the place among the chunks of its ticket, then the ticket. So every ticket's first chunk comes
     /// before any ticket's second.
     pub(super) asked: (usize, TicketId),
@@ -55,13 +57,33 @@ impl Item {
     }
 }
 
-/// The beginning of a chunk whose transfer broke off.
+/// The beginning of a chunk whose transfer broke off. It is gone on from wherever the rest comes from: the digest tells whether
+/// both are of the same pack.
 #[derive(Clone, Debug)]
 pub(crate) struct Partial {
-    pub(crate) base: BaseId,
     pub(crate) bytes: BytesMut,
-    /// The strong `ETag` of the pack that it is a part of, if the server gave one.
-    pub(crate) etag: Option<String>,
+}
+
+/// A part of a pack that a server sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) first: u64,
+    /// One past the last byte.
+    pub(crate) end: u64,
+}
+
+/// Why a chunk's bytes may be wrong although the server has the right ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// The server did not say clearly which part of the pack they are: the whole pack leaves no doubt.
+    Range,
+    /// What the server said that it did to them was undone (`plain` is false), or left as it was.
+    Coding {
+        /// What was done.
+        plain: bool,
+    },
+    /// Their beginning came with another answer than the rest.
+    Pieced,
 }
 
 /// Somebody who waits for chunks.
@@ -103,6 +125,8 @@ pub(crate) struct Plan {
     pub(crate) whole: bool,
     /// Caches on the way are to be passed by.
     pub(crate) fresh: bool,
+    /// Bodies are taken as they come, whatever their server says that it did to them.
+    pub(crate) plain: bool,
     /// What is there of the first chunk.
     pub(crate) partial: Option<Partial>,
     /// True if a running machine waits for one of the chunks; it may become so on the way.
@@ -114,8 +138,12 @@ pub(crate) struct Plan {
 pub(crate) struct Ended {
     /// Of the request's chunks, as many came.
     pub(crate) delivered: usize,
-    /// What came of the next one.
+    /// Bytes that came and are of use: of those chunks, and of the next one.
+    pub(crate) kept: u64,
+    /// What is there of the next one.
     pub(crate) partial: Option<Partial>,
-    /// Why not all came; nothing if they did, or if the request was cancelled.
+    /// Why it may fare better if it is made in another way.
+    pub(crate) doubt: Option<Doubt>,
+    /// Why not all came; nothing if they did, if the request was cancelled, or if the rest is to be asked for at once.
     pub(crate) error: Option<TransferError>,
 }

@@ -22,8 +22,11 @@ use crate::fetcher::{Fetched, Priority};
 use crate::wanted::Wanted;
 
 use base::Base;
-pub(crate) use item::{BaseId, Ended, Partial, Plan, RequestId, TicketId};
+pub(crate) use item::{BaseId, Doubt, Ended, Partial, Plan, RequestId, Span, TicketId};
 use item::{Item, Running, State, Ticket};
+
+/// Bytes that an answer which ends early must bring to be no failure: then there is progress, and the rest is asked for at once.
+pub(crate) const LEAST: u64 = 1024;
 
 /// What the schedule keeps to.
 #[derive(Clone, Copy, Debug)]
@@ -182,6 +185,7 @@ impl Schedule {
             fresh: false,
             attempts: 0,
             partial: None,
+            doubts: 0,
             asked,
         };
         self.items.insert(wanted, item);
@@ -229,43 +233,51 @@ impl Schedule {
         cancel
     }
 
-    /// The server answered: with the range (`true`), or with the whole pack. Gives, for a whole pack, the chunks to
-    /// take from it, or nothing if it is being read already.
-    pub(crate) fn answered(&mut self, id: RequestId, ranges: bool) -> Option<Vec<Wanted>> {
+    /// The server answers with a part of the pack, or with all of it. Gives the chunks to take from that: those of the request,
+    /// and others that it has; none if a whole pack is being read already.
+    pub(crate) fn answered(
+        &mut self,
+        id: RequestId,
+        span: Option<Span>,
+        now: Instant,
+    ) -> Option<Vec<Wanted>> {
         let running = self.running.get(&id)?;
-        let base = running.base;
-        if ranges {
-            self.bases[base].ranges = Some(true);
-            return None;
-        }
-        self.bases[base].ranges = Some(false);
-        let pack = running.items.first()?.pack;
-        let other = |(other, r): (&RequestId, &Running)| {
-            *other != id
-                && r.whole
-                && r.base == base
-                && r.items.first().is_some_and(|first| first.pack == pack)
-        };
-        if self.running.iter().any(other) {
+        let (base, was_whole) = (running.base, running.whole);
+        self.bases[base].has_ranges(span.is_some(), now);
+        let first = running.items.first()?;
+        let pack = first.pack;
+        if span.is_none() && !was_whole && self.is_read_whole(base, pack) {
             return None;
         }
         let mut items = running.items.clone();
-        let mut more = self.all_of(pack, base);
-        more.retain(|wanted| {
-            items
-                .iter()
-                .all(|item| item.end() <= wanted.offset() || wanted.end() <= item.offset())
-        });
-        let (priority, _) = self.start(&more, id);
-        items.append(&mut more);
-        items.sort_unstable();
+        let asked = Span {
+            first: first.offset(),
+            end: items.last()?.end(),
+        };
+        if span.is_none_or(|span| span.first < asked.first || span.end > asked.end) {
+            let mut more = self.all_of(pack, base);
+            let is_in = |wanted: &Wanted| {
+                span.is_none_or(|span| span.first <= wanted.offset() && wanted.end() <= span.end)
+            };
+            let is_free = |wanted: &Wanted| {
+                items
+                    .iter()
+                    .all(|item| item.end() <= wanted.offset() || wanted.end() <= item.offset())
+            };
+            more.retain(|wanted| is_in(wanted) && is_free(wanted));
+            let (priority, _) = self.start(&more, id);
+            items.append(&mut more);
+            items.sort_unstable();
+            let running = self.running.get_mut(&id)?;
+            running.priority = running.priority.min(priority);
+            let urgent = running.priority == Priority::Demand;
+            running.urgent.fetch_or(urgent, Ordering::Relaxed);
+            running.items.clone_from(&items);
+        }
         let running = self.running.get_mut(&id)?;
-        running.whole = true;
-        running.size = items.last().map_or(0, Wanted::end);
-        running.priority = running.priority.min(priority);
-        let urgent = running.priority == Priority::Demand;
-        running.urgent.fetch_or(urgent, Ordering::Relaxed);
-        running.items.clone_from(&items);
+        running.whole = span.is_none();
+        let end = items.last().map_or(0, Wanted::end);
+        running.size = end - span.map_or(0, |span| span.first.min(end));
         Some(items)
     }
 
@@ -301,7 +313,8 @@ impl Schedule {
         if running.priority == Priority::Demand {
             self.demand_at = Some(now);
         }
-        if ended.delivered > 0 {
+        let progress = ended.delivered > 0 || ended.kept >= LEAST;
+        if progress {
             self.bases[base].succeeded();
         }
         let (arrived, rest) = running.items.split_at(ended.delivered.min(running.items.len()));
@@ -317,14 +330,20 @@ impl Schedule {
             if let Some(item) = self.items.get_mut(wanted)
                 && item.state == State::Running(id)
             {
-                item.partial = partial.take();
+                // What is there of the others, from requests before, stays.
+                item.partial = partial.take().or(item.partial.take());
                 self.requeue(wanted);
             }
         }
         let (Some(error), Some(first)) = (ended.error, rest.first()) else {
             return;
         };
+        if self.is_doubted(first, base, ended.doubt, now) {
+            return;
+        }
         match error {
+            // The rest is asked for at once: where there is progress, a line that breaks is no worse than a short answer.
+            TransferError::Network { .. } if progress => self.bases[base].broke(now),
             TransferError::Network { .. } => self.failed(first, base, running.started, error, now),
             // The rest of the pack would fare no better.
             _ => self.bar_pack(first.pack, base, &error),

@@ -130,23 +130,26 @@ impl Schedule {
     /// The server to ask for a chunk: the first one that does well, else the one that may be asked first. No machine is
     /// made to wait for a server that failed and has not shown since that it is back, if there is another.
     pub(super) fn choose(&self, item: &Item, now: Instant) -> Option<BaseId> {
-        let proven = item.open().find(|base| !self.bases[*base].has_failed());
+        let steady = || item.open().filter(|base| self.bases[*base].is_steady(now));
+        let proven = steady().find(|base| !self.bases[*base].has_failed());
         let proven = proven.filter(|_| item.priority == Priority::Demand);
-        let well = proven.or_else(|| item.open().find(|base| self.bases[*base].is_well(now)));
+        let is_well = |base: &BaseId| self.bases[*base].is_well(now);
+        let well = proven
+            .or_else(|| steady().find(is_well))
+            .or_else(|| item.open().find(is_well));
         well.or_else(|| item.open().min_by_key(|base| self.bases[*base].not_before()))
     }
 
-    /// True if the server, which has no ranges, is sending this pack already.
-    fn is_read_whole(&self, base: BaseId, pack: PackId) -> bool {
-        self.bases[base].ranges == Some(false)
-            && self
-                .running
-                .values()
-                .any(|r| r.whole && r.base == base && r.items.first().is_some_and(|first| first.pack == pack))
+    /// True if the server is sending all of this pack already.
+    pub(super) fn is_read_whole(&self, base: BaseId, pack: PackId) -> bool {
+        let of_pack = |r: &Running| r.items.first().is_some_and(|first| first.pack == pack);
+        self.running
+            .values()
+            .any(|r| r.whole && r.base == base && of_pack(r))
     }
 
     fn plan(&mut self, seed: Wanted, base: BaseId, size: u64, now: Instant) -> Plan {
-        let whole = self.bases[base].ranges == Some(false);
+        let whole = self.bases[base].sends_whole(now);
         let items = if whole {
             self.all_of(seed.pack, base)
         } else {
@@ -164,7 +167,8 @@ impl Schedule {
             url: join(&self.bases[base].url, &paths::pack(&seed.pack)),
             whole,
             fresh,
-            partial: partial.filter(|partial| !whole && !fresh && partial.base == base),
+            partial: partial.filter(|_| !whole && !fresh),
+            plain: self.bases[base].plain,
             urgent: Arc::clone(&urgent),
             items: items.clone(),
         };
@@ -214,6 +218,10 @@ impl Schedule {
             }
             if next.offset() < end || !serves(item, base) {
                 continue;
+            }
+            if item.partial.is_some() {
+                // Its rest is asked for by itself: only the first chunk of a request is gone on from.
+                break;
             }
             between.push(*next);
             end = next.end();

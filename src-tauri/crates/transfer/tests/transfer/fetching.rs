@@ -103,6 +103,11 @@ async fn a_local_folder_is_a_server_too() {
         .await
         .unwrap();
     assert_eq!(sink.count(pack), 30);
+    std::fs::write(site.folder.path().join(pack.path()), &pack.stored[..100_000]).unwrap();
+    let (again, _) = self::fetcher();
+    let short = again.fetch(&origin, pack.id, &pack.chunks, Priority::Fill).await;
+    let short = short.unwrap_err().to_string();
+    assert!(short.contains("ends after 100000 bytes"), "{short}");
     std::fs::remove_file(site.folder.path().join(pack.path())).unwrap();
     let other = Site::new(&[(1, LARGE)]);
     let missing = fetcher

@@ -8,10 +8,17 @@ mod faults;
 mod fetching;
 mod logins;
 mod mirrors;
-// The origin of the end-to-end suites, without all else that they need.
+mod odd;
+// Support of the end-to-end suites, without all else that they need.
+#[path = "../../../../../tests/src/odd.rs"]
+#[allow(dead_code, unreachable_pub, reason = "it is another crate's public module")]
+mod odd_server;
 #[path = "../../../../../tests/src/origin/mod.rs"]
 #[allow(dead_code, unreachable_pub, reason = "it is another crate's public module")]
 mod origin;
 mod priorities;
 mod soak;
+#[path = "../../../../../tests/src/socks.rs"]
+#[allow(dead_code, unreachable_pub, reason = "it is another crate's public module")]
+mod socks;
 mod support;

@@ -138,7 +138,7 @@ async fn a_file_by_digest_comes_from_whoever_has_it() {
     assert_eq!(asked.len(), 2, "wrong bytes are asked again once");
     assert_eq!(asked[1].header("cache-control"), "no-cache", "past all caches");
     let error = client.verified(&origin, &path, &digest, 5).await.unwrap_err();
-    assert!(error.to_string().contains("more than 5 bytes"), "{error}");
+    assert!(error.to_string().contains("more than 5 B"), "{error}");
 }
 
 #[tokio::test]

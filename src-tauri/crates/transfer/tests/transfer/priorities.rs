@@ -48,13 +48,11 @@ async fn demand_overtakes_a_fill() {
     filling.await.unwrap();
     assert_eq!(sink.count(fill), 12, "and goes on afterwards");
     let resumed = site.requests(fill);
-    let resumed = resumed.iter().find(|entry| !entry.header("if-range").is_empty());
-    let (first, _) = resumed
-        .and_then(|entry| entry.range)
-        .expect("with what had come of the chunk");
+    let middle = 1..fill.chunks[0].end_offset();
+    let mut firsts = resumed.iter().filter_map(|entry| Some(entry.range?.0));
     assert!(
-        first > 0 && first < fill.chunks[0].end_offset(),
-        "from the middle of it: {first}"
+        firsts.any(|first| middle.contains(&first)),
+        "with what had come of the chunk"
     );
 }
 

@@ -188,6 +188,10 @@ pub(crate) fn fetcher_into(sink: &Arc<Memory>, config: Config) -> Fetcher {
         attempts: 3,
         ..Limits::default()
     };
+    fetcher_with(sink, config, limits)
+}
+
+pub(crate) fn fetcher_with(sink: &Arc<Memory>, config: Config, limits: Limits) -> Fetcher {
     let sink: Arc<dyn ChunkSink> = Arc::<Memory>::clone(sink);
     Fetcher::new(Client::new(config).unwrap(), sink, limits)
 }

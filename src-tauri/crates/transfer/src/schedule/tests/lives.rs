@@ -83,7 +83,7 @@ proptest! {
     #[test]
     fn whatever_happens_everything_is_settled(steps in prop::collection::vec(step(), 1..60)) {
         let mut bench = Bench::new(3);
-        bench.schedule.bases[2].ranges = Some(false);
+        bench.schedule.bases[2].has_ranges(false, bench.now);
         let all = bench.bases.clone();
         let mut running: HashMap<RequestId, Plan> = HashMap::new();
         let (mut open, mut settled) = (HashSet::new(), 0);
@@ -114,7 +114,7 @@ proptest! {
                             1 => Some(TransferError::not_found(&url)),
                             _ => None,
                         };
-                        bench.ended(&plan, Ended { delivered: came, partial: None, error });
+                        bench.ended(&plan, Ended { error, ..super::ended(came) });
                         for wanted in &plan.items[..came] {
                             bench.schedule.landed(wanted);
                         }
@@ -127,7 +127,7 @@ proptest! {
                         let what = "wrong".to_owned();
                         let error = TransferError::Digest { url: "x".to_owned(), what };
                         for wanted in &plan.items {
-                            bench.schedule.bad(wanted, plan.base, error.clone());
+                            bench.schedule.bad(wanted, plan.base, None, error.clone(), bench.now);
                         }
                     }
                 }
