@@ -35,6 +35,7 @@ mod folder_bytes;
 mod freshness;
 mod hours;
 mod hypervisors;
+mod leftovers;
 mod library;
 mod locked;
 mod logins;

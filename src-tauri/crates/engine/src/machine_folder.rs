@@ -199,7 +199,7 @@ impl MachineFolder {
         });
         let place = aside.into_iter().find(|place| place.symlink_metadata().is_err());
         let place = place.unwrap_or_else(|| overlay.with_extension("aside"));
-        std::fs::rename(overlay, &place)
+        livepc_durable::rename(overlay, &place)
             .map_err(|e| Problem::io("Changes that do not fit cannot be put aside", &e))?;
         Ok(place)
     }

@@ -51,7 +51,7 @@ struct Seen {
 }
 
 /// The folder with the files, beside the database.
-fn folder(database: &Path) -> PathBuf {
+pub(crate) fn folder(database: &Path) -> PathBuf {
     database.with_file_name("subscriptions")
 }
 

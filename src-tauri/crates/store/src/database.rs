@@ -3,15 +3,19 @@
 //! Losing it loses no page: content that is not listed is fetched instead of copied, and nothing is pruned before it is
 //! known again what is needed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use livepc_durable::Readers;
 use livepc_format::{Digest, PackId};
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
 use rusqlite_migration::{M, Migrations};
 
 use crate::error::{Result, StoreError};
 use crate::release_key::ReleaseKey;
+
+/// Bytes of a database that is looked at wholly each time: it takes a second for each 100 MB.
+const SMALL: u64 = 16 << 20;
 
 const MIGRATIONS: &[M<'static>] = &[M::up(
     "CREATE TABLE packs (
@@ -56,7 +60,10 @@ pub(crate) struct Place {
 }
 
 /// The database. There is one connection, and it is the writer's: readers do without.
-pub(crate) struct Database(Mutex<Connection>);
+pub(crate) struct Database {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+}
 
 impl Database {
     /// Opens the database at `path`. One that is damaged is moved aside and made anew; `has_packs` says whether a new
@@ -73,12 +80,19 @@ impl Database {
             connection => connection,
         };
         let connection = connection.map_err(|error| failed(path, error))?;
+        if suspect(path).exists() {
+            // It was looked at, and is good by now.
+            livepc_durable::remove(&suspect(path)).map_err(|error| StoreError::io("removed", path, error))?;
+        }
         if lost {
             connection
                 .execute("INSERT INTO references_lost DEFAULT VALUES", [])
                 .map_err(|error| failed(path, error))?;
         }
-        Ok(Self(Mutex::new(connection)))
+        Ok(Self {
+            connection: Mutex::new(connection),
+            path: path.to_owned(),
+        })
     }
 
     /// Lists where content lies that was just written. What is lost of this in a crash is content that will be fetched
@@ -119,7 +133,7 @@ impl Database {
             })?;
             rows.collect::<Result<_, _>>()
         };
-        find(&connection).map_err(database)
+        find(&connection).map_err(|error| self.failed(error))
     }
 
     /// Forgets the content that touches these pages.
@@ -220,8 +234,8 @@ impl Database {
                 .collect()
         };
         Ok((
-            find("release_packs").map_err(database)?,
-            find("release_objects").map_err(database)?,
+            find("release_packs").map_err(|error| self.failed(error))?,
+            find("release_objects").map_err(|error| self.failed(error))?,
         ))
     }
 
@@ -231,7 +245,7 @@ impl Database {
         let row: Option<i64> = connection
             .query_row("SELECT 1 FROM references_lost", [], |row| row.get(0))
             .optional()
-            .map_err(database)?;
+            .map_err(|error| self.failed(error))?;
         Ok(row.is_some())
     }
 
@@ -256,7 +270,7 @@ impl Database {
                 .query_map([], row)?
                 .collect::<Result<_, _>>()
         };
-        find().map_err(database)
+        find().map_err(|error| self.failed(error))
     }
 
     fn run<T>(
@@ -277,12 +291,23 @@ impl Database {
             transaction.commit()?;
             Ok(done)
         };
-        run().map_err(database)
+        run().map_err(|error| self.failed(error))
+    }
+
+    /// The error of a statement. One that shows damage has the database looked at wholly when it is opened next.
+    fn failed(&self, error: rusqlite::Error) -> StoreError {
+        if error.sqlite_error_code().is_some_and(is_damage_code) {
+            tracing::error!(path = %self.path.display(), %error, "the chunk store's database is damaged");
+            if let Err(error) = livepc_durable::write(&suspect(&self.path), Readers::User, b"") {
+                tracing::warn!(%error, "it may not be mended by itself");
+            }
+        }
+        database(error)
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         // A transaction that a panic left open was rolled back when it was dropped.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -293,8 +318,21 @@ enum Durable {
     No,
 }
 
+/// The file that says that a database has shown damage while it was used.
+fn suspect(path: &Path) -> PathBuf {
+    path.with_extension("suspect")
+}
+
 fn connect(path: &Path) -> Result<Connection, rusqlite_migration::Error> {
     let mut connection = Connection::open(path)?;
+    let small = path.metadata().is_ok_and(|found| found.len() <= SMALL);
+    if small || suspect(path).exists() {
+        let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if found != "ok" {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+            return Err(rusqlite::Error::SqliteFailure(code, Some(found)).into());
+        }
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     Migrations::from_slice(MIGRATIONS).to_latest(&mut connection)?;
@@ -305,10 +343,11 @@ fn is_damage(error: &rusqlite_migration::Error) -> bool {
     let rusqlite_migration::Error::RusqliteError { err, .. } = error else {
         return false;
     };
-    matches!(
-        err.sqlite_error_code(),
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
-    )
+    err.sqlite_error_code().is_some_and(is_damage_code)
+}
+
+fn is_damage_code(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)
 }
 
 fn move_aside(path: &Path) -> Result<()> {

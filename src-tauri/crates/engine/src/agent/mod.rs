@@ -134,6 +134,7 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
 
 fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
     make_folders(&home)?;
+    crate::leftovers::remove(&home);
     let database = Database::open(&home.database())?;
     store_move::settle(&home)?;
     let store = Arc::new(Store::open(home.store()).map_err(|e| of_store(&e))?);

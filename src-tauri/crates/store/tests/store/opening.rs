@@ -94,7 +94,7 @@ fn a_folder_that_is_no_store_has_nothing_to_read() {
 
 #[test]
 fn a_lost_database_loses_no_page_and_stops_pruning() {
-    for damage in [true, false] {
+    for damage in ["no database", "a page of zeros", "gone"] {
         let folder = tempfile::tempdir().unwrap();
         let pack = Pack::new(1, &[64]);
         Store::open(folder.path())
@@ -102,10 +102,16 @@ fn a_lost_database_loses_no_page_and_stops_pruning() {
             .write_chunks(vec![pack.chunk(0)])
             .unwrap();
         let path = folder.path().join("store.db");
-        if damage {
-            fs::write(&path, b"this is no database, and long enough to be looked at").unwrap();
-        } else {
-            fs::remove_file(&path).unwrap();
+        match damage {
+            "no database" => {
+                fs::write(&path, b"this is no database, and long enough to be looked at").unwrap();
+            }
+            "gone" => fs::remove_file(&path).unwrap(),
+            _ => {
+                let mut bytes = fs::read(&path).unwrap();
+                bytes[4096..].fill(0);
+                fs::write(&path, bytes).unwrap();
+            }
         }
 
         let store = Store::open(folder.path()).unwrap();
