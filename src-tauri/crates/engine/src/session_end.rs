@@ -1,5 +1,9 @@
 //! The end of the session that this process is part of: the computer shuts down, its user logs out, or whoever started the
 //! process's service stops it. Every process is told at once then, and ended by force when it is still there some time later.
+//!
+//! Whether a log-out is such an end, the system decides: most let machines run on, some end all that a user has (systemd does
+//! with `KillUserProcesses=yes`, unless `loginctl enable-linger` says otherwise). Whoever starts a machine by a service of
+//! systemd's own needs `KillMode=process` or `RemainAfterExit=yes` there, since the machine is a part of the service.
 
 #[cfg(unix)]
 #[path = "session_end/unix.rs"]

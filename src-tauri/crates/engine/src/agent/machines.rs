@@ -61,11 +61,12 @@ impl Machines {
             .any(|runner| runner.state.state.is_live())
     }
 
-    /// True if any machine is about to end.
-    pub(super) fn any_stopping(&self) -> bool {
-        lock(&self.runners)
-            .values()
-            .any(|runner| runner.state.state == MachineState::Stopping)
+    /// True if any machine is about to end, or has ended and that is not noted yet.
+    pub(super) fn any_ending(&self) -> bool {
+        lock(&self.runners).values().any(|runner| {
+            let state = runner.state.state;
+            state == MachineState::Stopping || (runner.client.is_some() && !state.is_live())
+        })
     }
 
     /// Tells those who wait that something has changed.

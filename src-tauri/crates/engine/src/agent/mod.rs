@@ -300,10 +300,10 @@ impl Core {
     /// to be noted. Those that go on have runners that do without an agent.
     async fn until_machines_have_ended(&self) {
         if self.machines.any_live() {
-            let told = self.machines.until(machines::Machines::any_stopping);
+            let told = self.machines.until(machines::Machines::any_ending);
             let _ = tokio::time::timeout(TOLD, told).await;
         }
-        let ended = self.machines.until(|machines| !machines.any_stopping());
+        let ended = self.machines.until(|machines| !machines.any_ending());
         let _ = tokio::time::timeout(session_end::IN_ORDER, ended).await;
     }
 
