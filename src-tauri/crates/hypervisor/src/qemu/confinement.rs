@@ -5,6 +5,7 @@
 //! ends QEMU at that. Where there is no bus, QEMU is told so, and nothing has to be started; where it is ended nevertheless,
 //! it is started with the right to do it, and keeps giving up the rest.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use livepc_durable::{Readers, write};
@@ -97,13 +98,27 @@ fn has_session_bus() -> bool {
         return true;
     }
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let usual = set("XDG_RUNTIME_DIR").map(|folder| Path::new(&folder).join("bus"));
-    set("DBUS_SESSION_BUS_ADDRESS").is_some() || usual.is_some_and(|bus| bus.exists())
+    match set("DBUS_SESSION_BUS_ADDRESS") {
+        Some(address) => names_bus(&address),
+        None => set("XDG_RUNTIME_DIR").is_some_and(|folder| Path::new(&folder).join("bus").exists()),
+    }
+}
+
+/// Whether an address is one of a bus that is there, and not the order to start one.
+fn names_bus(address: &OsStr) -> bool {
+    !address.as_encoded_bytes().starts_with(b"autolaunch:")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_order_to_start_a_bus_is_no_bus() {
+        assert!(names_bus(OsStr::new("unix:path=/run/user/1000/bus")));
+        assert!(!names_bus(OsStr::new("autolaunch:")));
+        assert!(!names_bus(OsStr::new("autolaunch:scope=*user")));
+    }
 
     #[test]
     fn a_sandbox_gets_weaker_step_by_step_and_says_so() {
