@@ -26,6 +26,7 @@ mod mount;
 mod odd_media;
 mod odd_servers;
 mod own_start;
+mod peers;
 mod publisher;
 #[cfg(target_os = "linux")]
 mod reflink;

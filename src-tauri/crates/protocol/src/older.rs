@@ -171,3 +171,37 @@ async fn an_older_agent_that_a_machine_needs_is_used_for_what_it_knows() {
     ));
     older.serving.abort();
 }
+
+/// A process that was stopped, or is stuck: it is there, and says nothing any more.
+#[tokio::test]
+async fn a_call_that_nobody_answers_is_told_as_that_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = Home::open(&folder.path().join("home")).unwrap();
+    let _lock = ProcessLock::try_take(&home.agent_lock())
+        .unwrap()
+        .expect("it is free");
+    let listener = Listener::of_agent(&home).unwrap();
+    let agent = home.agent_whereabouts();
+    let serving = tokio::spawn(async move {
+        let (read, mut write) = tokio::io::split(listener.accept().await.unwrap());
+        let mut read = BufReader::new(read);
+        let _: Option<Line<Call>> = read_message(&mut read).await;
+        let hello = format!("{}\n", AGENT.lines().next().unwrap());
+        write_line(&mut write, hello.as_bytes()).await.unwrap();
+        // Whoever comes next is not even greeted.
+        let silent = listener.accept().await;
+        std::future::pending::<()>().await;
+        drop((read, write, silent));
+    });
+    let client = Client::connect(&agent, "test", false).await.unwrap();
+    tokio::time::pause();
+    let problem = client.call(Request::list()).await.unwrap_err();
+    assert_eq!(problem.code, Code::Busy);
+    assert!(
+        problem.message.contains("“list”") && problem.message.contains("45 seconds"),
+        "{problem}"
+    );
+    let problem = Client::connect(&agent, "test", false).await.unwrap_err();
+    assert!(problem.message.contains("has not greeted"), "{problem}");
+    serving.abort();
+}
