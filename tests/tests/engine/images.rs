@@ -247,12 +247,12 @@ fn a_start_that_was_none_is_a_failure_and_leaves_no_boot_map() {
     let file = publisher.project_folder().join("livepc.toml");
     let bios = std::fs::read_to_string(&file).expect("the project");
     let uefi = bios.replace("firmware = \"bios\"", "firmware = \"uefi\"");
-    for (project, why) in [(uefi, "Shell>"), (bios, "almost nothing")] {
+    for project in [uefi, bios] {
         std::fs::write(&file, project).expect("the project is written");
         let refused = publisher.try_publish(&["--record-boot"]);
         refused.refused(1, "failed");
+        // Whether UEFI's shell is there before nothing was read for long is a matter of speed.
         assert!(refused.text.contains("did not start"), "{}", refused.text);
-        assert!(refused.text.contains(why), "{}", refused.text);
         let head = Site::of(&publisher).head();
         assert!(head.releases[0].boot_map.is_none(), "{head:?}");
     }
