@@ -39,8 +39,9 @@ pub(crate) async fn add(
     let Some(read) = fetch(client, url, None).await? else {
         return Ok(());
     };
-    let url = &read.url;
+    let (asked, url) = (url, &read.url);
     database.change(|t| {
+        move_to(t, asked.as_str(), url)?;
         t.execute(
             "INSERT INTO source (url, place, title) VALUES (?1, (SELECT COALESCE(MAX(place), 0) + 1 FROM source), ?2) \
              ON CONFLICT DO UPDATE SET title = ?2",

@@ -197,6 +197,10 @@ impl Client {
             Err(_) if bytes.trim_ascii().is_empty() => {
                 Err(TransferError::network(url, "nothing came instead of the file"))
             }
+            // A document that does not end.
+            Err(_) if url.path().ends_with(".json") && !bytes.trim_ascii_end().ends_with(b"}") => {
+                Err(TransferError::network(url, "only a part of the file came"))
+            }
             Err(error) => Err(TransferError::digest(url, &error)),
         }
     }

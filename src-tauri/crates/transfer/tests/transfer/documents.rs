@@ -310,6 +310,16 @@ async fn a_page_instead_of_a_file_is_no_word_against_its_publisher() {
         .await
         .unwrap_err();
     assert!(error.is_digest(), "other bytes are: {error}");
+    std::fs::write(site.folder.path().join("a.json"), "{\"a\": [1,").unwrap();
+    let digest = livepc_format::Digest::of(b"{\"a\": [1, 2]}\n");
+    let error = client()
+        .verified(&origin, "a.json", &digest, 100)
+        .await
+        .unwrap_err();
+    assert!(
+        error.is_network() && !error.is_digest(),
+        "half of it is not: {error}"
+    );
     let asks = Fault::Status {
         code: 511,
         retry_after: None,
