@@ -1,7 +1,8 @@
 //! A local pack file that is open for writing.
 //!
 //! The order of writing is what makes the bits true: pages and CRCs, then `fdatasync`, then the bits. The bits need no
-//! `fdatasync` of their own: one that is lost is a page fetched again.
+//! `fdatasync` of their own: one that is lost is a page fetched again. Once somebody is told that all is here,
+//! they are flushed, too.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -119,6 +120,11 @@ impl PackWriter {
     pub(crate) fn clear(&mut self, pages: Range<u32>) -> Result<()> {
         self.presence.set(pages.clone(), false);
         self.write_bits(pages)?;
+        self.sync()
+    }
+
+    /// Makes the bits durable.
+    pub(crate) fn flush(&self) -> Result<()> {
         self.sync()
     }
 

@@ -268,6 +268,22 @@ impl Store {
         self.database.drop_contents(pack, pages.start, pages.end)
     }
 
+    /// Has what is claimed of these packs survive a power cut: what was just written is there after one in any case, but
+    /// might not be claimed.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn flush(&self, packs: &[PackId]) -> Result<()> {
+        let _writing = self.writing();
+        for pack in packs {
+            self.writers.with(*pack, |access| match access.existing()? {
+                Some(writer) => writer.flush(),
+                None => Ok(()),
+            })?;
+        }
+        Ok(())
+    }
+
     /// Keeps an object of the index; it is durable when this returns. One that is here and whole is left alone.
     ///
     /// A chunk table is told by its digest: pages of its pack that came before it, on a boot map's word, and are not what

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use livepc_format::PackId;
 use livepc_panics::fenced;
 use livepc_protocol::{Code, JobPhase, Problem, Until};
 use livepc_transfer::Priority;
@@ -87,7 +88,9 @@ impl Core {
         };
         let local = self.local_of(&opened);
         active.update(|job| show(job, local, everything));
-        done
+        done?;
+        let packs: Vec<PackId> = goal.iter().map(|(pack, _)| *pack).collect();
+        self.with_store(move |store| store.flush(&packs)).await
     }
 
     /// Fetches those of the chunks that are not here.

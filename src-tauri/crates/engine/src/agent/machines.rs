@@ -241,8 +241,7 @@ impl Core {
             Problem::new(
                 Code::Failed,
                 format!("{} does not say whose data this folder has: it is damaged.", file.display()),
-                "Move the folder away if you need nothing of it. Else write the LivePC's id into that file: \
-                 “livepc preview” shows it.",
+                "Move the folder away, and subscribe: what is in it stays, and its disks can be put into the new one.",
             )
         })
     }

@@ -193,6 +193,7 @@ impl Core {
             let chunks = [(pack, chunks.collect())];
             self.reuse(&chunks).await?;
             self.fetch_all(opened, &chunks, Priority::Fill).await?;
+            self.with_store(move |store| store.flush(&[pack])).await?;
             let repaired = "UPDATE damaged_chunk SET repaired = 1 WHERE job = ?1 AND pack = ?2";
             self.database.run(repaired, params![number, name])?;
             let damage = self.damage(number)?;
