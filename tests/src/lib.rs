@@ -38,6 +38,8 @@ pub mod network_manager;
 pub mod nginx;
 pub mod odd;
 pub mod origin;
+#[cfg(unix)]
+pub mod powered;
 pub mod presence;
 pub mod publisher;
 pub mod socks;

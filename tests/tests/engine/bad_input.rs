@@ -224,6 +224,23 @@ impl SmallDisk {
         self.mount(&format!("remount,size={mib}m"));
     }
 
+    /// Gives it so many bytes, which may leave none free.
+    pub(crate) fn resize_to(&self, bytes: u64) {
+        self.mount(&format!("remount,size={bytes}"));
+    }
+
+    /// Bytes that are used.
+    pub(crate) fn used(&self) -> u64 {
+        let df = std::process::Command::new("df")
+            .args(["-B1", "--output=used"])
+            .arg(self.folder.path())
+            .output()
+            .expect("df runs");
+        let text = String::from_utf8_lossy(&df.stdout).into_owned();
+        let used = text.lines().nth(1).and_then(|line| line.trim().parse().ok());
+        used.expect("a number")
+    }
+
     fn mount(&self, options: &str) {
         let mounted = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "tmpfs"])

@@ -11,6 +11,7 @@ mod doctor;
 mod elsewhere;
 mod export;
 mod feeds;
+mod full_disk;
 mod home;
 mod https;
 mod images;
@@ -27,6 +28,8 @@ mod odd_media;
 mod odd_servers;
 mod own_start;
 mod peers;
+#[cfg(target_os = "linux")]
+mod power;
 mod publisher;
 #[cfg(target_os = "linux")]
 mod reflink;
