@@ -3,7 +3,7 @@ import { ask } from '../src/lib/host';
 import { FakeHost } from '../src/lib/fake';
 import { SCENES, world } from '../src/lib/fake/scenes';
 
-const show = async (host: FakeHost, id: string) => (await ask(host, { verb: 'show', id }, 'shown')).livepc;
+const show = async (host: FakeHost, id: string) => (await ask(host, { verb: 'show', id, exact: true }, 'shown')).livepc;
 
 describe('the invented host', () => {
   it.each(SCENES)('is consistent in scene %s', (scene) => {
@@ -34,7 +34,7 @@ describe('the invented host', () => {
     const { preview } = await ask(host, { verb: 'preview', feed_url }, 'preview');
     expect(preview.subscribed).toBeNull();
     await ask(host, { verb: 'subscribe', feed_url, fingerprint: preview.fingerprint, download: true }, 'live-pc');
-    const state = async () => (await ask(host, { verb: 'show', id: 'retro-basic' }, 'shown')).livepc;
+    const state = async () => (await ask(host, { verb: 'show', id: 'retro-basic', exact: true }, 'shown')).livepc;
     expect((await state()).state).toBe('preparing');
     host.tick(500);
     expect((await state()).state, 'boot-ready is 2 MB').toBe('ready');

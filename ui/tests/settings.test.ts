@@ -53,11 +53,11 @@ describe('the settings of the store', () => {
     await within(dialog).findByText('GIS Studio, 2026.1');
     within(dialog).getByText('forensics-101-9c0f, release 1');
     within(dialog).getByText('What belongs to no release');
-    expect(pruned()).toEqual([{ verb: 'prune', dry_run: true }]);
+    expect(pruned()).toEqual([{ verb: 'prune', dry_run: true, wanted: false }]);
     expect(document.activeElement?.textContent).toBe('Close');
     await fireEvent.click(within(dialog).getByTestId('prune-go'));
     await screen.findByText(/are free again/);
-    expect(pruned().at(-1)).toEqual({ verb: 'prune', dry_run: false });
+    expect(pruned().at(-1)).toEqual({ verb: 'prune', dry_run: false, wanted: false });
     expect(screen.queryByRole('dialog')).toBeNull();
 
     await fireEvent.click(screen.getByTestId('prune'));

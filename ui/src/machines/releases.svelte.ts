@@ -28,7 +28,7 @@ export class ReleaseList {
       let after: number | undefined;
       // Many releases come in pages.
       do {
-        const answer = await this.#app.ask({ verb: 'show', id, after }, 'shown');
+        const answer = await this.#app.ask({ verb: 'show', id, after, exact: true }, 'shown');
         releases.push(...answer.releases);
         after = answer.next === after ? undefined : answer.next;
       } while (after !== undefined);
