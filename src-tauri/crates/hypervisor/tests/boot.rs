@@ -240,7 +240,7 @@ async fn uefi_starts_with_variables_of_its_own() {
 async fn began(control: &Control, home: &Home) {
     assert_eq!(control.status(), Status::Running);
     assert!(
-        home.path("run/qemu.pid").exists(),
+        home.path("qemu.pid").exists(),
         "the lock is held while it runs"
     );
 }

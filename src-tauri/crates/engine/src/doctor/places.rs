@@ -227,7 +227,9 @@ mod tests {
         let key = home.keys().join("root.key");
         std::fs::write(&key, "secret").unwrap();
         let set = |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
-        std::fs::set_permissions(home.keys(), std::fs::Permissions::from_mode(0o700)).unwrap();
+        for folder in [home.root(), &home.keys()] {
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
         set(0o600);
         assert_eq!(private(&home)[0].health, Health::Good);
         set(0o644);

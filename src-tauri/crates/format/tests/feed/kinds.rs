@@ -513,17 +513,17 @@ fn others() -> Vec<Kind> {
         kind(
             "too large",
             [atom_with(LINK).into_bytes(), vec![b' '; 8 << 20]].concat(),
-            Refused("more than the 8388608 allowed"),
+            Refused("more than the 8.4 MB allowed"),
         ),
         kind(
             "too large for a catalog",
             vec![b' '; (32 << 20) + 1],
-            Refused("more than the 33554432 allowed"),
+            Refused("more than the 33.6 MB allowed"),
         ),
         kind(
             "too large when it is decoded",
             [b"<?xml encoding='latin1'?>".to_vec(), vec![0xe9; 17 << 20]].concat(),
-            Refused("more than the 33554432 allowed"),
+            Refused("more than the 33.6 MB allowed"),
         ),
     ]
 }
