@@ -16,6 +16,8 @@ use crate::release_key::ReleaseKey;
 
 /// Bytes of a database that is looked at wholly each time: it takes a second for each 100 MB.
 const SMALL: u64 = 16 << 20;
+/// With less than this free, whatever fails fails for that.
+const NOTHING: u64 = 256 << 10;
 
 const MIGRATIONS: &[M<'static>] = &[M::up(
     "CREATE TABLE packs (
@@ -302,7 +304,7 @@ impl Database {
                 tracing::warn!(%error, "it may not be mended by itself");
             }
         }
-        database(error)
+        told(&self.path, error)
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -370,7 +372,7 @@ fn move_aside(path: &Path) -> Result<()> {
 fn failed(path: &Path, error: impl Into<rusqlite_migration::Error>) -> StoreError {
     use rusqlite_migration::{Error, MigrationDefinitionError};
     match error.into() {
-        Error::RusqliteError { err, .. } => database(err),
+        Error::RusqliteError { err, .. } => told(path, err),
         Error::MigrationDefinition(MigrationDefinitionError::DatabaseTooFarAhead) => StoreError::Newer {
             path: path.to_owned(),
             found: MIGRATIONS.len() as u64 + 1,
@@ -381,6 +383,21 @@ fn failed(path: &Path, error: impl Into<rusqlite_migration::Error>) -> StoreErro
             why: other.to_string(),
         },
     }
+}
+
+/// The error of a statement. On a disk that is full SQLite may only say that it could not write, or make a file.
+fn told(path: &Path, error: rusqlite::Error) -> StoreError {
+    let code = error.sqlite_error_code();
+    let vague = matches!(code, Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen));
+    let free = path.parent().map_or(u64::MAX, |folder| {
+        fs4::available_space(folder).unwrap_or(u64::MAX)
+    });
+    if vague && free < NOTHING {
+        return StoreError::DiskFull {
+            path: path.to_owned(),
+        };
+    }
+    database(error)
 }
 
 fn database(error: rusqlite::Error) -> StoreError {
