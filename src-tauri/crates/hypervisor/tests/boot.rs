@@ -239,10 +239,7 @@ async fn uefi_starts_with_variables_of_its_own() {
 
 async fn began(control: &Control, home: &Home) {
     assert_eq!(control.status(), Status::Running);
-    assert!(
-        home.path("qemu.pid").exists(),
-        "the lock is held while it runs"
-    );
+    assert!(home.path("qemu.pid").exists(), "the lock is held while it runs");
 }
 
 #[tokio::test(flavor = "multi_thread")]

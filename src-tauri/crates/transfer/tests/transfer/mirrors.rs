@@ -124,13 +124,13 @@ async fn a_file_by_digest_comes_from_whoever_has_it() {
         bytes,
         "the second one has it"
     );
-    write(&first, b"something else");
+    write(&first, br#"{"something":"else"}"#);
     assert_eq!(
         client.verified(&origin, &path, &digest, 100).await.unwrap(),
         bytes,
         "the first one has other bytes"
     );
-    write(&second, b"other bytes");
+    write(&second, br#"{"other":"bytes"}"#);
     first.server.log().clear();
     let error = client.verified(&origin, &path, &digest, 100).await.unwrap_err();
     assert!(error.is_digest(), "{error}");
