@@ -332,13 +332,24 @@ impl TestHome {
     /// Waits until `is` is true of the only subscription, as `list` tells it, at most a minute.
     #[track_caller]
     pub fn until(&self, what: &str, is: impl Fn(&Value) -> bool) -> Value {
+        let mut seen = Value::Null;
+        self.until_asked(what, &["list"], |list| {
+            seen = list["livepcs"][0].clone();
+            is(&seen)
+        });
+        seen
+    }
+
+    /// Waits until `is` is true of what a verb answers, at most a minute.
+    #[track_caller]
+    pub fn until_asked(&self, what: &str, verb: &[&str], mut is: impl FnMut(&Value) -> bool) {
         let until = Instant::now() + Duration::from_secs(60);
         loop {
-            let listed = self.listed();
-            if is(&listed) {
-                return listed;
+            let answer = self.done(verb);
+            if is(&answer) {
+                return;
             }
-            assert!(Instant::now() < until, "not {what} within a minute: {listed}");
+            assert!(Instant::now() < until, "not {what} within a minute: {answer}");
             std::thread::sleep(Duration::from_millis(100));
         }
     }

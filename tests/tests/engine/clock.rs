@@ -47,7 +47,7 @@ fn a_clock_that_jumps_disturbs_no_download_and_no_trust() {
     clock.set_ahead(10 * YEAR);
     lab.follow(3);
     clock.set_ahead(0);
-    assert_eq!(lab.here(), [3, 2, 1]);
+    assert_eq!(lab.here(), [3], "those that nobody ran have made room");
     lab.home.done(&["verify", "lab"]);
 }
 
@@ -79,7 +79,7 @@ fn the_hours_for_updates_begin_on_time() {
     assert_eq!(hour, 21, "this computer is too slow to see what happens before");
     assert_eq!(lab.server.log().sent("packs/"), 0, "it is not yet time");
     let until = Instant::now() + Duration::from_secs(180);
-    while lab.here() != [2, 1] {
+    while lab.here() != [2] {
         assert!(Instant::now() < until, "nothing is fetched although it is time");
         std::thread::sleep(Duration::from_millis(200));
     }

@@ -153,7 +153,7 @@ fn a_home_that_is_read_only_is_named() {
 #[test]
 fn a_full_disk_is_named() {
     let home = TestHome::new();
-    let set_up = "mount -t tmpfs -o size=4m,mode=700 tmpfs \"$1\" && ! dd if=/dev/zero of=\"$1/filler\" status=none 2>/dev/null";
+    let set_up = "mount -t tmpfs -o size=4m,mode=700 tmpfs \"$1\" && : > \"$1/livepc-home\" && ! dd if=/dev/zero of=\"$1/filler\" status=none 2>/dev/null";
     let (findings, code) = doctor_after(&home, set_up);
     tells(&findings, "home", &["no space left"]);
     tells(&findings, "free-space", &["0 B", "livepc prune"]);

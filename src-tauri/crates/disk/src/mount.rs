@@ -27,12 +27,13 @@ use std::{
     sync::Arc,
 };
 
+use livepc_format::shown;
+
+#[cfg(target_os = "linux")]
 use self::linux as os;
 #[cfg(not(target_os = "linux"))]
 use self::other as os;
 use crate::{block::BlockDevice, vmdk::SECTOR};
-#[cfg(target_os = "linux")]
-use livepc_format::shown;
 
 /// The name of a disk's VMDK descriptor.
 pub const DESCRIPTOR: &str = "disk.vmdk";

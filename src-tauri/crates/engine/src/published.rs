@@ -121,25 +121,21 @@ pub(crate) async fn look(
     asking: Asking<'_>,
 ) -> Result<Option<Published>, Trouble> {
     let known = asking.known.map(|(known, _)| known);
-    let (places, feed_url, feed_validators) = match places(client, feed_url, asking).await? {
+    let (places, feed_validators) = match places(client, feed_url, asking).await? {
         Feeds::Same => {
             let Some(url) = known.and_then(|known| known.head_url.clone()) else {
                 return Ok(None);
             };
             let validators = known.map(|known| known.feed.clone()).unwrap_or_default();
-            (vec![(url, None)], feed_url.clone(), validators)
+            (vec![(url, None, feed_url.clone())], validators)
         }
-        Feeds::New {
-            feeds,
-            feed_url,
-            validators,
-        } => {
-            let of = |feed: Feed| (feed.head.clone(), Some(feed));
-            (feeds.into_iter().map(of).collect(), feed_url, validators)
+        Feeds::New { feeds, validators } => {
+            let of = |(feed, kept): (Feed, Url)| (feed.head.clone(), Some(feed), kept);
+            (feeds.into_iter().map(of).collect(), validators)
         }
     };
     let mut failed: Option<Trouble> = None;
-    for (head_url, mut feed) in places {
+    for (head_url, mut feed, feed_url) in places {
         let looked = look_at_head(client, &head_url, feed.is_none(), asking).await;
         match looked {
             Ok(None) => return Ok(None),
@@ -184,9 +180,9 @@ pub(crate) fn gave_no_feed() -> Problem {
 enum Feeds {
     Same,
     New {
-        /// The feed, read as of each address that may be meant: relative addresses in it lead elsewhere from each.
-        feeds: Vec<Feed>,
-        feed_url: Url,
+        /// The feed, read as of each address that may be meant: relative addresses in it lead elsewhere from each. With the
+        /// address to ask from now on, if the head is there.
+        feeds: Vec<(Feed, Url)>,
         validators: Validators,
     },
 }
@@ -219,28 +215,28 @@ async fn places(client: &Client, asked: &Url, asking: Asking<'_>) -> Result<Feed
     else {
         return Ok(Feeds::Same);
     };
+    let has_moved = moved.is_some();
     let feed_url = moved.unwrap_or_else(|| asked.clone());
-    // A redirect may lead into a storage, where the name of a file says nothing of what lies beside it.
-    let mut bases = vec![&feed_url];
-    bases.extend([&found, asked].into_iter().filter(|base| **base != feed_url));
-    let mut feeds: Vec<Feed> = Vec::new();
-    for base in bases {
+    // A redirect may lead into a storage, where the name of a file says nothing of what lies beside it. That a head is still
+    // at the old address says nothing of whose the new one is.
+    let mut bases = vec![(&feed_url, &feed_url)];
+    let others = [(&found, &feed_url), (asked, asked)];
+    bases.extend(others.into_iter().filter(|(base, _)| **base != feed_url));
+    let mut feeds: Vec<(Feed, Url)> = Vec::new();
+    for (base, kept) in bases {
         let feed = read(&bytes, charset.as_deref(), base).map_err(|error| match known {
             None => at_first_contact(error),
             Some(_) => error,
         })?;
-        if feeds.iter().all(|other| other.head != feed.head) {
-            feeds.push(feed);
+        if feeds.iter().all(|(other, _)| other.head != feed.head) {
+            feeds.push((feed, kept.clone()));
         }
     }
-    if let Some(head_url) = known.and_then(|known| known.head_url.as_ref()) {
-        feeds.sort_by_key(|feed| feed.head != *head_url);
+    let known_head = known.and_then(|known| known.head_url.as_ref());
+    if let Some(head_url) = known_head.filter(|_| !has_moved) {
+        feeds.sort_by_key(|(feed, _)| feed.head != *head_url);
     }
-    Ok(Feeds::New {
-        feeds,
-        feed_url,
-        validators,
-    })
+    Ok(Feeds::New { feeds, validators })
 }
 
 fn read(bytes: &[u8], charset: Option<&str>, base: &Url) -> Result<Feed, Trouble> {

@@ -13,7 +13,7 @@ use crate::folder::{check_own, make_private};
 use crate::{Code, Problem, StorePlace};
 
 /// The file by which a folder is known for a home.
-const MARK: &str = ".livepc-home";
+const MARK: &str = "livepc-home";
 const MARK_TEXT: &str = "This folder is a LivePC home: what is in it belongs to LivePC.\n";
 
 /// What homes of versions without the mark have, and nothing else.
