@@ -518,12 +518,12 @@ fn others() -> Vec<Kind> {
         kind(
             "too large for a catalog",
             vec![b' '; (32 << 20) + 1],
-            Refused("more than the 33.6 MB allowed"),
+            Refused("more than the 34 MB allowed"),
         ),
         kind(
             "too large when it is decoded",
             [b"<?xml encoding='latin1'?>".to_vec(), vec![0xe9; 17 << 20]].concat(),
-            Refused("more than the 33.6 MB allowed"),
+            Refused("more than the 34 MB allowed"),
         ),
     ]
 }
