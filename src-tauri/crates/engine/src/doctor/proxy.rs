@@ -2,41 +2,54 @@
 
 use std::time::Duration;
 
-use hyper_util::client::proxy::matcher::Matcher;
+use livepc_transfer::{Client, Config};
 use tokio::net::TcpStream;
+use url::Url;
 
 use super::{Check, Finding, within};
+use crate::problems::of_transfer;
 
 const CHECK: Check = Check("proxy", "proxy");
+/// What helps with any proxy.
+const CORRECT: &str = "Correct or remove it where it is set: https_proxy, http_proxy or all_proxy in the environment, or the \
+                       system's network settings. Then run “livepc agent stop”, so that the agent learns of it.";
 
 /// How long it has to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
 pub(super) async fn look() -> Vec<Finding> {
-    // The same as the web client asks: the environment, then the system's settings.
-    let matcher = Matcher::from_system();
+    // The same as what fetches asks.
+    let client = match Client::new(Config::default()) {
+        Ok(client) => client,
+        Err(error) => return vec![Finding::of_problem(CHECK, of_transfer(&error))],
+    };
     let mut findings = Vec::new();
     let mut seen = Vec::new();
     for address in ["https://example.org/", "http://example.org/"] {
-        let Ok(address) = address.parse() else { continue };
-        let Some(proxy) = matcher.intercept(&address) else {
+        let Ok(address) = Url::parse(address) else {
             continue;
         };
-        let uri = proxy.uri();
-        let scheme = uri.scheme_str().unwrap_or("http");
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let usual = match scheme {
-            "https" => 443,
-            "socks4" | "socks4a" | "socks5" | "socks5h" => 1080,
-            _ => 80,
+        let proxy = match client.proxy_of(&address) {
+            Ok(Some(proxy)) => proxy,
+            Ok(None) => continue,
+            Err(why) => {
+                findings.push(Finding::bad(CHECK, why, CORRECT));
+                break;
+            }
         };
-        let port = uri.port_u16().unwrap_or(usual);
+        let host = proxy
+            .host_str()
+            .unwrap_or_default()
+            .trim_matches(['[', ']'])
+            .to_owned();
+        // What has no port of its own in the web's standards is SOCKS.
+        let port = proxy.port_or_known_default().unwrap_or(1080);
         if seen.contains(&(host.clone(), port)) {
             continue;
         }
         seen.push((host.clone(), port));
         // Its user and password are not shown.
-        let shown = format!("{scheme}://{host}:{port}");
+        let shown = format!("{}://{host}:{port}", proxy.scheme());
         findings.extend(
             within(CHECK, 2 * CONNECT, async {
                 vec![reach(&shown, &host, port).await]
@@ -63,8 +76,7 @@ async fn reach(shown: &str, host: &str, port: u16) -> Finding {
     Finding::bad(
         CHECK,
         format!("The proxy {shown} cannot be reached: {why}."),
-        "Correct or remove it where it is set: https_proxy, http_proxy or all_proxy in the environment, or the system's \
-         network settings. Then run “livepc agent stop”, so that the agent learns of it.",
+        CORRECT,
     )
 }
 
