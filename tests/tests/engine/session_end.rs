@@ -33,12 +33,12 @@ fn end_session(home: &TestHome) {
 
 /// What is told of the machine afterwards must not be a failure.
 #[track_caller]
-fn ended_by_system(listed: &Value) {
-    let problem = &listed["problem"];
-    assert_eq!(problem["code"], "cancelled", "{listed}");
+fn ended_by_system(shown: &Value) {
+    let problem = &shown["problem"];
+    assert_eq!(problem["code"], "cancelled", "{shown}");
     let message = problem["message"].as_str().expect("a message");
     assert!(message.contains("Ended by the system"), "{message}");
-    assert_eq!(listed["rollback_to"], Value::Null, "{listed}");
+    assert_eq!(shown["rollback_to"], Value::Null, "{shown}");
 }
 
 #[test]
@@ -51,10 +51,10 @@ fn a_guest_shuts_down_in_order_when_the_session_ends() {
     for round in 1..=2 {
         let (_, _console) = guest::start(&home, "sample", &format!("serial-{round}.log"), &["--no-fill"]);
         end_session(&home);
-        let listed = home.listed();
-        assert_eq!(listed["state"], "stopped", "{listed}");
-        ended_by_system(&listed);
-        let message = listed["problem"]["message"].as_str().expect("a message");
+        let shown = home.done(&["show", "sample"])["livepc"].clone();
+        assert_eq!(shown["state"], "stopped", "{shown}");
+        ended_by_system(&shown);
+        let message = shown["problem"]["message"].as_str().expect("a message");
         assert!(message.contains("in order"), "{message}");
     }
 }
@@ -77,12 +77,13 @@ fn what_is_killed_does_not_count_against_the_release() {
             "runner" => home.processes("runner").into_iter().for_each(kill),
             _ => home.hypervisors().into_iter().for_each(kill),
         }
-        let listed = home.until("failed", |listed| listed["state"] == "failed");
-        assert_eq!(listed["problem"]["code"], "hypervisor", "{listed}");
+        home.until("failed", |listed| listed["state"] == "failed");
+        let shown = home.done(&["show", "lab"])["livepc"].clone();
+        assert_eq!(shown["problem"]["code"], "hypervisor", "{shown}");
         assert_eq!(
-            listed["rollback_to"],
+            shown["rollback_to"],
             Value::Null,
-            "no release is the cause: {listed}"
+            "no release is the cause: {shown}"
         );
     }
 }
@@ -101,9 +102,9 @@ fn a_guest_that_does_not_react_is_suspended_when_the_session_ends() {
     home.done(&["subscribe", feed.to_str().expect("UTF-8"), "--yes"]);
     home.done(&["start", "lab", "--display", "none"]);
     end_session(&home);
-    let listed = home.listed();
-    assert_eq!(listed["state"], "suspended", "{listed}");
-    ended_by_system(&listed);
+    let shown = home.done(&["show", "lab"])["livepc"].clone();
+    assert_eq!(shown["state"], "suspended", "{shown}");
+    ended_by_system(&shown);
     let resumed = home.done(&["start", "lab", "--display", "none"]);
     assert_eq!(resumed["state"], "running", "{resumed}");
     home.done(&["stop", "lab", "--force"]);

@@ -298,7 +298,7 @@ fn a_download_keeps_to_the_quota_and_only_what_is_spare_makes_room() {
     let refused = home.run(&["download", "small"]);
     refused.refused(6, "disk-full");
     assert!(
-        refused.text.contains(&quota.to_string()) && refused.text.contains("; 0 could be freed"),
+        refused.text.contains("store.max-bytes") && refused.text.contains("; 0 B could be freed"),
         "it tells the quota, and what could be freed: {}",
         refused.text
     );

@@ -112,7 +112,7 @@ fn a_hypervisor_that_is_killed_is_told_and_what_was_saved_is_there() {
     assert!(
         problem["message"]
             .as_str()
-            .is_some_and(|message| message.contains("QEMU ended unexpectedly")),
+            .is_some_and(|message| message.contains("QEMU was ended by another program")),
         "{shown}"
     );
     assert_eq!(

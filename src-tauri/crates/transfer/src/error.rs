@@ -56,6 +56,17 @@ pub enum TransferError {
         /// What is wrong with the bytes.
         what: String,
     },
+    /// The server's file ends before all that was signed, as one does that is still being uploaded.
+    #[error(
+        "{url}: the file there ends after {size} bytes, which are not all of it; try again later, and tell its publisher if \
+             it stays so"
+    )]
+    Cut {
+        /// What was asked for.
+        url: String,
+        /// Bytes that are there.
+        size: u64,
+    },
     /// The answer is longer than this kind of file may be. What was read is thrown away.
     #[error("{url}: more than {}, which this kind of file never has; tell its publisher", livepc_format::shown::size(*.limit))]
     TooLarge {
@@ -157,6 +168,11 @@ impl TransferError {
             Self::Everywhere { tried, .. } => tried.iter().any(Self::is_digest),
             _ => false,
         }
+    }
+
+    /// True if another copy of the file than the one that came may be whole and right: a cache's, or one of a minute later.
+    pub(crate) fn is_of_the_copy(&self) -> bool {
+        self.is_digest() || matches!(self, Self::Cut { .. })
     }
 
     pub(crate) fn network(url: &Url, what: impl Into<String>) -> Self {

@@ -408,8 +408,8 @@ fn no_pack(head: &[u8]) -> Option<&'static str> {
 
 /// The pack at this address has only so many bytes.
 fn short(url: &url::Url, size: u64) -> TransferError {
-    TransferError::Digest {
+    TransferError::Cut {
         url: crate::error::shown(url),
-        what: format!("the file there ends after {size} bytes, which are not all that were signed"),
+        size,
     }
 }

@@ -156,9 +156,9 @@ impl Schedule {
         if item.open().next().is_some() {
             return;
         }
-        if !item.fresh && item.barred.iter().any(|(_, error)| error.is_digest()) {
+        if !item.fresh && item.barred.iter().any(|(_, error)| error.is_of_the_copy()) {
             item.fresh = true;
-            item.barred.retain(|(_, error)| !error.is_digest());
+            item.barred.retain(|(_, error)| !error.is_of_the_copy());
             return;
         }
         let tried = item.barred.iter().map(|(_, error)| error.clone()).collect();
