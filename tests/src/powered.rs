@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -12,6 +13,8 @@ use tempfile::TempDir;
 pub struct PoweredVolume {
     folder: TempDir,
     options: &'static str,
+    /// How often it was restored: each time it is another file.
+    copies: AtomicU32,
 }
 
 /// How long processes that were killed may keep a file system busy.
@@ -32,6 +35,7 @@ impl PoweredVolume {
         let volume = Self {
             folder: folder.expect("a folder"),
             options,
+            copies: AtomicU32::new(0),
         };
         std::fs::create_dir(volume.path()).expect("a folder");
         let file = File::create(volume.image()).expect("a file");
@@ -45,7 +49,8 @@ impl PoweredVolume {
     }
 
     fn image(&self) -> PathBuf {
-        self.folder.path().join("image")
+        let copies = self.copies.load(Ordering::Relaxed);
+        self.folder.path().join(format!("image-{copies}"))
     }
 
     /// Where it is mounted.
@@ -93,6 +98,15 @@ impl PoweredVolume {
             // A process that was killed makes no event when it is gone.
             std::thread::sleep(Duration::from_millis(10));
         }
+        // A copy: another test's mount name space may still have the mount, and would lend the file system that has been shut
+        // down to who mounts the same file again.
+        let before = self.image();
+        self.copies.fetch_add(1, Ordering::Relaxed);
+        run(Command::new("cp")
+            .arg("--sparse=always")
+            .arg(&before)
+            .arg(self.image()));
+        std::fs::remove_file(before).expect("it was there");
         self.mount();
     }
 }
