@@ -426,8 +426,11 @@ async fn a_machine_that_was_left_is_ended_before_the_next_start() {
         );
         runner.kill().unwrap();
         runner.wait().unwrap();
-        assert!(reap(&home.path("run")).await.unwrap(), "there was one");
-        assert!(!reap(&home.path("run")).await.unwrap(), "and there is no other");
+        assert!(reap(&home.path("machine")).await.unwrap(), "there was one");
+        assert!(
+            !reap(&home.path("machine")).await.unwrap(),
+            "and there is no other"
+        );
         home.nothing_runs();
     }
 }
