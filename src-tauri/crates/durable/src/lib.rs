@@ -189,7 +189,8 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// The folder that a path is in.
-fn folder_of(path: &Path) -> &Path {
+#[must_use]
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) => Path::new("."),

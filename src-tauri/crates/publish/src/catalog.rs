@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use livepc_durable::folder_of;
 use livepc_format::feed::{Catalog, CatalogEntry, read_whole_catalog, write_catalog};
 use livepc_format::limits::CATALOG_BYTES;
 use livepc_format::shown;
@@ -76,12 +77,12 @@ fn read(path: &Path) -> Result<(Catalog, usize)> {
 fn update<T>(path: &Path, change: impl FnOnce(&mut Catalog) -> Result<T>) -> Result<T> {
     // Before the lock, which makes a file: not where there is no catalog.
     read(path)?;
-    let what = || format!("locking the catalogs in {}", shown::path(folder(path)));
+    let what = || format!("locking the catalogs in {}", shown::path(folder_of(path)));
     let lock = File::options()
         .write(true)
         .create(true)
         .truncate(false)
-        .open(folder(path).join(LOCK))
+        .open(folder_of(path).join(LOCK))
         .context(what)?;
     lock.lock().context(what)?;
     let (mut catalog, left_out) = read(path)?;
@@ -153,15 +154,9 @@ fn partial(path: &Path, catalog: &Catalog) -> Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PARTIAL);
     os::public_file(&mut builder);
-    let mut partial = builder.tempfile_in(folder(path)).context(what)?;
+    let mut partial = builder.tempfile_in(folder_of(path)).context(what)?;
     partial.write_all(&bytes).context(what)?;
     Ok(partial)
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

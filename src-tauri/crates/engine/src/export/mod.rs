@@ -115,7 +115,7 @@ impl Plan {
     pub(crate) async fn write(&self, release: &Release, progress: Progress<'_>) -> Result<(), Problem> {
         let clusters = self.wanted.format == ExportFormat::Qcow2;
         let needed = self.parts.bytes_at_most(release, clusters).await?;
-        let folder = place::folder_of(&self.wanted.place);
+        let folder = livepc_durable::folder_of(&self.wanted.place);
         place::check_space(folder, needed)?;
         match self.wanted.format {
             ExportFormat::Vmx => vmx::write(self, release, progress).await,

@@ -2,18 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use livepc_durable::Readers;
+use livepc_durable::{Readers, folder_of};
 use livepc_format::shown;
 use livepc_protocol::{Code, Problem};
 use tempfile::{NamedTempFile, TempDir};
-
-/// The folder that a place is in.
-pub(super) fn folder_of(place: &Path) -> &Path {
-    match place.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
-}
 
 /// Refuses a place that has something: without `force` anything, with it anything but a file.
 pub(super) fn check_file(place: &Path, force: bool) -> Result<(), Problem> {

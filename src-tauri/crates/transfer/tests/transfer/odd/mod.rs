@@ -118,11 +118,7 @@ async fn all_right(kinds: &[Kind]) {
             let count = sink.count(&lab.pack);
             let sent: u64 = fetched.iter().map(|asked| asked.sent).sum();
             let times = sent as f64 / lab.pack.stored.len() as f64;
-            // How much is under way when a server shows what it does is left to chance.
-            let (more_requests, more_times) = if kind.times > 1.1 { (3, 1.0) } else { (0, 0.0) };
-            let in_bounds =
-                fetched.len() <= kind.requests + more_requests && times <= kind.times + more_times;
-            if count != chunks.len() || !in_bounds {
+            if count != chunks.len() || fetched.len() > kind.requests || times > kind.times {
                 let asked: Vec<_> = fetched.iter().map(|asked| asked.range).collect();
                 wrong.push(format!(
                     "{} ({priority:?}): {count} chunks for {times:.2} times the pack in requests for {asked:?}",
