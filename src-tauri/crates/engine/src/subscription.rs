@@ -279,6 +279,7 @@ pub(crate) fn add(
     now: Timestamp,
 ) -> Result<String, Problem> {
     let feed_url = &published.feed_url;
+    let _decision = database.decision();
     check_feed_is_its_own(database, feed_url, &published.keys)?;
     let actual = published.keys.root.fingerprint();
     if actual != *fingerprint {
@@ -293,7 +294,7 @@ pub(crate) fn add(
         |row| row.get::<_, String>(0),
     )?;
     if let Some(id) = existing {
-        accept(database, &id, published, now).map_err(|trouble| trouble.problem)?;
+        accept_alone(database, &id, published, now).map_err(|trouble| trouble.problem)?;
         return Ok(id);
     }
     let Some(feed) = &published.feed else {
@@ -357,6 +358,17 @@ pub(crate) fn add(
 /// Accepts what a publisher's server says now, by the rules of `trust`, or says why not. Nothing changes then but the
 /// problem that is shown. Where it was found is where the feed lies from now on.
 pub(crate) fn accept(
+    database: &Database,
+    id: &str,
+    published: &Published,
+    now: Timestamp,
+) -> Result<Accepted, Trouble> {
+    let _decision = database.decision();
+    accept_alone(database, id, published, now)
+}
+
+/// [`accept`], for who has the decision: two heads at once would leave the older one.
+fn accept_alone(
     database: &Database,
     id: &str,
     published: &Published,

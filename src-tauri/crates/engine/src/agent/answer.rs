@@ -325,6 +325,9 @@ impl Core {
         else {
             return Err(no_release());
         };
+        // Whoever else subscribes to it now learns how this ends, and whoever unsubscribes waits.
+        let livepc = published.keys.livepc().to_string();
+        let _turn = self.machines.turns.of(&livepc).lock_owned().await;
         let before = subscription::all(&self.database)?;
         let owner = |id: &str| self.owner_of_machine(id);
         let id = subscription::add(&self.database, &published, &fingerprint, owner, (self.now)())?;
@@ -350,6 +353,11 @@ impl Core {
     async fn unsubscribe(self: &Arc<Self>, id: &str, delete_data: bool) -> Result<Answer, Problem> {
         let subscription = subscription::find(&self.database, id)?;
         let _turn = self.machines.turns.of(&subscription.id).lock_owned().await;
+        let livepc = subscription.livepc.to_string();
+        let _and_of_those_who_subscribe = match livepc == subscription.id {
+            true => None,
+            false => Some(self.machines.turns.of(&livepc).lock_owned().await),
+        };
         if self.is_live(&subscription.id).await? {
             return Err(Problem::new(
                 Code::Busy,

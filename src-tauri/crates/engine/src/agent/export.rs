@@ -63,11 +63,12 @@ impl Core {
         let sequence = exporting.release.opened.release;
         drop(exporting);
         let job = self.new_job(subscription, JobKind::Export, sequence);
-        self.begin(Job {
+        let job = Job {
             until: Some(Until::Complete),
-            export: Some(export),
+            export: Some(export.clone()),
             ..job
-        })
+        };
+        self.join_or_begin(same, job)
     }
 
     async fn plan_export(

@@ -28,6 +28,8 @@ pub(super) struct Jobs {
     active: Mutex<BTreeMap<u64, Arc<Active>>>,
     /// Newest first, at most `HISTORY`. Who waits for a job learns its end from here, whether it could be recorded or not.
     ended: Mutex<VecDeque<Job>>,
+    /// Held from the look for a job that does it already until there is one: two who ask at once share it.
+    beginning: Mutex<()>,
     places: Semaphore,
 }
 
@@ -42,6 +44,7 @@ impl Jobs {
         Self {
             active: Mutex::default(),
             ended: Mutex::default(),
+            beginning: Mutex::default(),
             places: Semaphore::new(AT_WORK),
         }
     }
@@ -125,14 +128,9 @@ impl Core {
                 && job.release == sequence
                 && job.until.is_some_and(|other| other >= until)
         };
-        if let Some(job) = self.go_on_with(same) {
-            return Ok(job);
-        }
         let job = self.new_job(subscription, JobKind::Download, sequence);
-        self.begin(Job {
-            until: Some(until),
-            ..job
-        })
+        let until = Some(until);
+        self.join_or_begin(same, Job { until, ..job })
     }
 
     /// The job that does what somebody asks for, if there is one; it goes on if it has paused.
@@ -156,16 +154,10 @@ impl Core {
     ) -> Result<Job, Problem> {
         let same =
             |job: &Job| job.kind == JobKind::Verify && job.id == subscription.id && job.repair == repair;
-        if let Some(job) = self.go_on_with(same) {
-            return Ok(job);
-        }
         let newest = subscription.newest().map_or(0, |release| release.sequence);
         let job = self.new_job(subscription, JobKind::Verify, newest);
-        self.begin(Job {
-            repair,
-            phase: JobPhase::Checking,
-            ..job
-        })
+        let phase = JobPhase::Checking;
+        self.join_or_begin(same, Job { repair, phase, ..job })
     }
 
     /// A job that does nothing yet.
@@ -189,6 +181,19 @@ impl Core {
             started: (self.now)(),
             ended: None,
             problem: None,
+        }
+    }
+
+    /// Begins with a job, unless there is one that does the same already.
+    pub(super) fn join_or_begin(
+        self: &Arc<Self>,
+        same: impl Fn(&Job) -> bool,
+        job: Job,
+    ) -> Result<Job, Problem> {
+        let _alone = lock(&self.jobs.beginning);
+        match self.go_on_with(same) {
+            Some(other) => Ok(other),
+            None => self.begin(job),
         }
     }
 

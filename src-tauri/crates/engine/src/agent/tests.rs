@@ -1,6 +1,7 @@
 //! What the agent does when a part of it panics, or its database fails: it tells, and goes on.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,4 +154,24 @@ async fn subscriptions_are_listed_in_pages_that_end() {
     let list = |after| core.clone().answer(livepc_protocol::Request::List { after });
     assert!(list(None).await.is_ok());
     assert_eq!(list(Some("gone".into())).await.unwrap_err().code, Code::Busy);
+}
+
+/// The jobs are at work only after everybody has asked: this thread would do it.
+#[tokio::test]
+async fn who_asks_for_the_same_at_once_shares_one_job() {
+    let (core, _folder) = agent();
+    let runtime = tokio::runtime::Handle::current();
+    for round in 0..20 {
+        let title = format!("round {round}");
+        let ask = || {
+            let _runtime = runtime.enter();
+            let same = |other: &Job| other.title == title;
+            core.join_or_begin(same, job(&title)).unwrap().job
+        };
+        let numbers: BTreeSet<_> = std::thread::scope(|scope| {
+            let crowd: Vec<_> = (0..20).map(|_| scope.spawn(ask)).collect();
+            crowd.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        assert_eq!(numbers.len(), 1, "{numbers:?}");
+    }
 }

@@ -91,6 +91,8 @@ pub(crate) fn newest_version() -> i64 {
 pub(crate) struct Database {
     path: PathBuf,
     connection: Mutex<Connection>,
+    /// Held by who reads, decides, and then writes what only one may decide.
+    deciding: Mutex<()>,
     /// True if something durable has changed since the last copy.
     changed: AtomicBool,
 }
@@ -107,6 +109,7 @@ impl Database {
         Ok(Self {
             path: path.to_owned(),
             connection: Mutex::new(connection),
+            deciding: Mutex::new(()),
             changed: AtomicBool::new(false),
         })
     }
@@ -118,6 +121,7 @@ impl Database {
         Ok(Self {
             path: path.to_owned(),
             connection: Mutex::new(connection),
+            deciding: Mutex::new(()),
             changed: AtomicBool::new(false),
         })
     }
@@ -130,6 +134,12 @@ impl Database {
     fn connection(&self) -> MutexGuard<'_, Connection> {
         // A panic in the middle of a transaction rolls it back: the connection stays usable.
         lock(&self.connection)
+    }
+
+    /// Keeps everybody else from deciding, until it is dropped: what is read meanwhile still holds when it is written.
+    /// Nobody may ask for it who has it.
+    pub(crate) fn decision(&self) -> MutexGuard<'_, ()> {
+        lock(&self.deciding)
     }
 
     /// Works on the database. If the disk is full, what is kept in reserve is given up, and it is tried once more; if the
@@ -314,7 +324,7 @@ fn problem(error: &rusqlite::Error) -> Problem {
     Problem::new(
         Code::Failed,
         format!("LivePC's state cannot be read or written: {error}."),
-        "Look at the disk.",
+        "“livepc doctor” looks at the state and its disk.",
     )
 }
 

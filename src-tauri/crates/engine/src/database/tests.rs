@@ -398,3 +398,35 @@ fn what_is_told_is_flushed_and_the_rest_is_not() {
         .unwrap();
     assert_eq!(synchronous(), 2, "and again afterwards");
 }
+
+/// Twenty who subscribe and ask at once, as windows and verbs do: each reads, decides, and then writes.
+#[test]
+fn what_many_decide_at_once_is_decided_one_after_another() {
+    for round in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("state.db")).unwrap();
+        let lab = Publisher::new("lab");
+        std::thread::scope(|scope| {
+            let crowd: Vec<_> = (0..20)
+                .map(|_| scope.spawn(|| lab.subscribe(&database)))
+                .collect();
+            for one in crowd {
+                assert_eq!(one.join().expect("nobody fails"), "lab", "round {round}");
+            }
+            for revision in 2..12 {
+                let (lab, database) = (&lab, &database);
+                // Who is late hears that there is something newer, and nothing else.
+                scope.spawn(move || {
+                    lab.accept(database, revision)
+                        .or_else(|trouble| match trouble.kind {
+                            Kind::Behind => Ok(()),
+                            _ => Err(trouble),
+                        })
+                        .unwrap();
+                });
+            }
+        });
+        let head = &subscription::find(&database, "lab").unwrap().head;
+        assert_eq!(head.revision, 11, "round {round}: the newest stays");
+    }
+}
