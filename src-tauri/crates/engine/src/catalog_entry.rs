@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use livepc_format::feed::CatalogEntry;
-use livepc_format::{Manifest, limits, paths};
+use livepc_format::{Manifest, paths};
 use livepc_protocol::{Code, Problem};
 use livepc_transfer::{Client, Config, Found, Logins, Origin, login_in, without_login};
 use url::Url;
@@ -50,7 +50,7 @@ pub async fn read(feed_url: &str) -> Result<CatalogEntry, Problem> {
         let origin = Origin::of_head(&published.head_url, &published.head.mirrors);
         let path = paths::manifest(&release.manifest);
         let bytes = client
-            .verified(&origin, &path, &release.manifest, limits::MANIFEST_BYTES)
+            .verified(&origin, &path, &release.manifest, published::size_of_manifest(release))
             .await;
         let manifest = Manifest::open(
             &bytes.map_err(|e| of_transfer(&e))?,

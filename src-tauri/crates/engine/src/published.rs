@@ -1,9 +1,9 @@
 //! What a publisher's server says: feed, keys and head, fetched and verified but not yet accepted.
 
 use livepc_format::feed::{self, Feed, Source};
-use livepc_format::{Envelope, FormatError, Head, Keys, head, limits, paths};
+use livepc_format::{Envelope, FormatError, Head, Keys, Release, head, limits, paths};
 use livepc_protocol::{Code, Problem};
-use livepc_transfer::{Client, Document, TransferError, Validators};
+use livepc_transfer::{Client, Document, Size, TransferError, Validators};
 use url::Url;
 
 use crate::problems::{of_format, of_transfer};
@@ -79,6 +79,14 @@ impl Trouble {
             problem: of_format(error),
             kind: if instead { Kind::Instead } else { Kind::Settled },
         }
+    }
+}
+
+/// How large a release's manifest is.
+pub(crate) fn size_of_manifest(release: &Release) -> Size {
+    Size {
+        limit: limits::MANIFEST_BYTES,
+        signed: Some(release.manifest_bytes),
     }
 }
 

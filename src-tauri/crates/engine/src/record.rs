@@ -17,7 +17,7 @@ use livepc_hypervisor::{
 use livepc_protocol::{Code, Problem};
 use livepc_publish::{BootTrace, TraceRead};
 use livepc_store::Store;
-use livepc_transfer::{Client, Config, Fetcher, Limits, Origin, Priority};
+use livepc_transfer::{Client, Config, Fetcher, Limits, Origin, Priority, Size};
 use regex::bytes::Regex;
 use tokio::time::Instant;
 use url::Url;
@@ -381,7 +381,7 @@ impl Source {
                 &origin,
                 &paths::manifest(&release.manifest),
                 &release.manifest,
-                limits::MANIFEST_BYTES,
+                crate::published::size_of_manifest(release),
             )
             .await
             .map_err(|e| of_transfer(&e))?;
@@ -397,18 +397,18 @@ impl Source {
         }))
     }
 
-    async fn object(&self, digest: livepc_format::Digest, limit: u64) -> Result<Vec<u8>, Problem> {
+    async fn object(&self, digest: livepc_format::Digest, size: Size) -> Result<Vec<u8>, Problem> {
         if let Some(bytes) = self
             .store
             .reader()
-            .object(&digest, limit)
+            .object(&digest, size.limit)
             .map_err(|e| of_store(&e))?
         {
             return Ok(bytes);
         }
         let bytes = self
             .client
-            .verified(&self.origin, &paths::object(&digest), &digest, limit)
+            .verified(&self.origin, &paths::object(&digest), &digest, size)
             .await
             .map_err(|e| of_transfer(&e))?;
         self.store.put_object(&digest, &bytes).map_err(|e| of_store(&e))?;
@@ -423,7 +423,7 @@ fn failed(problem: Problem) -> FetchError {
 impl Backend for Source {
     fn fetch(&self, pack: PackId, first_page: u32, pages: u32) -> BoxFuture<'_, Result<(), FetchError>> {
         Box::pin(async move {
-            let table = self.object(pack.0, ChunkTable::MAX_BYTES).await.map_err(failed)?;
+            let table = self.object(pack.0, Size::at_most(ChunkTable::MAX_BYTES)).await.map_err(failed)?;
             let table = ChunkTable::open(&table, pack).map_err(|e| failed(of_format(&e)))?;
             let chunks = table.covering(first_page, pages);
             let fetched = self
@@ -436,7 +436,7 @@ impl Backend for Source {
 
     fn object(&self, object: livepc_format::index::ObjectRef) -> BoxFuture<'_, Result<(), FetchError>> {
         Box::pin(async move {
-            Source::object(self, object.digest, object.stored)
+            Source::object(self, object.digest, Size::exactly(object.stored))
                 .await
                 .map(drop)
                 .map_err(failed)

@@ -66,6 +66,32 @@ pub enum Document {
     },
 }
 
+/// How large a file is that is asked for by its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Bytes that it may have at most.
+    pub limit: u64,
+    /// Bytes that it has, if somebody has signed that: one that is shorter is not all of it, as while it is being uploaded.
+    pub signed: Option<u64>,
+}
+
+impl Size {
+    /// It has this many bytes.
+    #[must_use]
+    pub fn exactly(bytes: u64) -> Self {
+        Self {
+            limit: bytes,
+            signed: Some(bytes),
+        }
+    }
+
+    /// It has no more than this many bytes.
+    #[must_use]
+    pub fn at_most(limit: u64) -> Self {
+        Self { limit, signed: None }
+    }
+}
+
 /// How a document is asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asking<'a> {
@@ -132,12 +158,12 @@ impl Client {
         }
     }
 
-    /// Gets an immutable file of at most `limit` bytes: `path` in one of the origin's folders. The next folder is
-    /// asked if one fails or has other bytes; failures that may pass are tried again, three times in all.
+    /// Gets an immutable file: `path` in one of the origin's folders. The next folder is asked if one fails or has other
+    /// bytes; failures that may pass are tried again, three times in all.
     ///
     /// # Errors
     /// What went wrong at each server.
-    pub async fn verified(&self, origin: &Origin, path: &str, digest: &Digest, limit: u64) -> Result<Bytes> {
+    pub async fn verified(&self, origin: &Origin, path: &str, digest: &Digest, size: Size) -> Result<Bytes> {
         let mut backoff = Backoff::new(self.config.backoff);
         let mut fresh = false;
         let mut round = 0;
@@ -146,7 +172,7 @@ impl Client {
             let mut tried = Vec::new();
             for base in origin.bases() {
                 let url = join(base, path);
-                match self.checked(&url, digest, limit, fresh).await {
+                match self.checked(&url, digest, size, fresh).await {
                     Ok(bytes) => {
                         tracing::debug!(%path, base = %crate::error::shown(base), bytes = bytes.len(), "got");
                         return Ok(bytes);
@@ -158,7 +184,7 @@ impl Client {
                 }
             }
             // Wrong bytes may come from a cache on the way: it is passed by, once.
-            let stale = !fresh && tried.iter().any(TransferError::is_digest);
+            let stale = !fresh && tried.iter().any(TransferError::is_of_the_copy);
             let again = tried.iter().any(TransferError::is_network);
             if round >= ROUNDS || !(stale || again) {
                 return Err(TransferError::combined(path, tried));
@@ -170,7 +196,8 @@ impl Client {
         }
     }
 
-    async fn checked(&self, url: &Url, digest: &Digest, limit: u64, fresh: bool) -> Result<Bytes> {
+    async fn checked(&self, url: &Url, digest: &Digest, size: Size, fresh: bool) -> Result<Bytes> {
+        let Size { limit, signed } = size;
         let headers = if fresh { past_caches() } else { HeaderMap::new() };
         let bytes = if url.scheme() == "file" {
             match local(url, limit, None, self.config.stall_timeout).await? {
@@ -197,10 +224,10 @@ impl Client {
             Err(_) if bytes.trim_ascii().is_empty() => {
                 Err(TransferError::network(url, "nothing came instead of the file"))
             }
-            // A document that does not end.
-            Err(_) if url.path().ends_with(".json") && !bytes.trim_ascii_end().ends_with(b"}") => {
-                Err(TransferError::network(url, "only a part of the file came"))
-            }
+            Err(_) if signed.is_some_and(|signed| (bytes.len() as u64) < signed) => Err(TransferError::Cut {
+                url: crate::error::shown(url),
+                size: bytes.len() as u64,
+            }),
             Err(error) => Err(TransferError::digest(url, &error)),
         }
     }

@@ -31,7 +31,7 @@ mod trouble;
 mod wanted;
 
 pub use client::{Client, Config};
-pub use document::{Asking, Document, Validators};
+pub use document::{Asking, Document, Size, Validators};
 pub use error::{LoginNeeded, Result, TransferError, shown};
 pub use fetcher::{Fetched, Fetcher, Limits, Priority, Totals};
 pub use login::{Found, Login, Logins, NoLogins, is_private, login_in, server, without_login};

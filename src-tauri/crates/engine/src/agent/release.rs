@@ -14,7 +14,7 @@ use livepc_format::manifest::{Content, Region};
 use livepc_format::{Digest, Manifest, PackId, limits, paths};
 use livepc_protocol::{Code, IndexObject, OpenedRelease, Problem};
 use livepc_store::ReleaseKey;
-use livepc_transfer::Origin;
+use livepc_transfer::{Origin, Size};
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 
@@ -89,7 +89,7 @@ impl Core {
             Some(bytes) => bytes,
             None => {
                 let path = paths::manifest(&release.manifest);
-                self.fetch_object(&origin, &path, release.manifest, limits::MANIFEST_BYTES)
+                self.fetch_object(&origin, &path, release.manifest, crate::published::size_of_manifest(&release))
                     .await?
             }
         };
@@ -165,21 +165,21 @@ impl Core {
 
     /// An object of the index, from the store or, into the store, from the publisher.
     pub(super) async fn object(&self, origin: &Origin, object: &ObjectRef) -> Result<Vec<u8>, Problem> {
-        if let Some(bytes) = self.local_object(&object.digest, object.stored)? {
+        self.sized_object(origin, object.digest, Size::exactly(object.stored))
+            .await
+    }
+
+    async fn sized_object(&self, origin: &Origin, digest: Digest, size: Size) -> Result<Vec<u8>, Problem> {
+        if let Some(bytes) = self.local_object(&digest, size.limit)? {
             return Ok(bytes);
         }
         // Many reads may wait for the same one.
-        let _turn = self.fetches.of(&object.digest.to_string()).lock_owned().await;
-        match self.local_object(&object.digest, object.stored)? {
+        let _turn = self.fetches.of(&digest.to_string()).lock_owned().await;
+        match self.local_object(&digest, size.limit)? {
             Some(bytes) => Ok(bytes),
             None => {
-                self.fetch_object(
-                    origin,
-                    &paths::object(&object.digest),
-                    object.digest,
-                    object.stored,
-                )
-                .await
+                self.fetch_object(origin, &paths::object(&digest), digest, size)
+                    .await
             }
         }
     }
@@ -190,11 +190,11 @@ impl Core {
         origin: &Origin,
         path: &str,
         digest: Digest,
-        limit: u64,
+        size: Size,
     ) -> Result<Vec<u8>, Problem> {
         let bytes = self
             .client
-            .verified(origin, path, &digest, limit)
+            .verified(origin, path, &digest, size)
             .await
             .map_err(|e| of_transfer(&e))?;
         let kept = bytes.clone();
@@ -272,12 +272,8 @@ impl Opened {
         if let Some(table) = lock(&self.tables).get(&pack) {
             return Ok(table.clone());
         }
-        let object = ObjectRef {
-            digest: pack.0,
-            stored: ChunkTable::MAX_BYTES,
-            size: ChunkTable::MAX_BYTES,
-        };
-        let bytes = core.object(&self.origin, &object).await?;
+        let size = Size::at_most(ChunkTable::MAX_BYTES);
+        let bytes = core.sized_object(&self.origin, pack.0, size).await?;
         let table = Arc::new(ChunkTable::open(&bytes, pack).map_err(|e| of_format(&e))?);
         lock(&self.tables).insert(pack, table.clone());
         Ok(table)

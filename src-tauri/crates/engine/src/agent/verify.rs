@@ -13,7 +13,7 @@ use livepc_format::limits::{OBJECT_BYTES, PAGE};
 use livepc_format::shown;
 use livepc_format::{PackId, paths};
 use livepc_protocol::{Code, Damage, Job, JobPhase, Problem};
-use livepc_transfer::Priority;
+use livepc_transfer::{Priority, Size};
 use rusqlite::params;
 
 use super::core::Core;
@@ -208,7 +208,7 @@ impl Core {
                 } else {
                     paths::object(&digest)
                 };
-                self.fetch_object(&opened.origin, &path, digest, OBJECT_BYTES)
+                self.fetch_object(&opened.origin, &path, digest, Size::at_most(OBJECT_BYTES))
                     .await?;
             }
         }

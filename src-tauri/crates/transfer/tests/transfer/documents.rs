@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::origin::{Fault, Rule};
-use livepc_transfer::{Client, Config, Document, TransferError, Validators};
+use livepc_transfer::{Client, Config, Document, Size, TransferError, Validators};
 use url::Url;
 
 use crate::support::{Site, client, config};
@@ -289,7 +289,7 @@ async fn a_page_instead_of_a_file_is_no_word_against_its_publisher() {
         site.server.behave();
         site.server.fail(Rule::always("feed.xml", fault.clone()));
         let error = client()
-            .verified(&origin, "feed.xml", &digest, 100)
+            .verified(&origin, "feed.xml", &digest, Size::at_most(100))
             .await
             .unwrap_err();
         assert!(error.is_network() && !error.is_digest(), "{fault:?}: {error}");
@@ -299,27 +299,38 @@ async fn a_page_instead_of_a_file_is_no_word_against_its_publisher() {
     site.server.behave();
     assert_eq!(
         client()
-            .verified(&origin, "feed.xml", &digest, 100)
+            .verified(&origin, "feed.xml", &digest, Size::at_most(100))
             .await
             .unwrap(),
         "a feed"
     );
     std::fs::write(site.folder.path().join("feed.xml"), "a fees").unwrap();
     let error = client()
-        .verified(&origin, "feed.xml", &digest, 100)
+        .verified(&origin, "feed.xml", &digest, Size::at_most(100))
         .await
         .unwrap_err();
     assert!(error.is_digest(), "other bytes are: {error}");
-    std::fs::write(site.folder.path().join("a.json"), "{\"a\": [1,").unwrap();
-    let digest = livepc_format::Digest::of(b"{\"a\": [1, 2]}\n");
+    // One that is being uploaded, of a size that was signed.
+    let whole = vec![7; 1000];
+    let digest = livepc_format::Digest::of(&whole);
+    let path = site.folder.path().join("object");
+    for there in [999, 500, 1] {
+        std::fs::write(&path, &whole[..there]).unwrap();
+        let error = client()
+            .verified(&origin, "object", &digest, Size::exactly(1000))
+            .await
+            .unwrap_err();
+        assert!(
+            !error.is_digest() && error.to_string().contains(&format!("ends after {there} bytes")),
+            "a part of it is not: {error}"
+        );
+    }
+    std::fs::write(&path, vec![8; 1000]).unwrap();
     let error = client()
-        .verified(&origin, "a.json", &digest, 100)
+        .verified(&origin, "object", &digest, Size::exactly(1000))
         .await
         .unwrap_err();
-    assert!(
-        error.is_network() && !error.is_digest(),
-        "half of it is not: {error}"
-    );
+    assert!(error.is_digest(), "as many other bytes are: {error}");
     let asks = Fault::Status {
         code: 511,
         retry_after: None,

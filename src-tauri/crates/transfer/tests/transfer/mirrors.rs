@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::origin::{Fault, Rule};
 use livepc_format::{Digest, paths};
-use livepc_transfer::{Origin, Priority, TransferError};
+use livepc_transfer::{Origin, Priority, Size, TransferError};
 
 use crate::support::{Pack, SMALL, Site, client, fetcher, ranges};
 
@@ -116,28 +116,28 @@ async fn a_file_by_digest_comes_from_whoever_has_it() {
         std::fs::write(site.folder.path().join(&path), bytes).unwrap();
     };
     let client = client();
-    let error = client.verified(&origin, &path, &digest, 100).await.unwrap_err();
+    let error = client.verified(&origin, &path, &digest, Size::at_most(100)).await.unwrap_err();
     assert!(error.is_not_found(), "neither has it: {error}");
     write(&second, bytes);
     assert_eq!(
-        client.verified(&origin, &path, &digest, 100).await.unwrap(),
+        client.verified(&origin, &path, &digest, Size::at_most(100)).await.unwrap(),
         bytes,
         "the second one has it"
     );
     write(&first, br#"{"something":"else"}"#);
     assert_eq!(
-        client.verified(&origin, &path, &digest, 100).await.unwrap(),
+        client.verified(&origin, &path, &digest, Size::at_most(100)).await.unwrap(),
         bytes,
         "the first one has other bytes"
     );
     write(&second, br#"{"other":"bytes"}"#);
     first.server.log().clear();
-    let error = client.verified(&origin, &path, &digest, 100).await.unwrap_err();
+    let error = client.verified(&origin, &path, &digest, Size::at_most(100)).await.unwrap_err();
     assert!(error.is_digest(), "{error}");
     let asked = first.server.log().of("manifests/");
     assert_eq!(asked.len(), 2, "wrong bytes are asked again once");
     assert_eq!(asked[1].header("cache-control"), "no-cache", "past all caches");
-    let error = client.verified(&origin, &path, &digest, 5).await.unwrap_err();
+    let error = client.verified(&origin, &path, &digest, Size::at_most(5)).await.unwrap_err();
     assert!(error.to_string().contains("more than 5 B"), "{error}");
 }
 
@@ -152,7 +152,7 @@ async fn a_file_by_digest_survives_trouble() {
     };
     first.server.fail(Rule::first("it", 2, trouble));
     let got = client()
-        .verified(&first.origin(), "it", &Digest::of(bytes), 100)
+        .verified(&first.origin(), "it", &Digest::of(bytes), Size::at_most(100))
         .await
         .unwrap();
     assert_eq!((got.as_ref(), first.server.log().of("it").len()), (bytes, 3));

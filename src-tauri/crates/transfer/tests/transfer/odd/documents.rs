@@ -1,7 +1,7 @@
 //! Documents of such servers: those that are named by their digest, and those that are not.
 
 use livepc_format::Digest;
-use livepc_transfer::{Document, Origin, TransferError};
+use livepc_transfer::{Document, Origin, Size, TransferError};
 use url::Url;
 
 use super::codings::{deflate, frames, gzip, zlib};
@@ -99,7 +99,7 @@ async fn documents_come_as_they_were_published() {
         let origin = Origin::new([url]);
         let digest = Digest::of(TEXT);
         let got = client
-            .verified(&origin, "manifests/1.json", &digest, TEXT.len() as u64)
+            .verified(&origin, "manifests/1.json", &digest, Size::exactly(TEXT.len() as u64))
             .await;
         assert_eq!(got.unwrap_or_else(|error| panic!("{name}: {error}")), TEXT);
         assert!(
