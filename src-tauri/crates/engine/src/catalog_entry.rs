@@ -50,7 +50,12 @@ pub async fn read(feed_url: &str) -> Result<CatalogEntry, Problem> {
         let origin = Origin::of_head(&published.head_url, &published.head.mirrors);
         let path = paths::manifest(&release.manifest);
         let bytes = client
-            .verified(&origin, &path, &release.manifest, published::size_of_manifest(release))
+            .verified(
+                &origin,
+                &path,
+                &release.manifest,
+                published::size_of_manifest(release),
+            )
             .await;
         let manifest = Manifest::open(
             &bytes.map_err(|e| of_transfer(&e))?,

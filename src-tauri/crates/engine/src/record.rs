@@ -423,7 +423,10 @@ fn failed(problem: Problem) -> FetchError {
 impl Backend for Source {
     fn fetch(&self, pack: PackId, first_page: u32, pages: u32) -> BoxFuture<'_, Result<(), FetchError>> {
         Box::pin(async move {
-            let table = self.object(pack.0, Size::at_most(ChunkTable::MAX_BYTES)).await.map_err(failed)?;
+            let table = self
+                .object(pack.0, Size::at_most(ChunkTable::MAX_BYTES))
+                .await
+                .map_err(failed)?;
             let table = ChunkTable::open(&table, pack).map_err(|e| failed(of_format(&e)))?;
             let chunks = table.covering(first_page, pages);
             let fetched = self

@@ -26,6 +26,9 @@ use crate::pace::Pace;
 /// How often all servers are asked for a file before it is given up.
 const ROUNDS: u32 = 3;
 
+/// The longest pause that whoever waits for a document is made to wait for.
+const SHORT: Duration = Duration::from_secs(10);
+
 /// Bytes that what a server does to a file may add to it, beside an eighth of it.
 const ENVELOPE: u64 = 16 * 1024;
 
@@ -136,7 +139,7 @@ impl Client {
                 headers.insert(IF_MODIFIED_SINCE, date);
             }
         }
-        match self.get(url, limit, headers).await? {
+        match self.get_patiently(url, limit, headers).await? {
             Found::Same { moved } => Ok(Document::NotModified { moved }),
             Found::New(sent) => {
                 let Sent {
@@ -229,6 +232,23 @@ impl Client {
                 size: bytes.len() as u64,
             }),
             Err(error) => Err(TransferError::digest(url, &error)),
+        }
+    }
+
+    /// What a server sends. One that wants to be asked a little later, as those do that limit how often they are asked, is.
+    async fn get_patiently(&self, url: &Url, limit: u64, headers: HeaderMap) -> Result<Found> {
+        let mut backoff = Backoff::new(self.config.backoff);
+        loop {
+            let error = match self.get(url, limit, headers.clone()).await {
+                Err(error) if error.is_for_now() => error,
+                done => return done,
+            };
+            let pause = backoff.next(error.asked_pause());
+            if backoff.failures() >= ROUNDS || pause > SHORT {
+                return Err(error);
+            }
+            tracing::info!(%error, ?pause, "asked again");
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -371,11 +391,7 @@ fn charset(headers: &HeaderMap) -> Option<String> {
 
 /// The longest pause that one of the servers asked for.
 pub(crate) fn asked_pause(tried: &[TransferError]) -> Option<Duration> {
-    let pauses = tried.iter().filter_map(|error| match error {
-        TransferError::Network { retry_after, .. } => *retry_after,
-        _ => None,
-    });
-    pauses.max()
+    tried.iter().filter_map(TransferError::asked_pause).max()
 }
 
 /// A local file; its length and time of change stand in for an `ETag`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use livepc_format::FormatError;
 use url::Url;
 
-use crate::trouble::{CHECK_CONNECTION, Trouble};
+use crate::trouble::{CHECK_CONNECTION, TRY_LATER, Trouble};
 
 /// Why a transfer failed. URLs in it are fit to be shown and logged: without credentials and queries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,6 +137,19 @@ impl TransferError {
             Self::Network { .. } => true,
             Self::Everywhere { tried, .. } => tried.iter().any(Self::is_network),
             _ => false,
+        }
+    }
+
+    /// True if the server was reached, and said that it cannot answer now.
+    pub(crate) fn is_for_now(&self) -> bool {
+        matches!(self, Self::Network { advice, .. } if *advice == TRY_LATER)
+    }
+
+    /// How long the server wants to be left alone.
+    pub(crate) fn asked_pause(&self) -> Option<Duration> {
+        match self {
+            Self::Network { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 

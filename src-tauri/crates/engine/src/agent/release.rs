@@ -89,8 +89,13 @@ impl Core {
             Some(bytes) => bytes,
             None => {
                 let path = paths::manifest(&release.manifest);
-                self.fetch_object(&origin, &path, release.manifest, crate::published::size_of_manifest(&release))
-                    .await?
+                self.fetch_object(
+                    &origin,
+                    &path,
+                    release.manifest,
+                    crate::published::size_of_manifest(&release),
+                )
+                .await?
             }
         };
         let manifest = Manifest::open(&bytes, subscription.livepc, &release).map_err(|e| of_format(&e))?;

@@ -25,6 +25,11 @@ const WITHOUT: u32 = 2;
 /// For so long a server that broke off is asked after the others.
 const SHAKY: Duration = FORGIVEN;
 
+/// For so long a server that turned a request away has no more at once than it answered then; afterwards more are tried.
+const CROWDED: Duration = Duration::from_secs(60);
+/// A server that answers one request after another is heard of within this time.
+const SENDING: Duration = Duration::from_secs(3);
+
 /// A folder that has packs.
 #[derive(Debug)]
 pub(crate) struct Base {
@@ -33,6 +38,10 @@ pub(crate) struct Base {
     pub(crate) rate: Rate,
     /// Requests that are under way.
     pub(crate) running: usize,
+    /// How many it may have, and until when that is believed, if it has turned one away beside others.
+    crowded: Option<(usize, Instant)>,
+    /// When something last came from it.
+    heard_at: Option<Instant>,
     /// How many it should have.
     pub(super) streams: Streams,
     /// Whether it answers ranges; unknown before its first answer.
@@ -62,6 +71,8 @@ impl Base {
             url,
             rate: Rate::default(),
             running: 0,
+            crowded: None,
+            heard_at: None,
             // One place is left to what a machine waits for.
             streams: Streams::new(tuning.connections.saturating_sub(1).max(1)),
             backoff: Backoff::new(tuning.backoff),
@@ -119,7 +130,36 @@ impl Base {
     /// Requests that it may have at once: one, while it must first show what it can.
     pub(crate) fn connections(&self, now: Instant, all: usize) -> usize {
         let unknown = self.ranges.is_none() || (self.ranges == Some(false) && !self.sends_whole(now));
-        if unknown || !self.is_well(now) { 1 } else { all }
+        if unknown || !self.is_well(now) {
+            return 1;
+        }
+        let crowded = self
+            .crowded
+            .filter(|(_, until)| now < *until && self.is_sending(now));
+        crowded.map_or(all, |(most, _)| most.min(all))
+    }
+
+    /// Notes that something came from it.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.heard_at = Some(now);
+    }
+
+    /// True if something came from it a moment ago.
+    fn is_sending(&self, now: Instant) -> bool {
+        self.heard_at.is_some_and(|at| now < at + SENDING)
+    }
+
+    /// A request came to nothing. True if that is no failure, but the server allows no more than those that it answers
+    /// meanwhile, as many limit what one address may ask for at once; then it has no more from now on.
+    pub(super) fn is_crowded(&mut self, error: &TransferError, now: Instant) -> bool {
+        if self.running == 0 || !self.is_well(now) || !self.is_sending(now) {
+            return false;
+        }
+        self.crowded = Some((self.running, now + CROWDED));
+        if let Some(pause) = error.asked_pause() {
+            self.not_before = Some(now + pause);
+        }
+        true
     }
 
     /// Notes that it sent something useful.
@@ -139,11 +179,7 @@ impl Base {
             self.relapses += u32::from(self.failed_at.take().is_some());
         }
         if self.failed_at.is_none_or(|at| started >= at) {
-            let asked = match &error {
-                TransferError::Network { retry_after, .. } => *retry_after,
-                _ => None,
-            };
-            self.not_before = Some(now + self.backoff.next(asked));
+            self.not_before = Some(now + self.backoff.next(error.asked_pause()));
             self.failed_at = Some(now);
         }
         self.last_error = Some(error);

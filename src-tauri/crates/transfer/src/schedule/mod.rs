@@ -288,7 +288,11 @@ impl Schedule {
         };
         let new = got.saturating_sub(running.got);
         running.got = got;
-        self.bases[running.base].rate.add(new, now);
+        let base = &mut self.bases[running.base];
+        base.rate.add(new, now);
+        if new > 0 {
+            base.heard(now);
+        }
         new
     }
 
@@ -344,6 +348,7 @@ impl Schedule {
         match error {
             // The rest is asked for at once: where there is progress, a line that breaks is no worse than a short answer.
             TransferError::Network { .. } if progress => self.bases[base].broke(now),
+            TransferError::Network { .. } if self.bases[base].is_crowded(&error, now) => {}
             TransferError::Network { .. } => self.failed(first, base, running.started, error, now),
             // The rest of the pack would fare no better.
             _ => self.bar_pack(first.pack, base, &error),

@@ -116,28 +116,43 @@ async fn a_file_by_digest_comes_from_whoever_has_it() {
         std::fs::write(site.folder.path().join(&path), bytes).unwrap();
     };
     let client = client();
-    let error = client.verified(&origin, &path, &digest, Size::at_most(100)).await.unwrap_err();
+    let error = client
+        .verified(&origin, &path, &digest, Size::at_most(100))
+        .await
+        .unwrap_err();
     assert!(error.is_not_found(), "neither has it: {error}");
     write(&second, bytes);
     assert_eq!(
-        client.verified(&origin, &path, &digest, Size::at_most(100)).await.unwrap(),
+        client
+            .verified(&origin, &path, &digest, Size::at_most(100))
+            .await
+            .unwrap(),
         bytes,
         "the second one has it"
     );
     write(&first, br#"{"something":"else"}"#);
     assert_eq!(
-        client.verified(&origin, &path, &digest, Size::at_most(100)).await.unwrap(),
+        client
+            .verified(&origin, &path, &digest, Size::at_most(100))
+            .await
+            .unwrap(),
         bytes,
         "the first one has other bytes"
     );
     write(&second, br#"{"other":"bytes"}"#);
     first.server.log().clear();
-    let error = client.verified(&origin, &path, &digest, Size::at_most(100)).await.unwrap_err();
+    let error = client
+        .verified(&origin, &path, &digest, Size::at_most(100))
+        .await
+        .unwrap_err();
     assert!(error.is_digest(), "{error}");
     let asked = first.server.log().of("manifests/");
     assert_eq!(asked.len(), 2, "wrong bytes are asked again once");
     assert_eq!(asked[1].header("cache-control"), "no-cache", "past all caches");
-    let error = client.verified(&origin, &path, &digest, Size::at_most(5)).await.unwrap_err();
+    let error = client
+        .verified(&origin, &path, &digest, Size::at_most(5))
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("more than 5 B"), "{error}");
 }
 

@@ -55,3 +55,69 @@ fn many_fills_leave_a_demand_no_more_than_a_twentieth_of_a_second() {
     );
     assert!(!cancelled.is_empty());
 }
+
+/// What many servers allow one address; whoever is too many is turned away at once.
+#[test]
+fn a_server_that_allows_few_at_once_is_asked_for_few() {
+    for (allowed, demand) in (1..=4).flat_map(|allowed| [(allowed, false), (allowed, true)]) {
+        let mut bench = Bench::new(1);
+        bench.schedule.bases[0].ranges = None;
+        for number in 1..=8 {
+            bench.want(number, &chunks(0..100), Priority::Fill);
+        }
+        if demand {
+            bench.want(9, &chunks((0..40).map(|n| n * 10)), Priority::Demand);
+        }
+        let mut running: Vec<(Plan, u64)> = Vec::new();
+        let mut refused = 0;
+        for step in 0.. {
+            assert!(step < 5000, "{allowed}: it stands still");
+            while let Some(plan) = bench.next() {
+                if running.len() < allowed {
+                    bench.schedule.answered(plan.id, Some(span(&plan)), bench.now);
+                    running.push((plan, 0));
+                } else {
+                    refused += 1;
+                    bench.ended(&plan, broken(0, network()));
+                }
+            }
+            if running.is_empty() && bench.schedule.wake(bench.now).is_none() {
+                break;
+            }
+            bench.now += Duration::from_millis(50);
+            bench.schedule.look(bench.now);
+            for (plan, got) in std::mem::take(&mut running) {
+                let got = span_bytes(&plan).min(got + 100_000);
+                bench.schedule.note(plan.id, got, bench.now);
+                if got == span_bytes(&plan) {
+                    bench.land(&plan);
+                } else {
+                    running.push((plan, got));
+                }
+            }
+        }
+        let settled = bench.settled();
+        let failed: Vec<_> = settled
+            .iter()
+            .filter_map(|(_, result)| result.as_ref().err())
+            .collect();
+        assert_eq!(
+            (settled.len(), failed.len()),
+            (8 + usize::from(demand), 0),
+            "{allowed}: {failed:?}"
+        );
+        assert!(refused <= 40, "{allowed}: {refused} were turned away");
+    }
+}
+
+fn span(plan: &Plan) -> Span {
+    Span {
+        first: plan.items[0].offset(),
+        end: plan.items.last().unwrap().end(),
+    }
+}
+
+fn span_bytes(plan: &Plan) -> u64 {
+    let Span { first, end } = span(plan);
+    end - first
+}

@@ -99,7 +99,12 @@ async fn documents_come_as_they_were_published() {
         let origin = Origin::new([url]);
         let digest = Digest::of(TEXT);
         let got = client
-            .verified(&origin, "manifests/1.json", &digest, Size::exactly(TEXT.len() as u64))
+            .verified(
+                &origin,
+                "manifests/1.json",
+                &digest,
+                Size::exactly(TEXT.len() as u64),
+            )
             .await;
         assert_eq!(got.unwrap_or_else(|error| panic!("{name}: {error}")), TEXT);
         assert!(
