@@ -62,7 +62,8 @@ impl Nginx {
         Self::start(root, &Listen::plain(free_address()), Command::new("nginx"))
     }
 
-    /// Serves `root` as [`Nginx::serve`] does, and as these directives say.
+    /// Serves `root` as [`Nginx::serve`] does, and as these directives say. There are zones to limit an address to a number of
+    /// `connections` and to ten `requests` a second.
     #[must_use]
     pub fn serve_as(root: &Path, more: &str) -> Self {
         let listen = Listen {
@@ -128,6 +129,8 @@ impl Nginx {
                uwsgi_temp_path {uwsgi}; scgi_temp_path {scgi};
                types {{ application/atom+xml xml; application/json json; }}
                default_type application/octet-stream;
+               limit_conn_zone $binary_remote_addr zone=connections:1m;
+               limit_req_zone $binary_remote_addr zone=requests:1m rate=10r/s;
                server {{ listen {address} {how}; root {root}; {more} }}
              }}",
             pid = at("pid"),

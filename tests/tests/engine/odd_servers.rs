@@ -70,6 +70,21 @@ fn servers_that_were_set_up_in_odd_ways_are_used() {
             &site,
             "etag off; add_header Last-Modified \"\";",
         ),
+        (
+            "one connection for each address",
+            &site,
+            "limit_conn connections 1; limit_rate 8m;",
+        ),
+        (
+            "two connections for each address",
+            &site,
+            "limit_conn connections 2; limit_conn_status 429; limit_rate 8m;",
+        ),
+        (
+            "ten requests a second",
+            &site,
+            "limit_req zone=requests burst=3 nodelay;",
+        ),
     ];
     for (name, root, more) in kinds {
         let server = Nginx::serve_as(root, more);

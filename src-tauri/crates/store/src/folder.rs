@@ -101,12 +101,22 @@ impl Folder {
         Ok(true)
     }
 
-    /// Makes the folders and writes the version, if they are not there.
+    /// Makes the folders and writes the version, if they are not there. The version is written anew if it cannot be read: the
+    /// database has it too, and nothing else depends on the file.
     pub(crate) fn create(&self) -> Result<()> {
         for folder in [self.packs(), self.objects(), self.leases()] {
             create_folder(&folder)?;
         }
-        if !self.check_version()? {
+        let is_there = match self.check_version() {
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::warn!("{error}: it is written anew");
+                // For whoever wants to know what it was.
+                let _ = fs::copy(self.version(), self.version().with_extension("json.damaged"));
+                false
+            }
+            checked => checked?,
+        };
+        if !is_there {
             let mut text = serde_json::to_string_pretty(&Version { version: VERSION })
                 .map_err(|error| StoreError::Invalid(error.to_string()))?;
             text.push('\n');

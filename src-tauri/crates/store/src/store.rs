@@ -75,7 +75,11 @@ impl Store {
 
     pub(crate) fn open_on(path: &Path, medium: Arc<dyn Medium>) -> Result<Self> {
         let folder = Folder::new(path);
-        folder.check_version()?;
+        match folder.check_version() {
+            // It is mended below, by who has the lock.
+            Err(StoreError::Damaged { .. }) => {}
+            checked => drop(checked?),
+        }
         create_folder(path)?;
         let lock_path = folder.lock();
         let lock = lock_file(&lock_path)?;

@@ -86,10 +86,32 @@ fn a_folder_that_is_no_store_has_nothing_to_read() {
         Reader::open(folder.path()).err(),
         Some(StoreError::Damaged { .. })
     ));
-    assert!(matches!(
-        Store::open(folder.path()).err(),
-        Some(StoreError::Damaged { .. })
-    ));
+}
+
+#[test]
+fn a_version_that_cannot_be_read_is_written_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let pack = Pack::new(1, &[64]);
+    Store::open(folder.path())
+        .unwrap()
+        .write_chunks(vec![pack.chunk(0)])
+        .unwrap();
+    let path = folder.path().join("store.json");
+    let whole = fs::read(&path).unwrap();
+    for damage in [&b"{"[..], b"", &[0; 19], b"[]", &[b' '; 5000]] {
+        fs::write(&path, damage).unwrap();
+        assert!(matches!(
+            Reader::open(folder.path()).err(),
+            Some(StoreError::Damaged { .. })
+        ));
+        let store = Store::open(folder.path()).unwrap();
+        assert!(store.reader().has(pack.id, 0, 64), "nothing of it is lost");
+        assert_eq!(fs::read(&path).unwrap(), whole);
+        assert_eq!(
+            fs::read(folder.path().join("store.json.damaged")).unwrap(),
+            damage
+        );
+    }
 }
 
 #[test]
