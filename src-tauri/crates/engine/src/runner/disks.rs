@@ -4,6 +4,7 @@ use std::path::Path;
 
 use livepc_format::machine::HypervisorKind;
 use livepc_format::manifest::{Content, Manifest};
+use livepc_format::shown;
 use livepc_hypervisor::{Base, DiskSpec, Hypervisor, Overlay};
 use livepc_protocol::{Code, Problem};
 
@@ -86,7 +87,7 @@ pub(super) async fn prepare(
                     // Of a disk of the user's own that had this role once: what is on that stays where it is.
                     own.put_aside(overlay)?;
                 }
-                if !overlay.exists() {
+                if !is_there(overlay)? {
                     let made = hypervisor.create_overlay(overlay, disk.size).await;
                     made.map_err(|e| of_hypervisor(&e))?;
                 }
@@ -120,7 +121,7 @@ fn check_overlays(
         let (Overlay::Qcow2(overlay) | Overlay::Vmdk(overlay)) = &disk.overlay else {
             continue;
         };
-        if overlay.exists() && !kept.binds(&disk.role, wanted) {
+        if is_there(overlay)? && !kept.binds(&disk.role, wanted) {
             let place = folder.put_aside(overlay)?;
             return Err(Problem::new(
                 Code::Failed,
@@ -135,6 +136,24 @@ fn check_overlays(
         }
     }
     Ok(())
+}
+
+/// True if there are changes. A file that cannot be looked at is no absence, nor is a name that leads to a drive that is away:
+/// a new file would stand in for what was kept.
+fn is_there(overlay: &Path) -> Result<bool, Problem> {
+    let unreachable = |error: &std::io::Error| {
+        let what = format!(
+            "The changes of the disk in {} cannot be reached",
+            shown::path(overlay)
+        );
+        Problem::io(&what, error)
+    };
+    match overlay.symlink_metadata() {
+        Ok(found) if found.is_symlink() => overlay.metadata().map(|_| true).map_err(|e| unreachable(&e)),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(unreachable(&error)),
+    }
 }
 
 #[cfg(test)]
@@ -196,5 +215,21 @@ mod tests {
         std::fs::write(file("data.qcow2"), "more").unwrap();
         let unknown = check(&record(3, "qemu", &[("system", 1)])).unwrap_err();
         assert!(unknown.message.contains("data.qcow2.aside-2"), "{unknown:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn changes_on_a_drive_that_is_away_are_not_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let (overlay, drive) = (dir.path().join("system.qcow2"), dir.path().join("drive"));
+        assert!(!is_there(&overlay).unwrap());
+        std::os::unix::fs::symlink(&drive, &overlay).unwrap();
+        let away = is_there(&overlay).unwrap_err();
+        assert!(away.message.contains("system.qcow2"), "{away:?}");
+        std::fs::write(&drive, "changes").unwrap();
+        assert!(is_there(&overlay).unwrap());
+        std::fs::remove_file(&overlay).unwrap();
+        std::fs::write(&overlay, "changes").unwrap();
+        assert!(is_there(&overlay).unwrap());
     }
 }
