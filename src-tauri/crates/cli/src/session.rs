@@ -58,7 +58,7 @@ impl<'a> Session<'a> {
         if !self.output.is_for_people() {
             return;
         }
-        let Ok(text) = std::fs::read_to_string(&file) else {
+        let Ok(text) = livepc_durable::read_text(&file, 64 * 1024) else {
             return;
         };
         self.output.note(text.trim_end());

@@ -9,18 +9,20 @@
 //! Everything that a person was told is done, and everything that is trusted because its name is there, is written through
 //! this crate. What is a cache, and checked before it is used, need not be.
 //!
+//! What is read back through it is a file of a bounded length: whatever else has its name keeps nobody waiting.
+//!
 //! ```
 //! # let home = tempfile::tempdir()?;
 //! use livepc_durable::{Readers, write};
 //! let place = home.path().join("machines/lab/overlay.json");
 //! livepc_durable::create_folder(place.parent().expect("it has one"))?;
 //! write(&place, Readers::User, br#"{"release":3}"#)?;
-//! assert_eq!(std::fs::read(&place)?, br#"{"release":3}"#);
+//! assert_eq!(livepc_durable::read(&place, 4096)?, br#"{"release":3}"#);
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -32,6 +34,46 @@ mod os;
 /// What unfinished files are called until they have their name: with this before some random letters. One that a crash left
 /// behind may be removed.
 pub const UNFINISHED: &str = ".livepc-";
+
+/// Opens a file to read it, and nothing else that may have its name: a pipe, over which one would wait for ever for somebody
+/// to write, a device, which never ends, a folder.
+///
+/// # Errors
+/// What the system says; [`io::ErrorKind::IsADirectory`] and [`io::ErrorKind::InvalidInput`] for what is not a file.
+pub fn open(path: &Path) -> io::Result<File> {
+    let file = os::open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+    }
+    if !kind.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
+    }
+    Ok(file)
+}
+
+/// Reads a whole file of at most `most` bytes.
+///
+/// # Errors
+/// As [`open`]; [`io::ErrorKind::FileTooLarge`] if it is longer.
+pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        let why = format!("it is longer than {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+    }
+    Ok(bytes)
+}
+
+/// Reads a whole file of text in UTF-8, of at most `most` bytes.
+///
+/// # Errors
+/// As [`read`]; [`io::ErrorKind::InvalidData`] if it is no such text.
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    String::from_utf8(read(path, most)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8"))
+}
 
 /// Who may read a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -298,6 +340,39 @@ mod tests {
                 others,
                 "{readers:?}: {mode:o}, where the umask is 022"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_a_file_of_a_bounded_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        assert_eq!(read(&path, 3).unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::write(&path, "abc").unwrap();
+        assert_eq!(read(&path, 3).unwrap(), b"abc");
+        assert_eq!(read(&path, 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        fs::write(&path, b"\xff").unwrap();
+        assert_eq!(
+            read_text(&path, 3).unwrap_err().kind(),
+            io::ErrorKind::InvalidData
+        );
+        assert_eq!(
+            read(dir.path(), 3).unwrap_err().kind(),
+            io::ErrorKind::IsADirectory
+        );
+    }
+
+    /// Nobody ever writes into the pipe, and the device has no end.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        for path in [&pipe, Path::new("/dev/zero")] {
+            assert_eq!(open(path).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+            assert_eq!(read(path, 10).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
     }
 }

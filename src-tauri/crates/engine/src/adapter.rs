@@ -24,7 +24,7 @@ pub(crate) fn of(folder: &Path) -> Result<[u8; 3], Problem> {
         );
         Problem::io(&doing, &error)
     };
-    match std::fs::read(&file) {
+    match livepc_durable::read(&file, 4096) {
         Ok(text) => {
             if let Some(bytes) = parse(&text) {
                 return Ok(bytes);

@@ -68,7 +68,7 @@ fn note(home: &Home, fault: &Fault) -> std::io::Result<()> {
 pub(crate) fn lately(home: &Home, now: Timestamp) -> Vec<Fault> {
     let path = file(home);
     let files = [path.with_extension("1.jsonl"), path];
-    let lines = files.iter().filter_map(|path| File::open(path).ok());
+    let lines = files.iter().filter_map(|path| livepc_durable::open(path).ok());
     lines
         .flat_map(|file| BufReader::new(file).lines().map_while(Result::ok))
         .filter_map(|line| serde_json::from_str::<Fault>(&line).ok())

@@ -358,7 +358,7 @@ fn processor() -> String {
 /// True if a file only describes a disk of the user's own to VMware: it is text, and what was changed is not in it.
 pub(crate) fn is_description(path: &Path) -> bool {
     let mut start = [0; 16];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    let read = livepc_durable::open(path).and_then(|mut file| file.read_exact(&mut start));
     read.is_ok() && start == *b"# Disk Descripto"
 }
 
@@ -381,7 +381,7 @@ fn required<T: DeserializeOwned>(path: &Path, says: &str) -> Result<Option<T>, P
 /// A record; `None` if there is none.
 fn read<T: DeserializeOwned>(path: &Path, most: u64) -> Result<Option<T>, Problem> {
     let failed = |error| Problem::io(&format!("{} cannot be read", path.display()), &error);
-    let file = match std::fs::File::open(path) {
+    let file = match livepc_durable::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),

@@ -111,7 +111,7 @@ pub(crate) fn remove(database: &Database, id: &str) -> Result<(), Problem> {
 fn put(database: &Path, pin: &Pin) -> std::io::Result<()> {
     let path = file(database, &pin.id);
     let text = pin.text();
-    if std::fs::read(&path).is_ok_and(|there| there == text.as_bytes()) {
+    if livepc_durable::read(&path, MOST).is_ok_and(|there| there == text.as_bytes()) {
         return Ok(());
     }
     livepc_durable::create_folder(&folder(database))?;
@@ -205,11 +205,7 @@ fn list(database: &Path) -> Vec<(String, Result<Pin, String>)> {
 }
 
 fn read(path: &Path) -> Result<Pin, String> {
-    let found = path.metadata().map_err(|error| error.to_string())?;
-    if found.len() > MOST {
-        return Err("it is too long".into());
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = livepc_durable::read_text(path, MOST).map_err(|error| error.to_string())?;
     Pin::of(&text)
 }
 

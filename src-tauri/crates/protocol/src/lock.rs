@@ -59,16 +59,13 @@ impl ProcessLock {
     pub fn is_held(path: &Path) -> Result<bool, Problem> {
         let failed = |error: io::Error| Problem::io(&format!("{} cannot be read", path.display()), &error);
         // Reading suffices to look, and works where a file cannot be written.
-        let file = match File::open(path) {
+        let file = match livepc_durable::open(path) {
             Ok(file) => file,
             // Nobody has ever held it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failed(error)),
         };
-        match file.metadata().map_err(failed)?.is_file() {
-            true => is_held_by(&file).map_err(|error| failed(explained(error))),
-            false => Err(failed(io::ErrorKind::IsADirectory.into())),
-        }
+        is_held_by(&file).map_err(|error| failed(explained(error)))
     }
 }
 

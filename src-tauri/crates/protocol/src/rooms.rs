@@ -106,7 +106,7 @@ mod os {
     /// A folder outside the home: the one that the home names, or a new one.
     pub(super) fn elsewhere(home: &Home) -> Result<PathBuf, Problem> {
         let place = home.root().join(PLACE);
-        let named = std::fs::read_to_string(&place).ok().map(PathBuf::from);
+        let named = livepc_durable::read_text(&place, 4096).ok().map(PathBuf::from);
         if let Some(folder) = named.filter(|folder| folder.is_absolute() && is_private(folder)) {
             return Ok(folder);
         }

@@ -72,7 +72,7 @@ impl Home {
         let path = self.store_place_file();
         let failed =
             |error: std::io::Error| Problem::io(&format!("{} cannot be read", path.display()), &error);
-        let file = match std::fs::File::open(&path) {
+        let file = match livepc_durable::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error)),

@@ -11,7 +11,7 @@ use crate::socket::{self, Stream};
 use crate::{Home, Problem};
 
 /// The file is longer than this only if it is something else.
-const MOST: usize = 4096;
+const MOST: u64 = 4096;
 
 /// Where an agent or a runner is found.
 #[derive(Clone, Debug)]
@@ -100,9 +100,8 @@ impl Whereabouts {
     }
 
     fn read(&self) -> Option<Written> {
-        let bytes = std::fs::read(self.file()).ok()?;
-        let bytes = bytes.get(..bytes.len().min(MOST))?;
-        serde_json::from_slice(bytes).ok()
+        let bytes = livepc_durable::read(&self.file(), MOST).ok()?;
+        serde_json::from_slice(&bytes).ok()
     }
 
     /// An address for a socket that it opens now.

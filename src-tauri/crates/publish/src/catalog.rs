@@ -69,7 +69,7 @@ fn read(path: &Path) -> Result<(Catalog, usize)> {
             limit: CATALOG_BYTES,
         });
     }
-    let bytes = fs::read(path).context(what)?;
+    let bytes = livepc_durable::read(path, CATALOG_BYTES).context(what)?;
     Ok(read_whole_catalog(&bytes, &address(path)?)?)
 }
 

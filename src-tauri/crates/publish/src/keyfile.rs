@@ -16,6 +16,9 @@ use crate::error::{Context as _, PublishError, Result};
 use crate::ledger::Ledger;
 use crate::os;
 
+/// A file of a key is longer than this only if it is something else.
+const KEY_BYTES: u64 = 64 * 1024;
+
 pub use self::rotate::Rotated;
 
 /// A folder with a publisher's keys. Nobody but the user may read the secret ones.
@@ -234,7 +237,7 @@ fn is_locked(path: &Path) -> Result<bool> {
 }
 
 fn read(path: &Path) -> Result<String> {
-    match fs::read_to_string(path) {
+    match livepc_durable::read_text(path, KEY_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(PublishError::KeyMissing(path.to_owned()))
         }

@@ -5,7 +5,6 @@
 //! another computer without it publishes as before.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -89,11 +88,10 @@ impl Ledger {
             path: path.clone(),
             why,
         };
-        let bytes = match fs::metadata(&path) {
+        let bytes = match livepc_durable::read(&path, RECORD) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unreadable(error.to_string())),
-            Ok(found) if found.len() > RECORD => return Err(unreadable("it is too long".into())),
-            Ok(_) => fs::read(&path).map_err(|error| unreadable(error.to_string()))?,
         };
         let record: Record = serde_json::from_slice(&bytes).map_err(|error| unreadable(error.to_string()))?;
         let (keys, _) = record.keys().map_err(|error| unreadable(error.to_string()))?;

@@ -1,6 +1,5 @@
 //! The picture of a LivePC.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -19,7 +18,7 @@ pub(crate) fn read(path: &Path) -> Result<(String, Vec<u8>)> {
         path: path.to_owned(),
         why: why.to_owned(),
     };
-    let file = match File::open(path) {
+    let file = match livepc_durable::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(wrong("there is no such file")),
         file => file.context(|| format!("opening {}", shown::path(path)))?,
     };

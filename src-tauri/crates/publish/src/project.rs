@@ -3,7 +3,6 @@
 mod file;
 mod init;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,6 +18,9 @@ use url::Url;
 
 use crate::error::{Context as _, PublishError, Result};
 use crate::source::{Source, TakenFor};
+
+/// A project is longer than this only if it is something else.
+const PROJECT_BYTES: u64 = 1 << 20;
 
 /// The file of a project.
 pub const PROJECT_FILE: &str = "livepc.toml";
@@ -141,7 +143,7 @@ impl Project {
     /// [`PublishError::Project`] with the line and what would be right.
     pub fn load(dir: &Path) -> Result<Self> {
         let path = dir.join(PROJECT_FILE);
-        let text = match fs::read_to_string(&path) {
+        let text = match livepc_durable::read_text(&path, PROJECT_BYTES) {
             Err(error)
                 if matches!(
                     error.kind(),

@@ -129,7 +129,7 @@ impl Folder {
 /// Reads a file of at most `max` bytes; `None` if it is longer.
 pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
     use io::Read as _;
-    let file = fs::File::open(path)?;
+    let file = livepc_durable::open(path)?;
     let len = file.metadata()?.len();
     if len > max {
         return Ok(None);

@@ -33,7 +33,7 @@ pub(crate) enum Found {
 impl PackFile {
     /// Opens the file of `pack` for reading.
     pub(crate) fn open(path: &Path, pack: PackId) -> io::Result<Found> {
-        Self::check(File::open(path), pack)
+        Self::check(livepc_durable::open(path), pack)
     }
 
     /// Opens the file of `pack` for reading and writing.

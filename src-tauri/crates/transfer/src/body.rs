@@ -137,8 +137,9 @@ pub(crate) async fn open(url: &Url) -> Result<tokio::fs::File> {
     let path = url
         .to_file_path()
         .map_err(|()| TransferError::refused(url, "it names no local file"))?;
-    tokio::fs::File::open(path)
-        .await
+    let open = livepc_panics::blocking("opening a file", move || livepc_durable::open(&path)).await;
+    open.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+        .map(tokio::fs::File::from_std)
         .map_err(|error| TransferError::file(url, &error))
 }
 

@@ -261,7 +261,7 @@ impl TransferError {
     pub(crate) fn file(url: &Url, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::not_found(url),
-            io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory => {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::IsADirectory | io::ErrorKind::InvalidInput => {
                 Self::refused(url, error.to_string())
             }
             _ => Self::network(url, error.to_string()),

@@ -1,5 +1,7 @@
 //! The proxy between this computer and a server: which one, by the program's own setting or the system's.
 
+use std::collections::BTreeMap;
+
 use hyper_util::client::proxy::matcher::Matcher;
 use url::Url;
 
@@ -50,8 +52,8 @@ impl Proxies {
 pub(crate) struct System {
     http: Option<Result<Url, String>>,
     https: Option<Result<Url, String>>,
-    /// Finds a proxy for all servers but those that are to be asked directly.
-    direct: Matcher,
+    /// Each finds a proxy for all servers but those that are to be asked directly; of those with a port, the ones there.
+    direct: Vec<(Option<u16>, Matcher)>,
     /// What the system says by itself.
     settings: Matcher,
 }
@@ -78,10 +80,7 @@ impl System {
         Self {
             http: of(["HTTP_PROXY", "http_proxy"]),
             https: of(["HTTPS_PROXY", "https_proxy"]),
-            direct: Matcher::builder()
-                .all("http://proxy/")
-                .no(directly(&direct))
-                .build(),
+            direct: directly(&direct),
             settings,
         }
     }
@@ -90,7 +89,13 @@ impl System {
         let Ok(uri) = url.as_str().parse() else {
             return Ok(None);
         };
-        if self.direct.intercept(&uri).is_none() {
+        let port = url.port_or_known_default();
+        let is_there = |at: &Option<u16>| at.is_none() || *at == port;
+        if self
+            .direct
+            .iter()
+            .any(|(at, matcher)| is_there(at) && matcher.intercept(&uri).is_none())
+        {
             return Ok(None);
         }
         let set = if url.scheme() == "https" {
@@ -110,12 +115,38 @@ impl System {
 }
 
 /// Names of hosts that are to be asked directly, as they are written in all the places where one can say so.
-fn directly(names: &str) -> String {
+fn directly(names: &str) -> Vec<(Option<u16>, Matcher)> {
     let names = names.split([',', ';', ' ', '\t']).filter(|name| !name.is_empty());
-    let names: Vec<String> = names
-        .map(|name| network(name).unwrap_or_else(|| name.trim_start_matches("*.").to_owned()))
-        .collect();
-    names.join(",")
+    let mut by_port: BTreeMap<Option<u16>, Vec<String>> = BTreeMap::from([(None, Vec::new())]);
+    for name in names {
+        let (name, port) = with_port(name);
+        let name = match name {
+            // All, and not only those that have a name.
+            "*" => "*,0.0.0.0/0,::/0".to_owned(),
+            name => network(name).unwrap_or_else(|| name.trim_start_matches("*.").to_owned()),
+        };
+        by_port.entry(port).or_default().push(name);
+    }
+    let matcher = |names: Vec<String>| {
+        Matcher::builder()
+            .all("http://proxy/")
+            .no(names.join(","))
+            .build()
+    };
+    by_port
+        .into_iter()
+        .map(|(port, names)| (port, matcher(names)))
+        .collect()
+}
+
+/// `host:443` and `[::1]:443`, of which an address without brackets has no port.
+fn with_port(name: &str) -> (&str, Option<u16>) {
+    let parts = name.rsplit_once(':');
+    let parts = parts.filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+    match parts.and_then(|(host, port)| Some((host, port.parse().ok()?))) {
+        Some((host, port)) => (host.trim_matches(['[', ']']), Some(port)),
+        None => (name, None),
+    }
 }
 
 /// `192.168.*` as a network.
@@ -291,6 +322,22 @@ mod tests {
         let set = [("ALL_PROXY", "socks5://p:1"), ("NO_PROXY", "192.168.*")];
         assert_eq!(proxy(&set, "http://192.168.2.3/x"), Ok(None));
         assert!(proxy(&set, "http://a.example/x").unwrap().is_some());
+        for url in ["http://10.1.2.3/x", "http://[fd00::1]:81/x", "http://a.example/x"] {
+            let set = [("ALL_PROXY", "socks5://p:1"), ("NO_PROXY", "*")];
+            assert_eq!(proxy(&set, url), Ok(None), "{url}: all are all");
+        }
+        for (names, direct, not) in [
+            ("a.example:8080", "http://a.example:8080/", "http://a.example/"),
+            ("a.example:443", "https://b.a.example/", "http://a.example/"),
+            ("10.1.2.3:81", "http://10.1.2.3:81/", "http://10.1.2.3/"),
+            ("[fd00::1]:81", "http://[fd00::1]:81/", "http://[fd00::1]/"),
+            ("fd00::1", "http://[fd00::1]:81/", "http://[fd00::2]/"),
+            ("*:81", "http://10.1.2.3:81/", "http://a.example/"),
+        ] {
+            let set = [("ALL_PROXY", "socks5://p:1"), ("NO_PROXY", names)];
+            assert_eq!(proxy(&set, direct), Ok(None), "{names}");
+            assert!(proxy(&set, not).unwrap().is_some(), "{names}: {not}");
+        }
     }
 
     #[test]

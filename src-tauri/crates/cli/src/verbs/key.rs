@@ -129,7 +129,7 @@ fn from_file() -> Result<Option<String>, Problem> {
     let Some(file) = std::env::var_os("LIVEPC_KEY_PASSWORD_FILE").filter(|file| !file.is_empty()) else {
         return Ok(None);
     };
-    let text = std::fs::read_to_string(&file).map_err(|e| {
+    let text = livepc_durable::read_text(file.as_ref(), 64 * 1024).map_err(|e| {
         Problem::io(
             &format!("The password cannot be read from {}", file.to_string_lossy()),
             &e,

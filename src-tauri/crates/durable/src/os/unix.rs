@@ -2,8 +2,10 @@
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
@@ -28,6 +30,21 @@ pub(crate) fn has_no_such_rename(error: &io::Error) -> bool {
 fn is_unsupported(error: &io::Error) -> bool {
     const EINVAL: i32 = 22;
     error.kind() == io::ErrorKind::Unsupported || error.raw_os_error() == Some(EINVAL)
+}
+
+/// Opens a file to read it; what is not one is opened without waiting for anybody.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let at_once = File::options()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path);
+    match at_once {
+        // Another program has promised to be asked before it is opened, which takes a moment.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && path.metadata()?.is_file() => {
+            File::open(path)
+        }
+        opened => opened,
+    }
 }
 
 /// Flushing takes no right to write here.

@@ -24,6 +24,8 @@ use crate::subscription::{self, Subscription};
 
 /// The file in a machine's folder that names its LivePC.
 const OWNER: &str = "livepc";
+/// It is longer than this only if it is something else.
+const OWNER_BYTES: u64 = 4096;
 /// How long a runner may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long a runner may take until it listens, or until it has ended.
@@ -211,7 +213,7 @@ impl Core {
     pub(super) fn make_machine_folder(&self, subscription: &Subscription) -> Result<PathBuf, Problem> {
         let folder = self.home.machine(&subscription.id);
         let (owner, text) = (folder.join(OWNER), subscription.livepc.to_string());
-        if std::fs::read(&owner).is_ok_and(|found| found == text.as_bytes()) {
+        if livepc_durable::read(&owner, OWNER_BYTES).is_ok_and(|found| found == text.as_bytes()) {
             return Ok(folder);
         }
         private_folder(&folder)?;
@@ -227,7 +229,7 @@ impl Core {
     pub(super) fn owner_of_machine(&self, id: &str) -> Result<Owner, Problem> {
         let folder = self.home.machine(id);
         let file = folder.join(OWNER);
-        let text = match std::fs::read_to_string(&file) {
+        let text = match livepc_durable::read_text(&file, OWNER_BYTES) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let exists = folder.try_exists();

@@ -196,7 +196,7 @@ fn make_again(path: &Path, why: String) -> Result<Connection, Problem> {
         Ok(copy) => {
             drop(copy);
             let time = copy::time(path).and_then(|time| Timestamp::try_from(time).ok());
-            let bytes = std::fs::read(copy::file(path)).map_err(failed)?;
+            let bytes = livepc_durable::read(&copy::file(path), u64::MAX).map_err(failed)?;
             livepc_durable::write(path, livepc_durable::Readers::User, &bytes).map_err(failed)?;
             copied = time;
         }

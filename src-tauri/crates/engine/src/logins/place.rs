@@ -9,6 +9,8 @@ use std::sync::Arc;
 use keyring_core::CredentialStore;
 use livepc_protocol::{Code, Problem, keeps_modes};
 
+/// The file of passwords is longer than this only if it is something else.
+const MOST: u64 = 1 << 20;
 /// The file that becomes the file of passwords.
 const NEXT: &str = "passwords.json.next";
 
@@ -127,7 +129,7 @@ fn refused(error: &keyring_core::Error) -> Problem {
 }
 
 fn read(file: &Path) -> Result<Passwords, Problem> {
-    match std::fs::read(file) {
+    match livepc_durable::read(file, MOST) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
             Problem::new(
                 Code::Failed,

@@ -76,7 +76,8 @@ pub(super) async fn copy(
 /// True if a copy is there: the descriptor, which is written last, is the one that belongs to this disk, and the file has the
 /// disk's length.
 fn is_whole(descriptor: &Path, flat: &Path, text: &str, size: u64) -> bool {
-    let described = std::fs::read(descriptor).is_ok_and(|found| found == text.as_bytes());
+    let described =
+        livepc_durable::read(descriptor, text.len() as u64).is_ok_and(|found| found == text.as_bytes());
     described && flat.metadata().is_ok_and(|found| found.len() == size)
 }
 

@@ -38,6 +38,8 @@ use crate::{
 const NAME: &str = "VMware";
 /// The configuration, in the machine's folder.
 const VMX_FILE: &str = "machine.vmx";
+/// It is longer than this only if it is something else.
+const VMX_BYTES: u64 = 1 << 20;
 /// What VMware writes down about a machine, in the machine's folder.
 const LOG_FILE: &str = "vmware.log";
 /// How long a start may take, unless it is told otherwise.

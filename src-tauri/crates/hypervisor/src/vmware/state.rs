@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use livepc_durable::Readers;
 
-use super::VMX_FILE;
+use super::{VMX_BYTES, VMX_FILE};
 use crate::{HypervisorError, Result};
 
 /// The setting by which a configuration names the state, as VMware writes it.
@@ -24,7 +24,7 @@ pub(super) struct Saved {
 
 /// The state that the configuration names, if it is there.
 pub(super) fn saved(folder: &Path) -> Option<Saved> {
-    let vmx = std::fs::read_to_string(folder.join(VMX_FILE)).ok()?;
+    let vmx = livepc_durable::read_text(&folder.join(VMX_FILE), VMX_BYTES).ok()?;
     let value = vmx.lines().find_map(|line| {
         let (key, value) = line.split_once('=')?;
         is_key(key).then(|| value.trim().trim_matches('"'))
@@ -40,7 +40,7 @@ pub(super) fn saved(folder: &Path) -> Option<Saved> {
 pub(crate) fn bytes(folder: &Path) -> Result<u64> {
     let vmx = folder.join(VMX_FILE);
     // Nothing is said of a state by what cannot be read.
-    match std::fs::File::open(&vmx) {
+    match livepc_durable::open(&vmx) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(HypervisorError::file("reading", &vmx)(error)),
         Ok(_) => {}
@@ -88,7 +88,7 @@ fn is_state(path: &Path) -> bool {
 
 /// Takes the state's lines out of the configuration.
 fn forget(vmx: &Path) -> Result<()> {
-    let text = match std::fs::read_to_string(vmx) {
+    let text = match livepc_durable::read_text(vmx, VMX_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(HypervisorError::file("reading", vmx)(error)),

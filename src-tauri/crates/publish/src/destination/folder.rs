@@ -48,7 +48,7 @@ impl Folder {
     }
 
     fn open(&self, path: &str) -> Result<Option<File>> {
-        match File::open(self.path(path)) {
+        match livepc_durable::open(&self.path(path)) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).context(|| format!("opening {}", shown::path(&self.path(path)))),

@@ -1,3 +1,5 @@
+use std::fs;
+
 use livepc_format::machine::{Firmware, Network};
 
 use super::*;

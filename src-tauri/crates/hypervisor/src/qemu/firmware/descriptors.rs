@@ -98,7 +98,9 @@ pub(super) fn described(folders: &[PathBuf], board: Board) -> Vec<Firmware> {
 /// `None`: it takes away what an earlier folder has.
 fn read(path: &Path) -> std::io::Result<Option<Descriptor>> {
     let mut text = Vec::new();
-    std::fs::File::open(path)?.take(DOCUMENT).read_to_end(&mut text)?;
+    livepc_durable::open(path)?
+        .take(DOCUMENT)
+        .read_to_end(&mut text)?;
     if text.is_empty() {
         return Ok(None);
     }
