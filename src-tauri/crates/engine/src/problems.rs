@@ -61,6 +61,22 @@ fn instead(what: &str, found: Instead, message: String) -> Problem {
     Problem::new(Code::Network, message, hint)
 }
 
+/// What went wrong with a file that a signed list names. One that is not there is late, as at the edge of a network of caches, or
+/// while it is being uploaded: it is asked for again.
+pub(crate) fn of_listed(error: &TransferError) -> Problem {
+    if !error.is_not_found() {
+        return of_transfer(error);
+    }
+    Problem::new(
+        Code::Network,
+        format!(
+            "{}, although its publisher lists it.",
+            what_happened(error).trim_end_matches('.')
+        ),
+        "It may only be late: try again in a few minutes. If it stays so, tell the publisher.",
+    )
+}
+
 /// What went wrong between here and a server.
 pub(crate) fn of_transfer(error: &TransferError) -> Problem {
     let message = what_happened(error);

@@ -43,6 +43,7 @@ mod paging;
 mod patience;
 mod peer;
 mod problem;
+mod process;
 mod program;
 mod request;
 mod rooms;

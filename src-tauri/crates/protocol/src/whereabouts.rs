@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use livepc_durable::Readers;
 use serde::{Deserialize, Serialize};
 
+use crate::process;
 use crate::socket::{self, Stream};
 use crate::{Home, Problem};
 
@@ -71,13 +72,25 @@ impl Whereabouts {
     }
 
     /// What the holder of the lock wrote about itself: its process, its version, and the computer if that is another one.
-    pub(crate) fn of_whom(&self) -> Option<String> {
+    #[must_use]
+    pub fn of_whom(&self) -> Option<String> {
         let written = self.read()?;
         let process = format!("process {} of LivePC {}", written.process, written.version);
         Some(match written.computer == computer() {
             true => process,
             false => format!("{process} on the computer “{}”", written.computer),
         })
+    }
+
+    /// Ends its process at once. Only for who knows that it holds its lock: else the number may be of another process by now.
+    ///
+    /// # Errors
+    /// What the system says; [`io::ErrorKind::NotFound`] if it has not said which process it is, or is on another computer.
+    pub fn end_process(&self) -> io::Result<()> {
+        match self.read().filter(|written| written.computer == computer()) {
+            Some(written) => process::end(written.process),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// True if somebody has written down where it is.

@@ -16,7 +16,7 @@ use crate::proxy::{Proxies, Proxy};
 use crate::trouble::Names;
 
 /// Redirects that are followed for one request.
-const REDIRECTS: usize = 5;
+const REDIRECTS: usize = 10;
 
 /// How the clients behave.
 #[derive(Clone, Debug)]
@@ -306,11 +306,11 @@ fn leads_to(response: &Response) -> Option<Url> {
     response.url().join(&String::from_utf8_lossy(to)).ok()
 }
 
-/// To HTTPS, or from plain HTTP to the same host.
+/// To HTTPS, and from plain HTTP to plain HTTP: never to less than there was. What comes is checked, wherever it comes from.
 fn allowed(from: &Url, to: &Url) -> bool {
     match to.scheme() {
         "https" => true,
-        "http" => from.scheme() == "http" && from.host() == to.host(),
+        "http" => from.scheme() == "http",
         _ => false,
     }
 }
@@ -331,8 +331,8 @@ mod tests {
             "on the same host"
         );
         assert!(
-            !may("http://a.example/", "http://b.example/"),
-            "not to another host"
+            may("http://a.example/", "http://b.example/"),
+            "to another host, as to a storage in the same network"
         );
         assert!(
             !may("https://a.example/", "http://a.example/"),

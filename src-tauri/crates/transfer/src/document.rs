@@ -186,15 +186,19 @@ impl Client {
                     }
                 }
             }
-            // Wrong bytes may come from a cache on the way: it is passed by, once.
+            // Wrong bytes may come from a cache on the way: it is passed by, once. What is not there may only be late.
             let stale = !fresh && tried.iter().any(TransferError::is_of_the_copy);
-            let again = tried.iter().any(TransferError::is_network);
+            let is_late = tried
+                .iter()
+                .any(|error| matches!(error, TransferError::NotFound { .. }));
+            let again = is_late || tried.iter().any(TransferError::is_network);
             if round >= ROUNDS || !(stale || again) {
                 return Err(TransferError::combined(path, tried));
             }
             fresh |= stale;
             if again {
-                tokio::time::sleep(backoff.next(asked_pause(&tried))).await;
+                let late = is_late.then_some(self.config.backoff * 4);
+                tokio::time::sleep(backoff.next(asked_pause(&tried).max(late))).await;
             }
         }
     }

@@ -183,9 +183,10 @@ impl TransferError {
         }
     }
 
-    /// True if another copy of the file than the one that came may be whole and right: a cache's, or one of a minute later.
+    /// True if another copy of the file than the one that came, or did not, may be whole and right: not the one that a cache
+    /// has, or one of a minute later.
     pub(crate) fn is_of_the_copy(&self) -> bool {
-        self.is_digest() || matches!(self, Self::Cut { .. })
+        self.is_digest() || matches!(self, Self::Cut { .. } | Self::NotFound { .. })
     }
 
     pub(crate) fn network(url: &Url, what: impl Into<String>) -> Self {

@@ -30,6 +30,8 @@ const CHECK_PORTAL: &str =
     "check the address; where a network asks to sign in first, do that in a web browser";
 const CHECK_AUTHORITY: &str = "if it is the one of your organisation, add it to the certificates that this computer \
                                trusts; where a network asks to sign in first, do that in a web browser";
+const SERVER_CERTIFICATE: &str =
+    "who runs the server has to make it one that is no authority (with “CA:FALSE”)";
 const DO_NOT_USE: &str = "do not use this server until who runs it explains it";
 const TRY_HTTP: &str = "check the address and its port: it may have to begin with http://";
 const TRY_HTTPS: &str = "check the address and its port: it may have to begin with https://";
@@ -232,6 +234,11 @@ fn of_certificate(host: &str, error: &CertificateError) -> Trouble {
         E::UnknownIssuer => (
             format!("the certificate of {host} is of an authority that this computer does not trust"),
             CHECK_AUTHORITY,
+        ),
+        // The library has no name of its own for it.
+        other if other.to_string().contains("CaUsedAsEndEntity") => (
+            format!("the certificate of {host} is an authority's own, which no server may show"),
+            SERVER_CERTIFICATE,
         ),
         other => (
             format!("the certificate of {host} cannot be used: {other}"),

@@ -14,7 +14,7 @@ use super::core::Core;
 use super::machines::Start;
 use crate::hypervisors::HypervisorSettings;
 use crate::locked::lock;
-use crate::problems::{of_format, of_transfer};
+use crate::problems::{of_format, of_listed};
 use crate::server::{Answers, misplaced};
 use crate::subscription::Subscription;
 use crate::{config, library, lookalike, pages, published, subscription};
@@ -486,7 +486,7 @@ impl Core {
                 self.fetcher
                     .fetch(&opened.origin, pack, chunks, priority)
                     .await
-                    .map_err(|e| of_transfer(&e))?;
+                    .map_err(|e| of_listed(&e))?;
                 Ok(Answer::Done)
             }
             Request::Object { key, object } => {

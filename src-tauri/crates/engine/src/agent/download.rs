@@ -14,7 +14,7 @@ use super::jobs::Active;
 use super::progress::Local;
 use super::release::{OfPack, Opened};
 use super::speed::Speed;
-use crate::problems::of_transfer;
+use crate::problems::of_listed;
 use crate::subscription;
 
 /// Packs, or parts of packs that a start reads, whose chunks are asked for at the same time; the fetcher decides what is really
@@ -122,7 +122,7 @@ impl Core {
                 let (core, origin, pack) = (self.clone(), opened.origin.clone(), *pack);
                 fetches.spawn(fenced("Fetching", async move {
                     let fetched = core.fetcher.fetch(&origin, pack, &missing, priority).await;
-                    fetched.map(drop).map_err(|e| of_transfer(&e))
+                    fetched.map(drop).map_err(|e| of_listed(&e))
                 }));
             }
             match fetches.join_next().await {

@@ -121,6 +121,7 @@ impl Core {
         let Some(client) = client else {
             return Err(Problem::new(Code::Busy, "The machine has just ended.", ""));
         };
+        self.check_answers(id, &client).await?;
         match client.call(Request::RunnerSuspend).await {
             Ok(_) => {}
             // It has ended meanwhile.

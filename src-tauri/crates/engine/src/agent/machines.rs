@@ -31,7 +31,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// How long a runner may take until it listens, or until it has ended.
 const CHANGING: Duration = Duration::from_secs(90);
 /// The pause before looking again whether it does.
-const AGAIN: Duration = Duration::from_millis(20);
+pub(super) const AGAIN: Duration = Duration::from_millis(20);
 
 /// The machines that have a runner, or had one.
 #[derive(Default)]
@@ -456,6 +456,9 @@ impl Core {
         force: bool,
         timeout: u64,
     ) -> Result<(), Problem> {
+        if force && self.end_hanging_runner(id).await? {
+            return Ok(());
+        }
         let client = {
             // A start that is under way ends first. The turn is not kept: a second stop may be of another kind.
             let _turn = self.machines.turns.of(id).lock_owned().await;
@@ -465,6 +468,7 @@ impl Core {
             self.machines.client(id)
         };
         let Some(client) = client else { return Ok(()) };
+        self.check_answers(id, &client).await?;
         match client.call(Request::RunnerStop { force, timeout }).await {
             Ok(_) => {}
             // It has ended meanwhile.

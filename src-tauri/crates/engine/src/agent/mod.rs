@@ -9,6 +9,7 @@ mod core;
 mod download;
 mod export;
 mod follow;
+mod hanging;
 mod jobs;
 mod lifecycle;
 mod machines;

@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use super::core::Core;
 use crate::locked::lock;
-use crate::problems::{of_format, of_store, of_transfer};
+use crate::problems::{of_format, of_listed, of_store};
 use crate::subscription::{self, Subscription};
 
 /// How long a release without its boot map is used before that is asked for again.
@@ -201,7 +201,7 @@ impl Core {
             .client
             .verified(origin, path, &digest, size)
             .await
-            .map_err(|e| of_transfer(&e))?;
+            .map_err(|e| of_listed(&e))?;
         let kept = bytes.clone();
         self.with_store(move |store| store.put_object(&digest, &kept))
             .await?;

@@ -116,12 +116,15 @@ async fn redirects_are_followed_within_bounds() {
         Document::NotModified { .. } => panic!("nothing was said to be known"),
     }
     site.server.behave();
+    let by_name = other.server.url().replace("127.0.0.1", "localhost");
+    site.server
+        .fail(Rule::first("feed.xml", 1, Fault::Redirect { to: by_name }));
+    match client.document(&url, 100, None).await.unwrap() {
+        Document::New { url, .. } => assert_eq!(url.host_str(), Some("localhost"), "to another host, too"),
+        Document::NotModified { .. } => panic!("nothing was said to be known"),
+    }
     let targets = [
         ("file:///etc".to_owned(), "a local file"),
-        (
-            other.server.url().replace("127.0.0.1", "localhost"),
-            "another host",
-        ),
         (site.server.url(), "the same again and again"),
     ];
     for (to, what) in targets {
@@ -135,8 +138,8 @@ async fn redirects_are_followed_within_bounds() {
     }
     assert_eq!(
         site.server.log().of("feed.xml").len(),
-        1 + 1 + 1 + 6,
-        "five redirects are followed, and no more"
+        1 + 1 + 1 + 11,
+        "ten redirects are followed, and no more"
     );
 }
 
