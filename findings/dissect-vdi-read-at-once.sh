@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tool:     dissect.hypervisor 3.21 (PyPI), a reader of virtual disks.
 # Guess:    the content of a VDI does not depend on how many bytes are asked for at once.
-# Seen:     a dynamic VDI that qemu-img 7.2 makes of 4 MiB whose second MiB is zeros: read MiB by MiB, it is right. Read at once, it
+# Seen:     a dynamic VDI that qemu-img makes of 4 MiB whose second MiB is zeros: read MiB by MiB, it is right. Read at once, it
 #           is wrong without an error: the block map is looked up for the first block of a read only, and what lies behind that
 #           block in the file is taken for the rest of the disk. Here the third MiB stands in the place of the second, and the
 #           stream ends a MiB early. A read of two MiB that begins in the hole brings zeros alone. A VDI without holes, whose blocks
