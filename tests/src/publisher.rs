@@ -68,10 +68,18 @@ impl Publisher {
 
     /// Says in the project how long its list of releases holds: `90 days`.
     pub fn expire_after(&self, days: &str) {
+        self.say(&format!("expires-after = {days:?}"));
+    }
+
+    /// Says in the project where the feed lies.
+    pub fn lies_at(&self, address: &str) {
+        self.say(&format!("address = {address:?}"));
+    }
+
+    fn say(&self, line: &str) {
         let file = self.project_folder().join("livepc.toml");
         let text = std::fs::read_to_string(&file).expect("the project's file");
-        let line = format!("expires-after = {days:?}\n\n[machine]");
-        let text = text.replacen("[machine]", &line, 1);
+        let text = text.replacen("[machine]", &format!("{line}\n\n[machine]"), 1);
         std::fs::write(&file, text).expect("the project's file is written");
     }
 
@@ -104,9 +112,15 @@ impl Publisher {
     /// Publishes a release, or not.
     #[must_use]
     pub fn try_publish(&self, more: &[&str]) -> Ran {
+        self.try_publish_to(&self.site(), more)
+    }
+
+    /// Publishes to another folder, or not.
+    #[must_use]
+    pub fn try_publish_to(&self, site: &Path, more: &[&str]) -> Ran {
         let (project, site) = (
             self.project_folder().display().to_string(),
-            self.site().display().to_string(),
+            site.display().to_string(),
         );
         let mut args = vec!["publish", project.as_str(), "--to", site.as_str()];
         args.extend(more);

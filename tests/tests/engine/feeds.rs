@@ -2,6 +2,7 @@
 //! storages, encodings, and sources that are none.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::SystemTime;
 
 use livepc_format::{Digest, paths};
@@ -298,6 +299,65 @@ fn a_new_address_that_the_feed_tells_is_followed_and_kept() {
     );
     moved.lab.home.done(&["update", "lab"]);
     moved.lives_on_without_the_old();
+}
+
+/// What a publisher does who moves to another server and cannot redirect: a line in the project, with a release or without.
+#[test]
+fn a_publisher_who_writes_the_new_address_takes_all_subscribers_along() {
+    for more in [&["--renew"][..], &[]] {
+        let lab = Lab::subscribed(2);
+        let folder = lab.work.path().join("new");
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([&lab.publisher.site(), &folder])
+            .status();
+        assert!(copied.expect("cp starts").success());
+        let new = Origin::start(&folder).expect("the origin starts");
+        let there = format!("{}feed.xml", new.url());
+        lab.publisher.lies_at(&there);
+        let told = lab.publisher.try_publish_to(&folder, more).done();
+        assert_eq!(
+            (&told["changed"], &told["address"]),
+            (&json!(false), &json!(there))
+        );
+
+        lab.home.done(&["update", "lab"]);
+        let listed = || lab.home.listed();
+        assert_eq!(
+            listed()["feed_url"],
+            lab.feed(),
+            "the old place does not say so yet"
+        );
+        std::fs::copy(folder.join(paths::FEED), site(&lab).file(paths::FEED))
+            .expect("a copy of the new feed");
+        lab.home.done(&["update", "lab"]);
+        assert_eq!(listed()["feed_url"], there);
+        let told = shown(&lab.home);
+        assert_eq!(
+            (&told["feed_url"], &told["moved_from"]),
+            (&json!(there), &json!(lab.feed())),
+            "{told}"
+        );
+        let late = TestHome::new();
+        late.done(&["subscribe", &lab.feed(), "--yes"]);
+
+        lab.server.stop();
+        lab.publisher.project(&lab.disk(2), "Lab");
+        lab.publisher.lies_at(&there);
+        let second = lab.publisher.try_publish_to(&folder, &[]).done();
+        assert_eq!(second["release"], 2);
+        lab.home.done(&["agent", "stop"]);
+        for home in [&lab.home, &late] {
+            home.done(&["update", "lab"]);
+            home.done(&["download", "lab"]);
+            let shown = shown(home);
+            assert_eq!(
+                (&shown["feed_url"], &shown["release_available"], &shown["problem"]),
+                (&json!(there), &json!(2), &Value::Null),
+                "{shown}"
+            );
+        }
+    }
 }
 
 /// A copy of a feed names the original's address: who has chosen the copy stays there, as long as there is one.

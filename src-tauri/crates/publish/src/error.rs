@@ -168,8 +168,8 @@ pub enum PublishError {
     },
     /// The head names the release, so subscribers get it, but the feed does not tell it.
     #[error(
-        "release {sequence} is published, but {} was not brought up to date ({error}); publish again: that makes no new \
-         release",
+        "release {sequence} is published, but {} was not brought up to date ({error}); publish again, or with --renew: that \
+         makes no new release",
         livepc_format::paths::FEED
     )]
     FeedStale {
@@ -178,6 +178,9 @@ pub enum PublishError {
         /// Why the feed could not be written.
         error: Box<PublishError>,
     },
+    /// The feed cannot lie where the project says.
+    #[error("the feed's address cannot be used; {0}")]
+    Address(&'static str),
     /// Nothing was published in the destination yet.
     #[error("there is no LivePC in {0}; check the path, or publish a first release there")]
     NothingPublished(String),

@@ -2,17 +2,46 @@
 
 use livepc_format::feed::{Feed, FeedEntry, write_feed};
 use livepc_format::head::ReleaseState;
-use livepc_format::{FormatError, Head, Manifest, Release, paths};
+use livepc_format::{Digest, FormatError, Head, Manifest, Release, limits, paths};
 use url::Url;
 
+use crate::destination::Destination;
 use crate::error::Result;
 use crate::project::Project;
 
 /// Entries that a feed has at the most: it tells news, the head tells all.
 const ENTRIES: usize = 50;
 
-/// The bytes of the feed that announces `releases`, newest first, which `head` lists. `logo` is the logo's path.
-pub(crate) fn feed<'a>(
+/// Those releases of the head that the feed tells, newest first.
+pub(crate) fn told(head: &Head) -> impl Iterator<Item = &Release> {
+    head.releases
+        .iter()
+        .filter(|release| is_told(release))
+        .take(ENTRIES)
+}
+
+fn is_told(release: &Release) -> bool {
+    release.state == ReleaseState::Current
+}
+
+/// Replaces the feed in `dest`, if it has something new to say. It announces `releases`, newest first, which `head` lists;
+/// `logo` is the logo's path.
+pub(crate) fn write<'a>(
+    dest: &dyn Destination,
+    project: &Project,
+    head: &Head,
+    releases: impl Iterator<Item = (&'a Release, &'a Manifest)>,
+    logo: Option<&str>,
+) -> Result<()> {
+    let bytes = feed(project, head, releases, logo)?;
+    let old = dest.read(paths::FEED, limits::FEED_BYTES)?;
+    if old.as_deref() == Some(&bytes) {
+        return Ok(());
+    }
+    dest.replace(paths::FEED, &bytes, old.as_deref().map(Digest::of))
+}
+
+fn feed<'a>(
     project: &Project,
     head: &Head,
     releases: impl Iterator<Item = (&'a Release, &'a Manifest)>,
@@ -27,9 +56,7 @@ pub(crate) fn feed<'a>(
                 why: error.to_string(),
             })
     };
-    let current = releases
-        .filter(|(release, _)| release.state == ReleaseState::Current)
-        .take(ENTRIES);
+    let current = releases.filter(|(release, _)| is_told(release)).take(ENTRIES);
     let feed = Feed {
         title: project.title.clone(),
         summary: project.summary.clone(),
@@ -38,7 +65,8 @@ pub(crate) fn feed<'a>(
         updated: head.releases.first().map(|release| release.created),
         categories: project.categories.clone(),
         head: base(paths::HEAD)?,
-        address: None,
+        // Whole, so that copies tell it too.
+        address: project.address.clone(),
         moved_to: None,
         entries: current
             .map(|(release, manifest)| FeedEntry {

@@ -11,7 +11,7 @@ use crate::error::{PublishError, Result};
 
 /// What a publisher finds in a destination.
 pub struct Opened<'a> {
-    dest: &'a dyn Destination,
+    pub(crate) dest: &'a dyn Destination,
     /// The keys.
     pub keys: Keys,
     /// The digest of the bytes of `keys.json`.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
 use livepc_format::FileSystem;
+use livepc_format::feed::why_not_address;
 use livepc_format::head::check_mirrors;
 use livepc_format::limits::DISK_LABEL;
 use livepc_format::machine::{Controller, Machine};
@@ -50,6 +51,8 @@ pub struct Project {
     pub logo: Option<PathBuf>,
     /// More places where the same files lie.
     pub mirrors: Vec<Url>,
+    /// Where its feed lies, if the publisher wants subscribers to go there.
+    pub address: Option<Url>,
     /// How long after it was published its list of releases counts as fresh; for ever if `None`.
     pub expires_after: Option<SignedDuration>,
 }
@@ -175,6 +178,9 @@ impl Project {
     /// are read, too.
     pub(crate) fn check(&self) -> Result<()> {
         check_mirrors(&self.mirrors)?;
+        if let Some(why) = self.address.as_ref().and_then(why_not_address) {
+            return Err(PublishError::Address(why));
+        }
         if let Some(licence) = &self.licence {
             licence.check()?;
         }

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use livepc_format::head::{FetchBytes, ReleaseState};
 use livepc_format::manifest::{self, Disk};
 use livepc_format::{Digest, Head, Keys, LivePcId, Manifest, PublicKey, Release, limits, paths, text};
+use url::Url;
 
 use crate::authority::{PublishKeys, authority};
 use crate::content::{Content, Workshop};
 use crate::destination::Destination;
 use crate::error::{PublishError, Result};
-use crate::feed_file::feed;
+use crate::feed_file;
 use crate::layout::Layout;
 use crate::logo;
 use crate::next_head::{next_head, says_the_same};
@@ -85,6 +86,8 @@ pub struct Published {
     pub label: String,
     /// When readers begin to say that the list of releases is old, unless it is published again before.
     pub expires: Option<Timestamp>,
+    /// Where the feed says that it lies.
+    pub address: Option<Url>,
     /// The digest of its manifest.
     pub manifest: Digest,
     /// Bytes that subscribers will fetch.
@@ -394,20 +397,14 @@ impl Publication<'_> {
         Ok(())
     }
 
-    /// Replaces the feed, if it has something new to say. A publication that was stopped before this is made good here.
+    /// A publication that was stopped before this is made good here.
     fn write_feed(&self, head: &Head, new: &NewRelease, logo: Option<&str>) -> Result<()> {
         let added = new
             .manifest
             .as_ref()
             .map(|(manifest, _)| (&new.release, manifest));
         let kept = self.kept.iter().map(|kept| (kept.release, &kept.manifest));
-        let bytes = feed(self.project, head, added.into_iter().chain(kept), logo)?;
-        let old = self.dest.read(paths::FEED, limits::FEED_BYTES)?;
-        if old.as_deref() == Some(&bytes) {
-            return Ok(());
-        }
-        self.dest
-            .replace(paths::FEED, &bytes, old.as_deref().map(Digest::of))
+        feed_file::write(self.dest, self.project, head, added.into_iter().chain(kept), logo)
     }
 
     fn published(
@@ -426,6 +423,7 @@ impl Publication<'_> {
             sequence: new.release.sequence,
             label: new.release.label,
             expires,
+            address: self.project.address.clone(),
             manifest: new.release.manifest,
             fetch: new.release.bytes,
             disk_bytes: layout.bytes(),

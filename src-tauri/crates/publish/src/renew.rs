@@ -2,10 +2,13 @@
 
 use jiff::Timestamp;
 use livepc_format::{Digest, Head, Keys, paths};
+use url::Url;
 
 use crate::authority::{PublishKeys, authority};
 use crate::destination::Destination;
 use crate::error::{PublishError, Result};
+use crate::feed_file;
+use crate::logo;
 use crate::next_head::next_head;
 use crate::opened::Opened;
 use crate::project::Project;
@@ -18,11 +21,13 @@ pub struct Renewed {
     pub keys: Keys,
     /// The head.
     pub head: Head,
+    /// Where the feed says that it lies.
+    pub address: Option<Url>,
 }
 
 /// Replaces the head in `dest` by one with the same releases, a higher revision, and the expiry and mirrors that `project`
 /// says `now`. Disks are not read, so a timer may do it while the publisher works on them. If the signing key was replaced,
-/// `keys.json` is brought up to date, as [`crate::publish()`] does.
+/// `keys.json` is brought up to date, as [`crate::publish()`] does, and so is the feed, which tells what the project says.
 ///
 /// # Errors
 /// [`PublishError::NothingPublished`], [`PublishError::BeginsAnew`], and those of [`crate::publish()`] that keys and the destination give.
@@ -32,6 +37,8 @@ pub fn renew(
     keys: &PublishKeys,
     now: Timestamp,
 ) -> Result<Renewed> {
+    project.check()?;
+    let logo = project.logo.as_deref().map(logo::read).transpose()?;
     let nothing = || PublishError::NothingPublished(dest.name());
     // Before the lock, which would make the folder.
     if dest.size(paths::HEAD)?.is_none() {
@@ -58,12 +65,29 @@ pub fn renew(
     Standing::of(known, Some(&opened), &dest.place(), &project.name, false)?;
     let head = next_head(old.revision, &authority.keys, project, old.releases.clone(), now);
     let bytes = head.seal(&keys.signing)?;
+    if let Some((path, bytes)) = &logo {
+        dest.put_new(path, bytes)?;
+    }
     authority.write(dest)?;
     dest.replace(paths::HEAD, &bytes, opened.head_digest)?;
     keys.note(dest, &head, Digest::of(&bytes));
+    let path = logo.as_ref().map(|(path, _)| path.as_str());
+    tell(project, &opened, &head, path).map_err(|error| PublishError::FeedStale {
+        sequence: head.releases.first().map_or(0, |release| release.sequence),
+        error: Box::new(error),
+    })?;
     drop(lock);
     Ok(Renewed {
         keys: authority.keys,
         head,
+        address: project.address.clone(),
     })
+}
+
+/// Brings the feed up to date.
+fn tell(project: &Project, opened: &Opened<'_>, head: &Head, logo: Option<&str>) -> Result<()> {
+    let told: Vec<_> = feed_file::told(head).collect();
+    let kept = opened.with_manifests(&told)?;
+    let releases = kept.iter().map(|kept| (kept.release, &kept.manifest));
+    feed_file::write(opened.dest, project, head, releases, logo)
 }

@@ -90,6 +90,42 @@ fn a_renewal_needs_no_disk_and_makes_no_release() {
     assert!(after == before, "nothing but the head changed");
 }
 
+/// A publisher who moves need make no release for it.
+#[test]
+fn a_renewal_tells_the_new_address_of_the_feed() {
+    let mut publisher = published();
+    fs::remove_file(publisher.image()).unwrap();
+    let path = publisher.site().join("feed.xml");
+    let feed = || fs::read_to_string(&path).unwrap();
+    let before = feed();
+    let address = "https://example.org/lab/feed.xml";
+    let link = format!("href=\"{address}\" rel=\"self\"");
+    assert!(!before.contains("rel=\"self\""), "{before}");
+    publisher.project.address = Some(address.parse().unwrap());
+    let renewed = renew(&publisher.project, &publisher.dest, &publisher.keys, now()).unwrap();
+    assert_eq!(renewed.address, publisher.project.address);
+    assert!(feed().contains(&link), "{}", feed());
+    assert_eq!(
+        feed()
+            .lines()
+            .filter(|line| !line.contains("rel=\"self\""))
+            .collect::<Vec<_>>(),
+        before.lines().collect::<Vec<_>>(),
+        "all else is as it was"
+    );
+
+    let before = files(publisher.site());
+    publisher.project.address = Some("https://ada:secret@example.org/feed.xml".parse().unwrap());
+    for refused in [
+        renew(&publisher.project, &publisher.dest, &publisher.keys, now()).map(drop),
+        publisher.publish().map(drop),
+    ] {
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, PublishError::Address(_)), "{refused}");
+    }
+    assert!(files(publisher.site()) == before, "not a byte changed");
+}
+
 #[test]
 fn what_is_not_there_or_not_ones_own_is_not_renewed() {
     let publisher = published();

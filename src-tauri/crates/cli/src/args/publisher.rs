@@ -64,7 +64,11 @@ pub(crate) enum ProjectVerb {
 
 If livepc.toml has expires-after, subscribers are told that the list of releases may be out of
 date when it was not published for that long. To publish renews it, whether there is a new
-release or not.")]
+release or not.
+
+If livepc.toml has address, subscribers who follow the feed elsewhere go there and stay, if the
+same LivePC with your key is there. To move: copy all files to the new place, set address, publish
+or renew, and leave the files with the new feed.xml at the old place for as long as you can.")]
 pub(crate) struct Publish {
     /// The project's folder
     pub(crate) project: PathBuf,

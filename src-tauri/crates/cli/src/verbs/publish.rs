@@ -245,6 +245,7 @@ fn object(published: &Published, boot: Option<&AddedBootMap>, warnings: &[String
         "release": published.sequence,
         "label": published.label,
         "expires": published.expires,
+        "address": published.address,
         "fingerprint": published.root.fingerprint().to_string(),
         "disk_bytes": published.disk_bytes,
         "pages": published.pages,
@@ -261,6 +262,7 @@ fn object(published: &Published, boot: Option<&AddedBootMap>, warnings: &[String
 }
 
 fn describe(published: &Published, boot: Option<&AddedBootMap>, to: &str) -> String {
+    let told = published.address.as_ref().filter(|_| !published.dry_run);
     if !published.changed {
         let mut text = format!(
             "Nothing has changed since release {} “{}”.",
@@ -269,6 +271,9 @@ fn describe(published: &Published, boot: Option<&AddedBootMap>, to: &str) -> Str
         if let Some(expires) = published.expires {
             let will = if published.dry_run { "would hold" } else { "holds" };
             text.push_str(&format!(" The list of releases {will} until {}.", day(expires)));
+        }
+        if let Some(address) = told {
+            text.push_str(&format!(" {}.", lies_at(address)));
         }
         return text;
     }
@@ -303,6 +308,9 @@ fn describe(published: &Published, boot: Option<&AddedBootMap>, to: &str) -> Str
             day(expires)
         ));
     }
+    if let Some(address) = told {
+        text.push_str(&format!("\n  {}", lies_at(address)));
+    }
     text.push_str(&format!("\n  fingerprint {}", published.root.fingerprint()));
     text
 }
@@ -316,6 +324,7 @@ fn renewed_object(renewed: &Renewed) -> Value {
         "release": newest.map(|release| release.sequence),
         "label": newest.map(|release| &release.label),
         "expires": renewed.head.expires,
+        "address": renewed.address,
         "fingerprint": renewed.keys.root.fingerprint().to_string(),
     })
 }
@@ -325,5 +334,13 @@ fn describe_renewed(renewed: &Renewed) -> String {
         Some(expires) => format!("holds until {}", day(expires)),
         None => "does not expire; expires-after in livepc.toml says otherwise".into(),
     };
-    format!("The list of releases is signed anew, and {until}.")
+    let mut text = format!("The list of releases is signed anew, and {until}.");
+    if let Some(address) = &renewed.address {
+        text.push_str(&format!(" {}.", lies_at(address)));
+    }
+    text
+}
+
+fn lies_at(address: &impl std::fmt::Display) -> String {
+    format!("Subscribers are told that the feed lies at {address}")
 }

@@ -132,6 +132,31 @@ pub(super) fn find_head(document: &model::Feed) -> Option<String> {
     })
 }
 
+/// Why a publisher may not say that the feed lies at `address`, and what to write instead: readers would not go there.
+#[must_use]
+pub fn why_not_address(address: &Url) -> Option<&'static str> {
+    if !matches!(address.scheme(), "http" | "https" | "file") {
+        return Some("it must begin with https://, http:// or file://");
+    }
+    if !address.username().is_empty() || address.password().is_some() {
+        return Some(
+            "leave out the user and the password: everybody reads the feed, and subscribers log in with their own",
+        );
+    }
+    if address.scheme() == "file" && address.has_host() {
+        return Some(
+            "a file:// address names a file of this computer, with three slashes; mount the other's folder",
+        );
+    }
+    if address.path().ends_with('/') {
+        return Some("it must lead to the feed itself, not to its folder: add feed.xml");
+    }
+    if address.fragment().is_some() {
+        return Some("leave out what begins with “#”");
+    }
+    (address.as_str().len() > read::URL).then_some("it has more than 2048 characters; choose a shorter one")
+}
+
 /// The Atom document of a LivePC's feed that will lie at `base`: addresses in the same folder are written relative, so
 /// that the folder can be served from anywhere.
 #[must_use]

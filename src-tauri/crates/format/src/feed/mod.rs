@@ -12,7 +12,7 @@ mod sift;
 mod text;
 
 pub use catalog::{Catalog, CatalogEntry, read_catalog, read_whole_catalog, write_catalog};
-pub use livepc::{Feed, FeedEntry, read_feed, write_feed};
+pub use livepc::{Feed, FeedEntry, read_feed, why_not_address, write_feed};
 
 use url::Url;
 

@@ -10,7 +10,7 @@ use crate::error::{FormatError, Instead, Result};
 use crate::text;
 
 /// Characters of an address at the most.
-const URL: usize = 2048;
+pub(super) const URL: usize = 2048;
 /// Categories that are kept.
 const CATEGORIES: usize = 32;
 

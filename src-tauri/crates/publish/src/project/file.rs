@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 use livepc_format::FileSystem;
+use livepc_format::feed::why_not_address;
 use livepc_format::head::check_mirrors;
 use livepc_format::limits::{DISK_LABEL, DISK_SIZE, DISKS, LICENCE_BYTES, MIRRORS, SECTOR};
 use livepc_format::machine::{
@@ -62,6 +63,7 @@ pub(super) fn parse(text: &str, dir: &Path) -> Result<Project, (Option<usize>, S
         disks,
         logo: file.logo.map(|path| dir.join(path)),
         mirrors: file.mirrors,
+        address: file.address,
         expires_after: file.expires_after,
     })
 }
@@ -85,6 +87,8 @@ struct File {
     logo: Option<PathBuf>,
     #[serde(default, deserialize_with = "mirrors")]
     mirrors: Vec<Url>,
+    #[serde(default, deserialize_with = "address")]
+    address: Option<Url>,
     #[serde(default, deserialize_with = "expires_after")]
     expires_after: Option<SignedDuration>,
     #[serde(default)]
@@ -291,6 +295,20 @@ fn mirrors<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Url>, D::Er
         )));
     }
     Ok(mirrors)
+}
+
+/// The address is not repeated in what is wrong with it: there may be a password in it.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let why = match Url::parse(&String::deserialize(deserializer)?) {
+        Ok(url) => match why_not_address(&url) {
+            None => return Ok(Some(url)),
+            Some(why) => why,
+        },
+        Err(_) => "write all of it, as in \"https://example.org/net-lab/feed.xml\"",
+    };
+    Err(D::Error::custom(format!(
+        "the feed's address cannot be used; {why}"
+    )))
 }
 
 fn expires_after<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SignedDuration>, D::Error> {

@@ -111,6 +111,10 @@ channel = "stable"
 # logo = "logo.png"
 # More web servers that carry the same files.
 # mirrors = ["https://mirror.example.org/{folder}/"]
+# Where the feed lies. When you move, write its new address here, publish (or livepc publish … --renew), and leave a copy
+# of all files at the old address: subscribers go to the new one, if your key and this LivePC are there, and stay. (A server
+# that answers 301 or 308 at the old address does the same.) From https:// nobody goes to http://.
+# address = "https://www.example.org/{folder}/feed.xml"
 # How long subscribers take your list of releases for fresh, in days, 1 to 1826. Then they are told that it may be out of
 # date, as it is when a server holds back what is new. It is a promise to publish in time, or to renew the list without a
 # release: livepc publish … --renew. Without this line the list is fresh for ever.

@@ -134,6 +134,43 @@ fn a_list_of_releases_expires_only_if_the_publisher_says_so() {
 }
 
 #[test]
+fn the_address_of_the_feed_is_the_publishers_to_say() {
+    let read = |line: &str| {
+        let text = GOOD.replacen("[machine]", &format!("{line}\n[machine]"), 1);
+        file::parse(&text, Path::new("/p")).unwrap().address
+    };
+    assert_eq!(read(""), None);
+    for address in [
+        "https://example.org/lab/feed.xml",
+        "http://example.org:8080/feed.xml?of=lab",
+        "file:///srv/lab/feed.xml",
+    ] {
+        let found = read(&format!("address = \"{address}\""));
+        assert_eq!(found.map(String::from).as_deref(), Some(address));
+    }
+
+    // A new project shows how.
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(
+        Project::init(&image(dir.path()), "x", dir.path())
+            .unwrap()
+            .address,
+        None
+    );
+    let path = dir.path().join(PROJECT_FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("# address", "address", 1)).unwrap();
+    assert_eq!(
+        Project::load(dir.path())
+            .unwrap()
+            .address
+            .map(String::from)
+            .as_deref(),
+        Some("https://www.example.org/x/feed.xml")
+    );
+}
+
+#[test]
 fn mistakes_are_told_with_their_line() {
     for (from, to, line, hint) in [
         ("name = \"lab\"", "name = \"My Lab\"", Some(2), "net-lab"),
@@ -201,6 +238,48 @@ fn mistakes_are_told_with_their_line() {
         ),
         (
             "[machine]",
+            "address = \"example.org/feed.xml\"\n[machine]",
+            Some(3),
+            "all of it",
+        ),
+        (
+            "[machine]",
+            "address = \"ftp://example.org/feed.xml\"\n[machine]",
+            Some(3),
+            "https://",
+        ),
+        (
+            "[machine]",
+            "address = \"https://ada:secret@example.org/feed.xml\"\n[machine]",
+            Some(3),
+            "leave out the user",
+        ),
+        (
+            "[machine]",
+            "address = \"https://:secret@example.org/feed.xml\"\n[machine]",
+            Some(3),
+            "leave out the user",
+        ),
+        (
+            "[machine]",
+            "address = \"file://host/feed.xml\"\n[machine]",
+            Some(3),
+            "three slashes",
+        ),
+        (
+            "[machine]",
+            "address = \"https://example.org/lab/\"\n[machine]",
+            Some(3),
+            "add feed.xml",
+        ),
+        (
+            "[machine]",
+            "address = \"https://example.org/feed.xml#a\"\n[machine]",
+            Some(3),
+            "“#”",
+        ),
+        (
+            "[machine]",
             "[licence]\nspdx = \"a\\nb\"\n[machine]",
             Some(4),
             "1 to 200",
@@ -216,6 +295,7 @@ fn mistakes_are_told_with_their_line() {
         let (found, why) = file::parse(&GOOD.replacen(from, to, 1), Path::new("/p")).unwrap_err();
         assert_eq!(found, line, "{to}: {why}");
         assert!(why.contains(hint), "{to}: {why}");
+        assert!(!why.contains("secret"), "{to}: {why}");
     }
 }
 
