@@ -175,8 +175,7 @@ impl Output {
 pub(crate) async fn typed(
     read: impl FnOnce() -> std::io::Result<String> + Send + 'static,
 ) -> std::io::Result<String> {
-    let read = tokio::task::spawn_blocking(read).await;
-    read.unwrap_or_else(|e| Err(std::io::Error::other(e)))
+    livepc_panics::blocking("Reading what is typed", read).await?
 }
 
 /// A line of the standard input, without its end.

@@ -173,7 +173,11 @@ async fn pack(
 ) -> Result<Published, Problem> {
     let meter = Meter::default();
     let done = std::thread::scope(|scope| {
-        let work = scope.spawn(|| livepc_publish::publish(project, folder, keys, options, &meter));
+        let work = scope.spawn(|| {
+            livepc_panics::caught("Publishing", || {
+                livepc_publish::publish(project, folder, keys, options, &meter)
+            })
+        });
         let handle = tokio::runtime::Handle::current();
         tokio::task::block_in_place(|| {
             handle.block_on(async {
@@ -191,15 +195,9 @@ async fn pack(
             });
         });
         work.join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
-    match done {
-        Ok(done) => done.map_err(|e| of_publish(&e)),
-        Err(_) => Err(Problem::new(
-            Code::Failed,
-            "Publishing failed.",
-            "This is a mistake of LivePC: please report it.",
-        )),
-    }
+    done.map_err(Problem::of_panic)?.map_err(|e| of_publish(&e))
 }
 
 /// How far a publication is.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use livepc_engine::agent::{self, AgentOptions};
 use livepc_engine::logs;
 use livepc_engine::runner::RunnerOptions;
+use livepc_panics::fenced;
 use livepc_protocol::{Client, Code, Launcher, Problem, ProcessLock, Request, detach, stay_in_use};
 use serde_json::json;
 
@@ -29,7 +30,8 @@ pub(crate) async fn agent(session: &Session<'_>, verb: Option<AgentVerb>) -> Res
         launcher: session.launcher()?,
         clock: jiff::Timestamp::now,
     };
-    let done = agent::run(options, || say(Launcher::READY)).await;
+    let run = fenced("The agent", agent::run(options, || say(Launcher::READY))).await;
+    let done = run.map_err(Problem::of_panic).flatten();
     if let Err(problem) = &done {
         tracing::error!("the agent cannot go on: {}", problem.message);
         // Whoever waits for the first line gets the reason.
@@ -101,7 +103,9 @@ pub(crate) async fn runner(session: &Session<'_>, runner: Runner) -> Result<(), 
         resume,
         clock: jiff::Timestamp::now,
     };
-    let done = livepc_engine::runner::run(options, || say(Launcher::READY)).await;
+    let run = livepc_engine::runner::run(options, || say(Launcher::READY));
+    let done = fenced("The machine's runner", run).await;
+    let done = done.map_err(Problem::of_panic).flatten();
     if let Err(problem) = &done {
         tracing::error!("the machine cannot be started: {}", problem.message);
         say(&json!(problem).to_string());

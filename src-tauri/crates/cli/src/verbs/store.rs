@@ -58,9 +58,11 @@ pub(crate) async fn move_to(session: &Session<'_>, dir: &Path) -> Result<(), Pro
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let home = session.home.clone();
     let moving = tokio::task::spawn_blocking(move || {
-        move_store(&home, &to, &mut |done, total| {
-            // Who listens may have been interrupted.
-            let _ = tell.send((done, total));
+        livepc_panics::caught("Moving the store", || {
+            move_store(&home, &to, &mut |done, total| {
+                // Who listens may have been interrupted.
+                let _ = tell.send((done, total));
+            })
         })
     });
     while let Some((done, total)) = told.recv().await {
@@ -68,7 +70,8 @@ pub(crate) async fn move_to(session: &Session<'_>, dir: &Path) -> Result<(), Pro
     }
     let moved = moving
         .await
-        .map_err(|e| Problem::io("The store cannot be moved", &std::io::Error::other(e)))??;
+        .map_err(|e| Problem::io("The store cannot be moved", &std::io::Error::other(e)))?
+        .map_err(Problem::of_panic)??;
     let object = json!({"store": moved.store, "bytes": moved.bytes, "renamed": moved.renamed});
     session.output.result(&object, || {
         format!(
