@@ -3,6 +3,7 @@
 mod attach;
 mod filesystem;
 mod folder;
+mod kept;
 mod locks;
 mod tree;
 
@@ -20,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::filesystem::Disks;
+use self::{filesystem::Disks, kept::Kept};
 use super::{MountError, MountOptions, MountedDisk};
 
 pub(super) use self::attach::{allow_other, check};
@@ -88,7 +89,7 @@ impl Mounted {
         config.n_threads = Some(options.threads.clamp(1, THREADS));
         // A queue for each thread.
         config.clone_fd = true;
-        let session = Session::from_fd(content, kernel, acl, config).map_err(undo)?;
+        let session = Session::from_fd(Kept(content), kernel, acl, config).map_err(undo)?;
         let (running, over) = oneshot::channel::<()>();
         std::thread::Builder::new()
             .name("livepc-mount".into())

@@ -111,6 +111,9 @@ pub(super) enum Listener {
     #[cfg(unix)]
     Unix(SocketFile),
     Tcp(TcpListener),
+    /// One that fails as a test wants it.
+    #[cfg(test)]
+    Sick(TcpListener, Box<dyn Fn() -> io::Result<()> + Send + Sync>),
 }
 
 /// A client.
@@ -146,6 +149,11 @@ impl Listener {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 Ok(Stream::Tcp(stream))
+            }
+            #[cfg(test)]
+            Self::Sick(listener, fail) => {
+                fail()?;
+                Ok(Stream::Tcp(listener.accept().await?.0))
             }
         }
     }

@@ -34,6 +34,10 @@ const READS_AHEAD: u16 = 64;
 /// nothing by which a better time would be known.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A name that tests cannot be told of without a panic.
+#[cfg(test)]
+pub(super) const MISTAKE: &str = "mistake";
+
 /// The disks as the kernel sees them.
 pub(super) struct Disks {
     tree: Tree,
@@ -159,6 +163,8 @@ impl Filesystem for Disks {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        #[cfg(test)]
+        assert!(name != MISTAKE, "a mistake of ours");
         self.entry(self.find(parent.0, name), reply);
     }
 
