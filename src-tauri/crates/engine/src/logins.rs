@@ -6,12 +6,13 @@ mod place;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use livepc_protocol::{Code, LoginInfo, Problem};
 use livepc_transfer::{Found, Login, NoLogins, server};
 use rusqlite::params;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use url::Url;
 
 use self::place::{Name, Place};
@@ -202,5 +203,65 @@ async fn at_hand<T: Send + 'static>(
         Ok(Ok(done)) => done,
         Ok(Err(panicked)) => Err(Problem::of_panic(panicked)),
         Err(_) => Err(failed("it does not answer".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    /// To read this user's password panics, while it is so.
+    const MISTAKEN: &str = "mistaken";
+    static IT_FAILS: AtomicBool = AtomicBool::new(true);
+
+    pub(super) fn fail(user: &str) {
+        assert!(
+            user != MISTAKEN || !IT_FAILS.load(Ordering::SeqCst),
+            "a mistake of ours"
+        );
+    }
+
+    fn known(folder: &tempfile::TempDir) -> (Arc<Known>, PathBuf) {
+        let file = folder.path().join("passwords.json");
+        let name = Name {
+            server: "https://example.org".into(),
+            user: MISTAKEN.into(),
+        };
+        std::fs::write(&file, r#"{"https://example.org": "secret"}"#).unwrap();
+        (Known::new(name, Place::File, Password::Unread), file)
+    }
+
+    /// Nobody waits for a password that does not come, and it is read again later.
+    #[tokio::test(start_paused = true)]
+    async fn a_reading_that_panics_is_told_and_another_follows() {
+        let folder = tempfile::tempdir().unwrap();
+        let (known, file) = known(&folder);
+        for _ in 0..2 {
+            let why = known.clone().login(&file).await.unwrap_err();
+            assert!(
+                why.contains("a mistake of ours") && why.contains("logins.rs:"),
+                "{why}"
+            );
+        }
+        IT_FAILS.store(false, Ordering::SeqCst);
+        tokio::time::advance(AGAIN + Duration::from_secs(1)).await;
+        let login = known.clone().login(&file).await.unwrap().unwrap();
+        assert_eq!(
+            (login.user.as_str(), login.password.as_str()),
+            (MISTAKEN, "secret")
+        );
+    }
+
+    #[tokio::test]
+    async fn who_signs_in_is_told_of_a_panic_and_can_try_again() {
+        let failed = at_hand(|| -> Result<(), Problem> { panic!("a mistake of ours") }).await;
+        let problem = failed.unwrap_err();
+        assert!(
+            problem.message.contains("a mistake of ours") && problem.message.contains("logins.rs:"),
+            "{problem}"
+        );
+        assert_eq!(at_hand(|| Ok(5)).await.unwrap(), 5);
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use livepc_durable::Readers;
 use livepc_format::LivePcId;
+use livepc_panics::kept_up;
 use livepc_protocol::{
     Answer, Client, Code, Desktop, Display, HypervisorKind, MachineState, Problem, ProcessLock, Request,
     RunnerState, Until, private_folder,
@@ -171,6 +172,8 @@ impl Core {
         self.make_machine_folder(subscription)?;
         self.machines.set(state(MachineState::Starting, None), None);
         self.machines_changed();
+        #[cfg(test)]
+        super::tests::fail_to_start();
         match self.launch(&id, sequence, start, resume, keep).await {
             Ok(()) => {
                 let adopted = self.adopt_runner(&id).await;
@@ -307,8 +310,11 @@ impl Core {
         self.machines_changed();
         let (core, id) = (self.clone(), id.to_owned());
         tokio::spawn(async move {
-            client.closed().await;
-            core.runner_gone(&id);
+            kept_up("Following a machine", || async {
+                client.closed().await;
+                core.runner_gone(&id);
+            })
+            .await;
         });
         Ok(())
     }

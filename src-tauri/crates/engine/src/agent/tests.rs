@@ -2,11 +2,15 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use livepc_protocol::{Code, Home, Job, JobKind, JobPhase, JobStatus, Launcher};
+use livepc_protocol::{
+    Answer, Code, Display, Home, Job, JobKind, JobPhase, JobStatus, Launcher, MachineState, Request,
+};
+use livepc_publish::{Folder, KeyFolder, Project, PublishOptions, Silent};
 use tempfile::TempDir;
 
 use super::core::Core;
@@ -18,6 +22,12 @@ pub(super) const MISTAKEN: &str = "a mistaken job";
 
 thread_local! {
     static CLOCK_IS_BROKEN: Cell<bool> = const { Cell::new(false) };
+    static STARTS_ARE_BROKEN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics where a start has begun, while it is to, on the test's thread.
+pub(super) fn fail_to_start() {
+    assert!(!STARTS_ARE_BROKEN.get(), "a mistake in a start");
 }
 
 /// The one thing that all of the agent asks: what asks it panics while it is broken, on the test's thread.
@@ -146,6 +156,66 @@ async fn work_that_is_done_to_its_end_tells_that_it_panicked() {
         .await
         .unwrap_err();
     assert!(failed.message.contains("a mistake"), "{failed}");
+}
+
+/// Publishes a disk of one page, and subscribes to it; gives its id.
+async fn subscribed(core: &Arc<Core>, folder: &Path) -> String {
+    let disk = folder.join("disk.raw");
+    std::fs::write(&disk, [7; 4096]).unwrap();
+    let project = Project::init(&disk, "Lab", &folder.join("project")).unwrap();
+    let keys = KeyFolder::new(folder.join("keys"));
+    keys.create(None).unwrap();
+    let site = Folder::new(folder.join("site"));
+    let keys = keys.publish_keys(None, true).unwrap();
+    let options = PublishOptions::new(Timestamp::now());
+    let published = livepc_publish::publish(&project, &site, &keys, &options, &Silent).unwrap();
+    let feed = url::Url::from_file_path(site.root().join("feed.xml")).unwrap();
+    let subscribe = Request::Subscribe {
+        feed_url: feed.into(),
+        fingerprint: published.root.fingerprint().to_string(),
+        download: false,
+    };
+    match core.clone().answer(subscribe).await.unwrap() {
+        Answer::LivePc { livepc } => livepc.id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Who asked is told what it was, the machine shows it, and the next start is a start.
+#[tokio::test]
+async fn a_start_that_panics_has_failed_and_the_next_one_is_tried() {
+    let (core, folder) = agent();
+    let id = subscribed(&core, folder.path()).await;
+    let start = || {
+        core.clone().answer(Request::Start {
+            id: id.clone(),
+            display: Display::None,
+            serial: None,
+            fill: false,
+            hypervisor: None,
+            cd: None,
+            overcommit: false,
+            desktop: None,
+        })
+    };
+    STARTS_ARE_BROKEN.set(true);
+    for _ in 0..2 {
+        let problem = start().await.unwrap_err();
+        assert!(
+            problem.message.contains("a mistake in a start") && problem.message.contains("tests.rs:"),
+            "{problem}"
+        );
+        let state = core.machines.state(&id).expect("it is known");
+        assert_eq!(
+            (state.state, state.problem),
+            (MachineState::Failed, Some(problem))
+        );
+        assert!(!core.machines.any_live(), "the agent may end");
+    }
+    STARTS_ARE_BROKEN.set(false);
+    // The program that would run it is this test's, which knows no machines.
+    let problem = start().await.unwrap_err();
+    assert!(problem.message.contains("before it was ready"), "{problem}");
 }
 
 #[tokio::test]

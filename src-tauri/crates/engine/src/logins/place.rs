@@ -69,6 +69,8 @@ impl Place {
 
     /// The password; why not, if it is not there.
     pub(super) fn read(self, name: &Name, file: &Path) -> Result<String, String> {
+        #[cfg(test)]
+        super::tests::fail(&name.user);
         match self {
             Self::Keyring => {
                 let password = name.entry().and_then(|entry| entry.get_password());

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use livepc_panics::{Panicked, fenced};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader, WriteHalf};
@@ -14,6 +16,8 @@ use crate::os::Connection;
 
 /// Bytes of a line at the most. The longest answer to what we ask has a few hundred.
 const LINE: usize = 1 << 20;
+/// Before what has failed to take in a message goes on: it may fail again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a command has no result.
 #[derive(Debug, thiserror::Error)]
@@ -94,11 +98,21 @@ impl Qmp {
         }));
         let shared = Arc::clone(&qmp.0);
         tokio::spawn(async move {
-            let read = livepc_panics::fenced("Reading from QEMU", read_all(&mut reader, &shared, &events));
-            match read.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the connection to QEMU's monitor has failed"),
-                Err(panicked) => tracing::error!("{panicked}"),
+            loop {
+                let read = fenced("Reading from QEMU", read_all(&mut reader, &shared, &events));
+                match read.await {
+                    Ok(Ok(())) => break,
+                    Ok(Err(error)) => {
+                        tracing::warn!(%error, "the connection to QEMU's monitor has failed");
+                        break;
+                    }
+                    // The message is lost, and may have been anybody's answer; without a monitor the machine would be too.
+                    Err(panicked) => {
+                        tracing::error!("{panicked}");
+                        shared.lose(&panicked);
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
             }
             // However it ended: nobody waits any longer.
             shared.close();
@@ -144,6 +158,14 @@ impl Shared {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Everybody who waits learns that the answer may be lost, and why.
+    fn lose(&self, panicked: &Panicked) {
+        for (_, sender) in self.pending().waiting.drain() {
+            // Nobody may wait for it any more.
+            let _ = sender.send(Err(QmpError::Io(panicked.clone().into())));
+        }
+    }
+
     /// Everybody who waits learns that there will be no answer.
     fn close(&self) {
         let mut pending = self.pending();
@@ -164,6 +186,11 @@ async fn read_all(
     events: &mpsc::Sender<Event>,
 ) -> Result<(), QmpError> {
     while let Some(message) = read_message(reader).await? {
+        #[cfg(test)]
+        assert!(
+            message.event.as_deref() != Some(tests::MISTAKE),
+            "a mistake of ours"
+        );
         if let Some(name) = message.event {
             // Nobody may be left to hear it while answers are still wanted.
             let _ = events
@@ -238,6 +265,9 @@ mod tests {
 
     use super::*;
 
+    /// An event that cannot be taken in.
+    pub(super) const MISTAKE: &str = "MISTAKE";
+
     const GREETING: &str = r#"{"QMP": {"version": {}, "capabilities": []}}"#;
 
     struct FakeQemu(BufReader<DuplexStream>);
@@ -301,6 +331,31 @@ mod tests {
                 name: "STOP".into(),
                 data: Value::Null
             })
+        );
+    }
+
+    /// The machine runs, and must still be stopped by it.
+    #[tokio::test]
+    async fn a_message_that_panics_is_told_to_who_waits_and_the_next_are_heard() {
+        let (qmp, mut events, mut qemu) = connected().await;
+        for _ in 0..3 {
+            let serve = async {
+                qemu.hear().await;
+                qemu.say(r#"{"event": "MISTAKE"}"#).await;
+            };
+            let (failed, ()) = tokio::join!(qmp.execute("x", Value::Null), serve);
+            let told = failed.unwrap_err().to_string();
+            assert!(
+                told.contains("a mistake of ours") && told.contains("qmp.rs:"),
+                "{told}"
+            );
+        }
+        qemu.say(r#"{"event": "STOP"}"#).await;
+        let (done, ()) = tokio::join!(qmp.execute("x", Value::Null), qemu.answer("1"));
+        assert_eq!(done.unwrap(), 1);
+        assert_eq!(
+            events.recv().await.map(|event| event.name).as_deref(),
+            Some("STOP")
         );
     }
 
