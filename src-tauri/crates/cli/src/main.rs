@@ -242,8 +242,10 @@ mod tests {
         let is_role = false;
         let done = finished(is_role, async {
             output.progress("a phase", 1, 2, Value::Null);
-            // What blocks for ever keeps nobody.
-            drop(tokio::task::spawn_blocking(std::thread::park));
+            // What blocks for long keeps nobody.
+            drop(tokio::task::spawn_blocking(|| {
+                std::thread::sleep(Duration::from_secs(30));
+            }));
             tokio::task::yield_now().await;
             match plays {
                 "json-bad" | "text-bad" => panic!("a mistake\nof ours"),

@@ -343,7 +343,9 @@ mod tests {
                 qemu.hear().await;
                 qemu.say(r#"{"event": "MISTAKE"}"#).await;
             };
-            let (failed, ()) = tokio::join!(qmp.execute("x", Value::Null), serve);
+            let both = async { tokio::join!(qmp.execute("x", Value::Null), serve) };
+            let both = tokio::time::timeout(Duration::from_secs(30), both).await;
+            let (failed, ()) = both.expect("nobody is kept waiting");
             let told = failed.unwrap_err().to_string();
             assert!(
                 told.contains("a mistake of ours") && told.contains("qmp.rs:"),
