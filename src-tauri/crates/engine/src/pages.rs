@@ -1,6 +1,6 @@
 //! Keeping answers within what a message may have: in pages, and snapshots by leaving out what is long.
 
-use livepc_protocol::{PAGE_BYTES, Problem, Snapshot};
+use livepc_protocol::{Code, PAGE_BYTES, Problem, Snapshot};
 use serde::Serialize;
 
 /// Bytes of a snapshot after which long texts are cut.
@@ -19,6 +19,33 @@ pub(crate) fn page<T: Serialize>(things: impl IntoIterator<Item = T>) -> (Vec<T>
         page.push(thing);
     }
     (page, false)
+}
+
+/// The page behind the thing that `is_last` of the page before; where it ends, if there are more, is what `name` says.
+///
+/// # Errors
+/// If that thing is gone: what the list has now may be anywhere.
+pub(crate) fn behind<T: Serialize>(
+    mut things: Vec<T>,
+    after: Option<&str>,
+    name: impl Fn(&T) -> &str,
+) -> Result<(Vec<T>, Option<String>), Problem> {
+    if let Some(after) = after {
+        let last = things.iter().position(|thing| name(thing) == after);
+        things.drain(..=last.ok_or_else(changed)?);
+    }
+    let (things, more) = page(things);
+    let next = things.last().filter(|_| more).map(|thing| name(thing).to_owned());
+    Ok((things, next))
+}
+
+/// What is told when a page cannot follow the one before.
+pub(crate) fn changed() -> Problem {
+    Problem::new(
+        Code::Busy,
+        "The list has changed while it was read.",
+        "Ask for it again.",
+    )
 }
 
 /// Makes a snapshot that is too large small enough: long texts are cut, and what there is still no place for is only
@@ -65,7 +92,7 @@ fn cut_problem(problem: &mut Problem) {
 }
 
 /// The bytes that a thing has in a message.
-fn bytes_of(thing: &impl Serialize) -> usize {
+pub(crate) fn bytes_of(thing: &impl Serialize) -> usize {
     let mut counted = Counted(0);
     // Nothing of what is sent can fail to be written.
     let _ = serde_json::to_writer(&mut counted, thing);
@@ -87,7 +114,7 @@ impl std::io::Write for Counted {
 
 #[cfg(test)]
 mod tests {
-    use livepc_protocol::{Code, LivePc, MachineState};
+    use livepc_protocol::{LivePc, MachineState};
 
     use super::*;
 
@@ -98,6 +125,26 @@ mod tests {
         assert_eq!(page(texts[..2].to_vec()), (texts[..2].to_vec(), false));
         let huge = vec!["x".repeat(2 * PAGE_BYTES)];
         assert_eq!(page(huge.clone()), (huge, false));
+    }
+
+    #[test]
+    fn pages_follow_each_other_to_the_end() {
+        let all: Vec<String> = (0..10)
+            .map(|n| format!("{n}{}", "x".repeat(PAGE_BYTES / 3)))
+            .collect();
+        let (mut seen, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let (page, next) = behind(all.clone(), after.as_deref(), |text| text).unwrap();
+            assert_eq!(page.len(), 2, "what fits");
+            seen.extend(page);
+            match next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(seen, all);
+        let gone = behind(all.clone(), Some("gone"), |text| text).unwrap_err();
+        assert_eq!(gone.code, Code::Busy);
     }
 
     fn livepc(number: usize, state: MachineState, text: &str) -> LivePc {

@@ -239,13 +239,13 @@ mod tests {
     impl Answers for Sick {
         async fn answer(self: Arc<Self>, request: Request) -> Result<Answer, Problem> {
             match request {
-                Request::SourceList => panic!("a mistake at once"),
+                Request::SourceList { .. } => panic!("a mistake at once"),
                 Request::SourceRefresh => {
                     tokio::task::yield_now().await;
                     panic!("a mistake later")
                 }
                 // Nothing comes of it, ever.
-                Request::Logins => std::future::pending().await,
+                Request::Logins { .. } => std::future::pending().await,
                 Request::ConfigGet { name } => Ok(Answer::Setting {
                     value: "x".repeat(MAX_MESSAGE as usize),
                     name,
@@ -286,7 +286,7 @@ mod tests {
         let serving = serving();
         let client = Client::connect(&serving.whereabouts, "test", true).await.unwrap();
         for (request, said) in [
-            (Request::SourceList, "a mistake at once"),
+            (Request::source_list(), "a mistake at once"),
             (Request::SourceRefresh, "a mistake later"),
         ] {
             let problem = client.call(request).await.unwrap_err();
@@ -314,7 +314,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_does_not_come_to_an_end_is_given_up_and_named() {
-        let late = answered(Arc::new(Sick), Request::Logins).await.unwrap_err();
+        let late = answered(Arc::new(Sick), Request::logins()).await.unwrap_err();
         assert_eq!(late.code, Code::Busy);
         assert!(late.message.contains("“logins”"), "{late}");
     }

@@ -82,7 +82,7 @@ impl Request {
         use Kept::{ByServers, ByThisComputer};
         match self {
             Self::SourceRemove { .. }
-            | Self::SourceList
+            | Self::SourceList { .. }
             | Self::Search { .. }
             | Self::List { .. }
             | Self::Show { .. }
@@ -90,7 +90,7 @@ impl Request {
             | Self::JobControl { .. }
             | Self::PauseAll { .. }
             | Self::Retry { .. }
-            | Self::Logins
+            | Self::Logins { .. }
             | Self::ConfigGet { .. }
             | Self::ConfigSet { .. }
             | Self::Snapshot

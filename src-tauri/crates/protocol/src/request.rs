@@ -48,7 +48,12 @@ pub enum Request {
         url: String,
     },
     /// Lists the sources. Answer: `Sources`.
-    SourceList,
+    SourceList {
+        /// Where the last page ended, as its `next` said; the first page if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        after: Option<String>,
+    },
     /// Asks every source again. Answer: `Sources`.
     SourceRefresh,
     /// Searches the Library. Answer: `Library`.
@@ -109,6 +114,10 @@ pub enum Request {
         id: Option<String>,
         /// True to look only.
         check: bool,
+        /// Where the last page ended, as its `next` said; those behind it have not been checked yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        after: Option<String>,
     },
     /// Ends a subscription. Answer: `Done`.
     Unsubscribe {
@@ -275,7 +284,12 @@ pub enum Request {
         url: String,
     },
     /// Lists who is known to which server. Answer: `Logins`.
-    Logins,
+    Logins {
+        /// Where the last page ended, as its `next` said; the first page if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        after: Option<String>,
+    },
     /// The value of a setting. Answer: `Setting`.
     ConfigGet {
         /// Its name.
@@ -558,6 +572,10 @@ pub enum Answer {
         /// In the order in which they were added.
         #[serde(deserialize_with = "crate::tolerant::list")]
         sources: Vec<SourceStatus>,
+        /// Where this page ends, if there are more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        next: Option<String>,
     },
     /// What a search found.
     Library {
@@ -616,6 +634,10 @@ pub enum Answer {
         /// By LivePC.
         #[serde(deserialize_with = "crate::tolerant::list")]
         updates: Vec<UpdateReport>,
+        /// Where this page ends, if there are more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        next: Option<String>,
     },
     /// What left the store, or would.
     Pruned {
@@ -632,6 +654,10 @@ pub enum Answer {
         /// By server.
         #[serde(deserialize_with = "crate::tolerant::list")]
         logins: Vec<LoginInfo>,
+        /// Where this page ends, if there are more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        next: Option<String>,
     },
     /// A setting.
     Setting {

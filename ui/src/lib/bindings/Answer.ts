@@ -21,7 +21,11 @@ export type Answer = { "answer": "done" } | { "answer": "sources",
 /**
  * In the order in which they were added.
  */
-sources: Array<SourceStatus>, } | { "answer": "library", 
+sources: Array<SourceStatus>, 
+/**
+ * Where this page ends, if there are more.
+ */
+next?: string, } | { "answer": "library", 
 /**
  * By title.
  */
@@ -73,7 +77,11 @@ job: Job, } | { "answer": "updates",
 /**
  * By LivePC.
  */
-updates: Array<UpdateReport>, } | { "answer": "pruned", 
+updates: Array<UpdateReport>, 
+/**
+ * Where this page ends, if there are more.
+ */
+next?: string, } | { "answer": "pruned", 
 /**
  * It.
  */
@@ -85,7 +93,11 @@ map: BlockMap, } | { "answer": "logins",
 /**
  * By server.
  */
-logins: Array<LoginInfo>, } | { "answer": "setting", 
+logins: Array<LoginInfo>, 
+/**
+ * Where this page ends, if there are more.
+ */
+next?: string, } | { "answer": "setting", 
 /**
  * Its name.
  */

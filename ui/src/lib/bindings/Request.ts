@@ -20,7 +20,11 @@ url: string, } | { "verb": "source-remove",
 /**
  * Its URL.
  */
-url: string, } | { "verb": "source-list" } | { "verb": "source-refresh" } | { "verb": "search", 
+url: string, } | { "verb": "source-list", 
+/**
+ * Where the last page ended, as its `next` said; the first page if not given.
+ */
+after?: string, } | { "verb": "source-refresh" } | { "verb": "search", 
 /**
  * Words that title, summary, publisher or a category must have; empty finds all.
  */
@@ -81,7 +85,11 @@ id: string | null,
 /**
  * True to look only.
  */
-check: boolean, } | { "verb": "unsubscribe", 
+check: boolean, 
+/**
+ * Where the last page ended, as its `next` said; those behind it have not been checked yet.
+ */
+after?: string, } | { "verb": "unsubscribe", 
 /**
  * The LivePC.
  */
@@ -258,7 +266,11 @@ password: Secret, } | { "verb": "logout",
 /**
  * The server, or an address on it.
  */
-url: string, } | { "verb": "logins" } | { "verb": "config-get", 
+url: string, } | { "verb": "logins", 
+/**
+ * Where the last page ended, as its `next` said; the first page if not given.
+ */
+after?: string, } | { "verb": "config-get", 
 /**
  * Its name.
  */

@@ -179,7 +179,7 @@ pub(crate) async fn download(
 pub(crate) async fn update(session: &Session<'_>, id: Option<String>, check: bool) -> Result<(), Problem> {
     let client = session.client().await?;
     let single = id.is_some();
-    let Answer::Updates { updates } = client.call(Request::Update { id, check }).await? else {
+    let Answer::Updates { updates, .. } = client.all(Request::update(id, check)).await? else {
         return Err(unexpected());
     };
     let mut first_problem = None;

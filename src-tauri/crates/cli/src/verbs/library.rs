@@ -11,11 +11,11 @@ use crate::verbs::login;
 pub(crate) async fn source(session: &Session<'_>, verb: SourceVerb) -> Result<(), Problem> {
     let request = match verb {
         SourceVerb::Add { url } => Request::SourceAdd { url },
-        SourceVerb::List => Request::SourceList,
+        SourceVerb::List => Request::source_list(),
         SourceVerb::Remove { url } => Request::SourceRemove { url },
     };
     let client = session.client().await?;
-    let Answer::Sources { sources } = login::call(session, &client, request).await? else {
+    let Answer::Sources { sources, .. } = login::call(session, &client, request).await? else {
         return Err(unexpected());
     };
     session.output.result(&json!({"sources": sources}), || {

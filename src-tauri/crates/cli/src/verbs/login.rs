@@ -15,7 +15,7 @@ const TRIES: u32 = 3;
 pub(crate) async fn login(session: &Session<'_>, login: Login) -> Result<(), Problem> {
     let client = session.client().await?;
     let Some(url) = login.url else {
-        let logins = logins(client.call(Request::Logins).await?)?;
+        let logins = logins(client.all(Request::logins()).await?)?;
         show(session, &logins);
         return Ok(());
     };
@@ -46,7 +46,7 @@ pub(crate) async fn call(
     request: Request,
 ) -> Result<Answer, Problem> {
     for _ in 0..TRIES {
-        let problem = match client.call(request.clone()).await {
+        let problem = match client.all(request.clone()).await {
             Err(problem) if problem.code == Code::Login && session.output.can_ask() => problem,
             answer => return answer,
         };
@@ -61,7 +61,7 @@ pub(crate) async fn call(
             done => drop(done?),
         }
     }
-    client.call(request).await
+    client.all(request).await
 }
 
 async fn sign_in(
@@ -71,12 +71,12 @@ async fn sign_in(
     password: String,
 ) -> Result<Vec<LoginInfo>, Problem> {
     let password = Secret(password);
-    logins(client.call(Request::Login { url, user, password }).await?)
+    logins(client.all(Request::Login { url, user, password }).await?)
 }
 
 fn logins(answer: Answer) -> Result<Vec<LoginInfo>, Problem> {
     match answer {
-        Answer::Logins { logins } => Ok(logins),
+        Answer::Logins { logins, .. } => Ok(logins),
         _ => Err(unexpected()),
     }
 }

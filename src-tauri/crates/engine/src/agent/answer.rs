@@ -6,7 +6,9 @@ use std::time::Instant;
 use livepc_format::head::ReleaseState;
 use livepc_format::{Fingerprint, PackId};
 use livepc_panics::fenced;
-use livepc_protocol::{Answer, Code, Preview, Problem, Request, Snapshot, Trust, Until, UpdateReport};
+use livepc_protocol::{
+    Answer, Code, PAGE_BYTES, Preview, Problem, Request, Snapshot, Trust, Until, UpdateReport,
+};
 use livepc_transfer::Priority;
 use tokio::sync::watch;
 
@@ -24,7 +26,7 @@ impl Answers for Core {
         match request {
             Request::SourceAdd { .. }
             | Request::SourceRemove { .. }
-            | Request::SourceList
+            | Request::SourceList { .. }
             | Request::SourceRefresh
             | Request::Search { .. } => self.answer_library(request).await,
             Request::Preview { feed_url } => self
@@ -64,8 +66,8 @@ impl Answers for Core {
                 self.publish_snapshot().await;
                 Ok(Answer::Job { job })
             }
-            Request::Update { id, check } => {
-                let updates = self.answer_update(id, check).await;
+            Request::Update { id, check, after } => {
+                let updates = self.answer_update(id, check, after).await;
                 self.publish_snapshot().await;
                 updates
             }
@@ -155,7 +157,7 @@ impl Answers for Core {
                 let pruned = Self::to_its_end(async move { core.prune(dry_run, wanted).await }).await?;
                 Ok(Answer::Pruned { pruned })
             }
-            Request::Login { .. } | Request::Logout { .. } | Request::Logins => {
+            Request::Login { .. } | Request::Logout { .. } | Request::Logins { .. } => {
                 let core = self.clone();
                 Self::to_its_end(async move { core.answer_logins(request).await }).await
             }
@@ -203,25 +205,15 @@ impl Answers for Core {
 impl Core {
     /// A page of the subscriptions.
     async fn list(self: &Arc<Self>, after: Option<String>) -> Result<Answer, Problem> {
-        let mut livepcs = self.livepcs().await?;
-        if let Some(after) = after {
-            let last = livepcs.iter().position(|livepc| livepc.id == after);
-            let last = last.ok_or_else(|| {
-                Problem::new(
-                    Code::Busy,
-                    "The list has changed while it was read.",
-                    "Ask for it again.",
-                )
-            })?;
-            livepcs.drain(..=last);
-        }
-        let (livepcs, more) = pages::page(livepcs);
-        let next = livepcs.last().filter(|_| more).map(|livepc| livepc.id.clone());
+        let livepcs = self.livepcs().await?;
+        let (livepcs, next) = pages::behind(livepcs, after.as_deref(), |livepc| &livepc.id)?;
         Ok(Answer::List { livepcs, next })
     }
 
     async fn answer_library(self: &Arc<Self>, request: Request) -> Result<Answer, Problem> {
+        let mut page = None;
         match request {
+            Request::SourceList { after } => page = after,
             Request::SourceAdd { url } => {
                 let url = self.address(&url).await?;
                 library::add(&self.database, &self.client, &url, (self.now)()).await?;
@@ -247,9 +239,9 @@ impl Core {
             }
             _ => {}
         }
-        Ok(Answer::Sources {
-            sources: library::sources(&self.database)?,
-        })
+        let sources = library::sources(&self.database)?;
+        let (sources, next) = pages::behind(sources, page.as_deref(), |source| &source.url)?;
+        Ok(Answer::Sources { sources, next })
     }
 
     async fn refresh_library(&self) -> Result<(), Problem> {
@@ -402,15 +394,31 @@ impl Core {
         ))
     }
 
-    async fn answer_update(self: &Arc<Self>, id: Option<String>, check: bool) -> Result<Answer, Problem> {
+    /// A page of updates; those behind it are checked when the next one is asked for.
+    async fn answer_update(
+        self: &Arc<Self>,
+        id: Option<String>,
+        check: bool,
+        after: Option<String>,
+    ) -> Result<Answer, Problem> {
         if let Some(id) = id {
             let subscription = subscription::find_by_beginning(&self.database, &id)?;
             return Ok(Answer::Updates {
                 updates: vec![self.update_for_person(&subscription, check).await?],
+                next: None,
             });
         }
-        let mut updates = Vec::new();
-        for subscription in subscription::all(&self.database)? {
+        let mut all = subscription::all(&self.database)?;
+        if let Some(after) = after {
+            let last = all.iter().position(|subscription| subscription.id == after);
+            all.drain(..=last.ok_or_else(pages::changed)?);
+        }
+        let (mut updates, mut bytes) = (Vec::new(), 0);
+        let last = all.last().map(|subscription| subscription.id.clone());
+        for subscription in all {
+            if bytes >= PAGE_BYTES {
+                break;
+            }
             let failed = |problem| UpdateReport {
                 id: subscription.id.clone(),
                 from: subscription.in_use,
@@ -421,9 +429,13 @@ impl Core {
                 problem: Some(problem),
             };
             let updated = self.update_for_person(&subscription, check).await;
-            updates.push(updated.unwrap_or_else(failed));
+            let update = updated.unwrap_or_else(failed);
+            bytes += pages::bytes_of(&update);
+            updates.push(update);
         }
-        Ok(Answer::Updates { updates })
+        let next = updates.last().map(|update| update.id.clone());
+        let next = next.filter(|next| Some(next) != last.as_ref());
+        Ok(Answer::Updates { updates, next })
     }
 
     fn answer_verify(self: &Arc<Self>, id: Option<String>, repair: bool) -> Result<Answer, Problem> {

@@ -10,13 +10,14 @@ use url::Url;
 use super::core::Core;
 use crate::problems::{not_found, of_transfer};
 use crate::server::misplaced;
-use crate::{published, subscription};
+use crate::{pages, published, subscription};
 
 /// Characters of a user and of a password at the most.
 const LONGEST: usize = 1000;
 
 impl Core {
     pub(super) async fn answer_logins(self: &Arc<Self>, request: Request) -> Result<Answer, Problem> {
+        let mut page = None;
         match request {
             Request::Login { url, user, password } => {
                 let Secret(password) = password;
@@ -33,11 +34,11 @@ impl Core {
                     ));
                 }
             }
-            Request::Logins => {}
+            Request::Logins { after } => page = after,
             _ => return Err(misplaced()),
         }
-        let logins = self.logins.list();
-        Ok(Answer::Logins { logins })
+        let (logins, next) = pages::behind(self.logins.list(), page.as_deref(), |login| &login.server)?;
+        Ok(Answer::Logins { logins, next })
     }
 
     /// An address as a person gives it. A user and a password in it are signed in with, and belong to it no longer.

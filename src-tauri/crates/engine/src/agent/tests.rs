@@ -159,10 +159,12 @@ async fn work_that_is_done_to_its_end_tells_that_it_panicked() {
 }
 
 /// Publishes a disk of one page, and subscribes to it; gives its id.
-async fn subscribed(core: &Arc<Core>, folder: &Path) -> String {
+async fn subscribed(core: &Arc<Core>, folder: &Path, name: &str) -> String {
+    let folder = &folder.join(name);
+    std::fs::create_dir(folder).unwrap();
     let disk = folder.join("disk.raw");
     std::fs::write(&disk, [7; 4096]).unwrap();
-    let project = Project::init(&disk, "Lab", &folder.join("project")).unwrap();
+    let project = Project::init(&disk, name, &folder.join("project")).unwrap();
     let keys = KeyFolder::new(folder.join("keys"));
     keys.create(None).unwrap();
     let site = Folder::new(folder.join("site"));
@@ -185,7 +187,7 @@ async fn subscribed(core: &Arc<Core>, folder: &Path) -> String {
 #[tokio::test]
 async fn a_start_that_panics_has_failed_and_the_next_one_is_tried() {
     let (core, folder) = agent();
-    let id = subscribed(&core, folder.path()).await;
+    let id = subscribed(&core, folder.path(), "lab").await;
     let start = || {
         core.clone().answer(Request::Start {
             id: id.clone(),
@@ -219,11 +221,51 @@ async fn a_start_that_panics_has_failed_and_the_next_one_is_tried() {
 }
 
 #[tokio::test]
-async fn subscriptions_are_listed_in_pages_that_end() {
+async fn what_may_be_long_is_listed_in_pages_that_end() {
     let (core, _folder) = agent();
-    let list = |after| core.clone().answer(livepc_protocol::Request::List { after });
-    assert!(list(None).await.is_ok());
-    assert_eq!(list(Some("gone".into())).await.unwrap_err().code, Code::Busy);
+    let after = || Some("gone".to_owned());
+    for (first, lost) in [
+        (Request::list(), Request::List { after: after() }),
+        (Request::source_list(), Request::SourceList { after: after() }),
+        (Request::logins(), Request::Logins { after: after() }),
+        (
+            Request::update(None, true),
+            Request::Update {
+                id: None,
+                check: true,
+                after: after(),
+            },
+        ),
+    ] {
+        let answer = core.clone().answer(first.clone()).await.unwrap();
+        assert_eq!(first.page_behind(&answer), None);
+        let problem = core.clone().answer(lost).await.unwrap_err();
+        assert_eq!(problem.code, Code::Busy, "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_page_of_updates_checks_those_behind_the_first() {
+    let (core, folder) = agent();
+    for name in ["a", "b", "c"] {
+        subscribed(&core, folder.path(), name).await;
+    }
+    for (after, left) in [(None, 3), (Some("a"), 2), (Some("c"), 0)] {
+        let request = Request::Update {
+            id: None,
+            check: true,
+            after: after.map(str::to_owned),
+        };
+        let Answer::Updates { updates, next } = core.clone().answer(request).await.unwrap() else {
+            panic!("updates");
+        };
+        let ids: Vec<_> = updates.iter().map(|update| update.id.as_str()).collect();
+        assert_eq!((ids, next), (["a", "b", "c"][3 - left..].to_vec(), None));
+        assert!(
+            updates.iter().all(|update| update.problem.is_none()),
+            "{updates:?}"
+        );
+    }
 }
 
 /// The jobs are at work only after everybody has asked: this thread would do it.
