@@ -11,6 +11,8 @@ fn main() {
         "call",
         "choose_cd",
         "choose_place",
+        "dismiss_notice",
+        "notes",
         "suggest_place",
         "take_message",
     ]);

@@ -8,7 +8,9 @@ use livepc_protocol::{Answer, Client, Code, Home, Launcher, Problem, Request};
 use tauri::{AppHandle, Emitter};
 use tokio::sync::Mutex;
 
-use crate::tray;
+use crate::border::begun;
+use crate::message::Message;
+use crate::{notes, tray};
 
 /// The pause before a connection that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -27,8 +29,9 @@ impl Agent {
         };
         let (following, app) = (agent.clone(), app.clone());
         // A window that hears nothing any more would look alive.
-        tauri::async_runtime::spawn(async move {
+        begun(&app.clone(), Message::default(), async move {
             kept_up("Following the agent", || following.clone().follow(app.clone())).await;
+            Ok(())
         });
         agent
     }
@@ -51,7 +54,11 @@ impl Agent {
         }
         let (home, launcher) = (Home::default_for_user()?, Launcher::for_this_program()?);
         let name = concat!("app ", env!("CARGO_PKG_VERSION"));
-        let new = Client::connect_or_start(&home, &launcher, name).await?;
+        let mut new = Client::connect_or_start(&home, &launcher, name).await?;
+        if new.peer().is_older() {
+            // It ends with what still needs it, which the app does not; a newer one is then started in its place.
+            new = Client::connect(&home.agent_whereabouts(), name, false).await?;
+        }
         *client = Some(new.clone());
         Ok(new)
     }
@@ -82,6 +89,7 @@ impl Agent {
                 // A window that is not there needs no snapshot.
                 let _ = app.emit("snapshot", &snapshot);
                 tray::update(app, &snapshot);
+                notes::look(app, client.peer()).await?;
             }
             if snapshots.changed().await.is_err() {
                 *self.client.lock().await = None;

@@ -1,10 +1,10 @@
 //! The window's command to the agent: a request, passed on.
 
-use livepc_panics::fenced;
 use livepc_protocol::{Answer, Code, Problem, Request};
 use tauri::State;
 
 use crate::agent::Agent;
+use crate::border::answered;
 
 /// Asks the agent for the window.
 #[tauri::command]
@@ -12,11 +12,7 @@ pub(crate) async fn call(agent: State<'_, Agent>, request: Request) -> Result<An
     if !is_for_windows(&request) {
         return Err(Problem::new(Code::Usage, "This request is not for windows.", ""));
     }
-    // The page would wait for ever for the answer of a command that panics.
-    fenced("The app", agent.call(request))
-        .await
-        .map_err(Problem::of_panic)
-        .flatten()
+    answered(agent.call(request)).await
 }
 
 /// False for what only runners and the agent itself say.

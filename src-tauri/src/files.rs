@@ -3,15 +3,25 @@
 
 use std::path::{Path, PathBuf};
 
+use livepc_protocol::Problem;
 use tauri::{AppHandle, Manager, WebviewWindow};
 use tauri_plugin_dialog::{DialogExt, FileDialogBuilder, FilePath};
 use tokio::sync::oneshot;
 
+use crate::border::answered;
+
 /// Lets a person choose the image of a CD; nothing if the dialog was cancelled.
 #[tauri::command]
-pub(crate) async fn choose_cd(app: AppHandle, window: WebviewWindow, title: String) -> Option<PathBuf> {
-    let dialog = begin(&app, &window, title).add_filter("ISO", &["iso", "ISO"]);
-    chosen(|done| dialog.pick_file(done)).await
+pub(crate) async fn choose_cd(
+    app: AppHandle,
+    window: WebviewWindow,
+    title: String,
+) -> Result<Option<PathBuf>, Problem> {
+    answered(async {
+        let dialog = begin(&app, &window, title).add_filter("ISO", &["iso", "ISO"]);
+        Ok(chosen(|done| dialog.pick_file(done)).await)
+    })
+    .await
 }
 
 /// Lets a person choose where something goes, beginning with `place`; nothing if the dialog was cancelled. The dialog has
@@ -22,15 +32,18 @@ pub(crate) async fn choose_place(
     window: WebviewWindow,
     title: String,
     place: PathBuf,
-) -> Option<PathBuf> {
-    let mut dialog = begin(&app, &window, title);
-    if let Some(folder) = place.parent().filter(|folder| folder.is_dir()) {
-        dialog = dialog.set_directory(folder);
-    }
-    if let Some(name) = place.file_name().and_then(|name| name.to_str()) {
-        dialog = dialog.set_file_name(name);
-    }
-    chosen(|done| dialog.save_file(done)).await
+) -> Result<Option<PathBuf>, Problem> {
+    answered(async {
+        let mut dialog = begin(&app, &window, title);
+        if let Some(folder) = place.parent().filter(|folder| folder.is_dir()) {
+            dialog = dialog.set_directory(folder);
+        }
+        if let Some(name) = place.file_name().and_then(|name| name.to_str()) {
+            dialog = dialog.set_file_name(name);
+        }
+        Ok(chosen(|done| dialog.save_file(done)).await)
+    })
+    .await
 }
 
 /// Where a file of this name goes if nobody says otherwise.

@@ -2,13 +2,17 @@
 //!
 //! The shell is a client of the agent like the command line. It has no logic of its own: the window's requests are passed
 //! on ([`command`]), the agent's snapshots are sent to the window and shown in the tray ([`agent`], [`tray`]), and a
-//! `livepc://` link only opens a confirmation ([`link`], [`message`]). Files are chosen in the system's dialogs ([`files`]). Closing the window or ending the app stops no machine.
+//! `livepc://` link only opens a confirmation ([`link`], [`message`]). Files are chosen in the system's dialogs ([`files`]).
+//! What the agent is, and has had to mend, is told as well ([`notes`]); and what the app itself gets wrong ([`border`]).
+//! Closing the window or ending the app stops no machine.
 
 mod agent;
+mod border;
 mod command;
 mod files;
 mod link;
 mod message;
+mod notes;
 mod tray;
 mod window;
 
@@ -38,16 +42,19 @@ pub fn run() -> ExitCode {
     let built = builder
         .plugin(tauri_plugin_deep_link::init())
         .plugin(tauri_plugin_dialog::init())
-        .invoke_handler(tauri::generate_handler![
+        .invoke_handler(border::commands(tauri::generate_handler![
             command::call,
             files::choose_cd,
             files::choose_place,
             files::suggest_place,
-            message::take_message
-        ])
+            message::take_message,
+            notes::dismiss_notice,
+            notes::notes
+        ]))
         .setup(|app| {
             let handle = app.handle().clone();
             app.manage(message::Waiting::default());
+            app.manage(notes::Told::default());
             app.manage(Agent::start(&handle));
             tray::create(&handle);
             if !std::env::args().any(|arg| arg == HIDDEN) {
@@ -55,9 +62,11 @@ pub fn run() -> ExitCode {
             }
             let links = handle.clone();
             app.deep_link().on_open_url(move |event| {
-                for url in event.urls() {
-                    link::open(&links, &url);
-                }
+                border::called_for(&links, || {
+                    for url in event.urls() {
+                        link::open(&links, &url);
+                    }
+                });
             });
             // The link that started the app was told of before anybody could listen.
             for url in app.deep_link().get_current()?.unwrap_or_default() {
@@ -87,7 +96,9 @@ pub fn run() -> ExitCode {
 
 /// One app for each home: another home's app, as the demo's, must not hand over to the user's own.
 fn single_instance() -> Option<TauriPlugin<Wry>> {
-    let mut single = tauri_plugin_single_instance::Builder::new().callback(|app, _, _| window::show(app));
+    let mut single = tauri_plugin_single_instance::Builder::new().callback(|app, _, _| {
+        border::called_for(app, || window::show(app));
+    });
     if std::env::var_os("LIVEPC_HOME").is_some_and(|home| !home.is_empty()) {
         // The other systems tell apps apart by their identifier alone.
         if !cfg!(target_os = "linux") {

@@ -3,13 +3,14 @@
 
 use std::sync::Mutex;
 
-use livepc_panics::{caught, fenced};
-use livepc_protocol::{Display, JobStatus, LivePc, MachineState, Problem, Request, Snapshot};
+use livepc_panics::caught;
+use livepc_protocol::{Display, JobStatus, LivePc, MachineState, Request, Snapshot};
 use tauri::menu::{Menu, MenuBuilder, MenuItemBuilder, SubmenuBuilder};
 use tauri::tray::TrayIconBuilder;
 use tauri::{AppHandle, Manager};
 
 use crate::agent::Agent;
+use crate::border::{begun, called_for};
 use crate::message::{self, Message};
 use crate::window;
 
@@ -159,10 +160,7 @@ fn build(app: &AppHandle, model: &Model) -> tauri::Result<()> {
         .menu(&menu(app, model)?)
         .tooltip("LivePC")
         .on_menu_event(|app, event| {
-            // It is called by what is not Rust, and would take the app with it.
-            if let Err(panicked) = caught("The tray", || chosen(app, event.id().as_ref())) {
-                tracing::error!("{panicked}");
-            }
+            called_for(app, || chosen(app, event.id().as_ref()));
         });
     if let Some(icon) = app.default_window_icon() {
         tray = tray.icon(icon.clone());
@@ -335,18 +333,11 @@ fn on_machines() -> Message {
 /// Asks the agent; what fails is shown in the window.
 fn ask(app: &AppHandle, request: Request) {
     let agent = app.state::<Agent>().inner().clone();
-    let app = app.clone();
-    tauri::async_runtime::spawn(async move {
-        let asked = fenced("The tray", agent.call(request)).await;
-        if let Err(problem) = asked.map_err(Problem::of_panic).flatten() {
-            tracing::warn!("from the tray: {problem}");
-            let message = Message {
-                problem: Some(problem),
-                ..on_machines()
-            };
-            message::tell(&app, message);
-        }
-    });
+    begun(
+        app,
+        on_machines(),
+        async move { agent.call(request).await.map(drop) },
+    );
 }
 
 #[cfg(test)]

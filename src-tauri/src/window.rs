@@ -3,6 +3,8 @@
 use livepc_panics::fenced;
 use tauri::{AppHandle, Manager, WebviewUrl, WebviewWindowBuilder, Window, WindowEvent};
 
+use crate::border::begun;
+use crate::message::Message;
 use crate::tray;
 
 /// What the app calls it.
@@ -37,7 +39,7 @@ pub(crate) fn on_event(window: &Window, event: &WindowEvent) {
         // Whether there is a tray is asked over a bus, which must not hold up the window.
         api.prevent_close();
         let window = window.clone();
-        tauri::async_runtime::spawn(async move {
+        begun(&window.app_handle().clone(), Message::default(), async move {
             // Somebody wants the window closed, whatever becomes of asking.
             let asked = fenced("Looking for the tray", tray::is_there(window.app_handle()));
             if asked.await.unwrap_or(false) {
@@ -45,6 +47,7 @@ pub(crate) fn on_event(window: &Window, event: &WindowEvent) {
             } else {
                 window.app_handle().exit(0);
             }
+            Ok(())
         });
     }
 }

@@ -37,6 +37,7 @@ pub mod network_manager;
 #[cfg(unix)]
 pub mod nginx;
 pub mod odd;
+pub mod older_agent;
 pub mod origin;
 #[cfg(unix)]
 pub mod powered;

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use livepc_protocol::Home;
 use livepc_tests::display::Display;
 use livepc_tests::forge::disk;
 use livepc_tests::guest::{self, Console};
 use livepc_tests::home::{TestHome, built, kill};
 use livepc_tests::nginx::Nginx;
+use livepc_tests::older_agent::{self, OlderAgent};
 use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
 use livepc_tests::tray::{Tray, find};
@@ -398,6 +400,62 @@ fn without_a_tray_the_closed_window_ends_the_app() {
         std::thread::sleep(Duration::from_millis(50));
     };
     assert!(ended.success(), "{ended}");
+}
+
+/// The line about an older agent goes by itself: the app does not keep it from ending.
+#[test]
+fn an_older_agent_is_told_until_a_newer_one_takes_over() {
+    let (display, home) = (Display::new(), TestHome::new());
+    let older = OlderAgent::serve(&home.home());
+    let app = App::open(&display, &home);
+    let told = app.text(&named("older-agent"));
+    assert!(told.contains(older_agent::VERSION), "{told}");
+    picture(&app, "light-older-agent");
+    let until = Instant::now() + MACHINE;
+    while older.guests() > 0 {
+        assert!(Instant::now() < until, "the app keeps it from ending: {older:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(older);
+    app.wait_for_none(&named("older-agent"));
+    assert!(home.has_agent(), "a newer one was started in its place");
+}
+
+/// Who only has the app must learn of it too, also if the app was open at that time; and nobody is told twice.
+#[test]
+fn a_state_that_was_made_again_is_told_until_somebody_has_read_it() {
+    let (display, home) = (Display::new(), TestHome::new());
+    let app = App::open(&display, &home);
+    app.wait_for(&named("add-source"));
+    assert_eq!(app.count(&named("state-notice")).expect("a number"), 0);
+    let notice = home.path().join(Home::NOTICE);
+
+    let agents = home.processes("agent");
+    assert_eq!(agents.len(), 1, "one agent");
+    // So that it does not write meanwhile what is damaged here.
+    let stopped = Command::new("kill")
+        .args(["-STOP", &agents[0].to_string()])
+        .status();
+    assert!(stopped.expect("kill runs").success());
+    let database = home.home().database();
+    for file in [database.with_extension("db-wal"), database] {
+        std::fs::write(file, "no database".repeat(1000)).expect("it is damaged");
+    }
+    kill(agents[0]);
+    app.wait_for(&named("state-notice"));
+    picture(&app, "light-state-notice");
+    // A driver passes over text that is cut off after some lines.
+    let told =
+        app.run_script("arguments[0](document.querySelector('[data-testid=state-notice]').textContent)");
+    let told = told.expect("its text").to_string();
+    assert!(
+        told.contains("state.db") && told.contains("was damaged"),
+        "{told}"
+    );
+    assert!(notice.exists(), "until it was read");
+    app.click(&format!("{} [aria-label=\"Dismiss\"]", named("state-notice")));
+    app.wait_for_none(&named("state-notice"));
+    assert!(!notice.exists(), "the command line does not tell it again");
 }
 
 #[test]

@@ -197,6 +197,17 @@ export const VIEWS = [
     },
     DIALOG,
   ],
+  [
+    'settings-prune-wanted',
+    'lively',
+    async (page) => {
+      await to('settings')(page);
+      await page.getByTestId('prune').click();
+      await page.getByTestId('prune-kept').getByRole('checkbox').check();
+      await page.getByText('Net Lab, 3.0').waitFor();
+    },
+    DIALOG,
+  ],
   ['settings-offline', 'offline', to('settings')],
   ['shortcuts', 'lively', async (page) => page.keyboard.press('F1'), DIALOG],
   [
@@ -208,6 +219,37 @@ export const VIEWS = [
       await page.locator('.toasts').getByTestId('error').waitFor();
     },
     '.toasts',
+  ],
+  ['alike', 'alike'],
+  [
+    'alike-cards',
+    'alike',
+    async (page) => card(page, 'plan-9').evaluate((e) => e.scrollIntoView({ block: 'center' })),
+    NOTHING,
+  ],
+  [
+    'alike-subscribe',
+    'alike',
+    async (page) => {
+      await card(page, 'plan-9').getByTestId('state-button').click();
+      await page.getByTestId('fingerprint').waitFor();
+    },
+    DIALOG,
+  ],
+  ['alike-machines', 'alike', to('machines')],
+  ['alike-page', 'alike', open('net-lab', 'Net Lab')],
+  ['mended', 'mended'],
+  ['mended-all', 'mended', async (page) => page.getByRole('button', { name: 'Show all' }).click(), '[data-testid=state-notice]'],
+  ['mended-machines', 'mended', to('machines')],
+  ['mended-page', 'mended', open('gis-studio', 'GIS Studio')],
+  [
+    'mended-omitted',
+    'mended',
+    async (page) => {
+      await to('machines')(page);
+      await page.getByTestId('omitted').evaluate((e) => e.scrollIntoView({ block: 'nearest' }));
+    },
+    NOTHING,
   ],
   ['away', 'away', async (page) => page.getByTestId('error').first().waitFor()],
   ['buttons', 'buttons'],

@@ -64,5 +64,24 @@ describe('LivePCs that look the same', () => {
     const note = await screen.findByTestId('looks-like');
     expect(note.textContent).toContain('Net Lab');
     expect(note.textContent).toContain('aaaa bbbb cccc dddd');
+    const print = screen.getByTestId('fingerprint');
+    expect(note.compareDocumentPosition(print), 'a small window shows it before anything else').toBe(Node.DOCUMENT_POSITION_FOLLOWING);
+  });
+
+  it('are told apart on their pages', async () => {
+    render(AppView, { host: new FakeHost({ scene: 'alike' }) });
+    await cards();
+    const mark = async (slug: string) => {
+      const card = document.querySelector<HTMLElement>(`[data-testid=card][data-feed*="/${slug}/"]`)!;
+      await fireEvent.click(within(card).getByText(/Net Lab|Forensics 101/));
+      await screen.findByText('Back');
+      const told = screen.queryByTestId('key-mark')?.textContent?.replace(/\s+/g, ' ').trim() ?? null;
+      await fireEvent.click(screen.getByText('Back'));
+      await cards();
+      return told;
+    };
+    expect(await mark('net-lab')).toBe('key 3f9a 02c7 b81e 4d56 …');
+    expect(await mark('plan-9')).toBe('from net-lab.downloads.tu-networks.example.net');
+    expect(await mark('forensics-101')).toBeNull();
   });
 });

@@ -61,8 +61,31 @@ describe('the settings of the store', () => {
     expect(screen.queryByRole('dialog')).toBeNull();
 
     await fireEvent.click(screen.getByTestId('prune'));
-    await screen.findByText(/There is nothing to free/);
+    await screen.findByText(/There is nothing else to free/);
     expect(screen.queryByTestId('prune-go')).toBeNull();
+  });
+
+  it('tell what is kept since somebody has fetched it by its number, which goes only if they say so', async () => {
+    const { host } = await settings();
+    const pruned = () => host.asked.filter((r) => r.verb === 'prune');
+    const plain = (e: HTMLElement) => e.textContent?.replace(/[\u00a0\u202f]/g, ' ');
+    await fireEvent.click(screen.getByTestId('prune'));
+    const dialog = await screen.findByRole('dialog');
+    const kept = await within(dialog).findByTestId('prune-kept');
+    within(kept).getByText('Net Lab, 3.0');
+    expect(plain(within(dialog).getByTestId('prune-go'))).toContain('Free 3 GB');
+    await fireEvent.click(within(kept).getByRole('checkbox'));
+    await waitFor(() => expect(plain(within(dialog).getByTestId('prune-go'))).toContain('Free 3.4 GB'));
+    expect(within(within(dialog).getByTestId('prune-kept')).queryByText('Net Lab, 3.0')).toBeNull();
+    within(dialog).getByText('Net Lab, 3.0');
+    expect(pruned().at(-1)).toEqual({ verb: 'prune', dry_run: true, wanted: true });
+    await fireEvent.click(within(dialog).getByTestId('prune-go'));
+    await screen.findByText(/are free again/);
+    expect(pruned().at(-1)).toEqual({ verb: 'prune', dry_run: false, wanted: true });
+
+    await fireEvent.click(screen.getByTestId('prune'));
+    await screen.findByText(/all that is kept is needed/);
+    expect(screen.queryByTestId('prune-kept')).toBeNull();
   });
 
   it('say why it cannot be done, and try again', async () => {

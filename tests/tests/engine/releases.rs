@@ -60,7 +60,17 @@ fn a_list_may_become_empty_and_fill_again() {
     assert_eq!(lab.run_once(), 1);
     withdraw(&lab, 1);
     leave(&lab, 1);
-    assert_eq!(lab.home.done(&["show", "lab"])["releases"], json!([]));
+    let shown = lab.home.done(&["show", "lab"]);
+    assert_eq!(shown["releases"], json!([]));
+    let told = |shown: &serde_json::Value| {
+        let livepc = &shown["livepc"];
+        (livepc["withdrawn"].clone(), livepc["label_in_use"].clone())
+    };
+    assert_eq!(
+        told(&shown),
+        (json!(1), json!("1")),
+        "who has it is told: {shown}"
+    );
     for _ in 0..2 {
         assert_eq!(lab.run_once(), 1);
         lab.home.done(&["agent", "stop"]);
@@ -70,6 +80,12 @@ fn a_list_may_become_empty_and_fill_again() {
     assert_eq!(lab.run_once(), 1, "the changes belong to it");
     lab.home.done(&["reset", "lab", "--yes"]);
     assert_eq!(lab.run_once(), 2);
+    let shown = lab.home.done(&["show", "lab"]);
+    assert_eq!(
+        shown["livepc"]["withdrawn"],
+        json!(null),
+        "it is no longer used: {shown}"
+    );
     lab.home.done(&["update", "lab"]);
     assert_eq!(lab.home.done(&["show", "lab"])["livepc"]["release_available"], 2);
 }

@@ -6,7 +6,7 @@ import type { Problem } from './bindings/Problem';
 import type { Request } from './bindings/Request';
 import type { Snapshot } from './bindings/Snapshot';
 import type { ButtonAction } from './button-state';
-import { ask, asProblem, type Host, type Screen } from './host';
+import { ask, asProblem, type Host, type Notes, type Screen } from './host';
 import { Hypervisors } from './hypervisors.svelte';
 import { after, type Speeds } from './speeds';
 import { Toasts } from './toasts.svelte';
@@ -46,6 +46,8 @@ export class App {
   /** The address that a person is asked to sign in for, and what is done after it. */
   signingIn = $state.raw<{ url: string; then: (() => void) | null } | null>(null);
   showingShortcuts = $state(false);
+  /** What there is to say of the agent itself. */
+  notes = $state.raw<Notes>({ notice: null, older: null });
   /** Why the agent cannot be asked; null while it can. */
   away = $state.raw<Problem | null>(null);
   /** True until the search field has taken the focus. */
@@ -73,6 +75,7 @@ export class App {
   begin(): () => void {
     this.#ends = [
       this.host.onSnapshot((snapshot) => this.accept(snapshot)),
+      this.host.onNotes((notes) => (this.notes = notes)),
       this.host.onMessage(({ screen, feed, problem }) => {
         if (screen) this.go(screen);
         if (feed) this.confirm(feed);
@@ -137,6 +140,29 @@ export class App {
       const problem = asProblem(error);
       this.toasts.problem(problem, title, () => void this.run(request, title));
       return false;
+    }
+  }
+
+  /** Puts the notice away that is shown. */
+  async dismissNotice(): Promise<void> {
+    const { notice } = this.notes;
+    if (notice === null) return;
+    try {
+      await this.host.dismissNotice(notice);
+      // Another one may have come meanwhile.
+      if (this.notes.notice === notice) this.notes = { ...this.notes, notice: null };
+    } catch (error) {
+      this.toasts.problem(asProblem(error), undefined, () => void this.dismissNotice());
+    }
+  }
+
+  /** What was chosen in a dialog of the system; null if nothing was, also if the dialog failed. */
+  async chosen(choice: Promise<string | null>): Promise<string | null> {
+    try {
+      return await choice;
+    } catch (error) {
+      this.toasts.problem(asProblem(error));
+      return null;
     }
   }
 

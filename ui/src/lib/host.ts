@@ -18,6 +18,10 @@ export interface Host {
   choosePlace(title: string, place: string): Promise<string | null>;
   /** Where a file of this name goes if nobody says otherwise. */
   suggestPlace(name: string): Promise<string | null>;
+  /** Tells what there is to say of the agent itself, now and whenever that changes; gives a function that ends it. */
+  onNotes(fn: (notes: Notes) => void): () => void;
+  /** Puts a notice away, which is then told nowhere again; rejects with a Problem. */
+  dismissNotice(notice: string): Promise<void>;
   /** Tells of what comes from outside of the window, and came before this was called. */
   onMessage(fn: (message: Message) => void): () => void;
 }
@@ -30,6 +34,14 @@ export interface Message {
   feed: string | null;
   /** What went wrong with an action of the tray. */
   problem: Problem | null;
+}
+
+/** What there is to say of the agent itself. */
+export interface Notes {
+  /** What has become of its state, if no person was told yet. */
+  notice: string | null;
+  /** Its version, if it is older than the app. */
+  older: string | null;
 }
 
 type Tag = Answer['answer'];

@@ -54,16 +54,13 @@ impl<'a> Session<'a> {
 
     /// Tells once what the agent has had to mend.
     fn tell_notice(&self) {
-        let file = self.home.root().join(Home::NOTICE);
         if !self.output.is_for_people() {
             return;
         }
-        let Ok(text) = livepc_durable::read_text(&file, 64 * 1024) else {
-            return;
-        };
-        self.output.note(text.trim_end());
-        // If it stays, it is told again.
-        let _ = std::fs::remove_file(file);
+        if let Some(text) = self.home.notice() {
+            self.output.note(&text);
+            self.home.forget_notice(&text);
+        }
     }
 
     /// Asks the agent, for all pages of its answer.

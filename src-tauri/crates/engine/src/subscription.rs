@@ -109,6 +109,12 @@ impl Subscription {
         release.is_some_and(|release| release.state == ReleaseState::Yanked)
     }
 
+    /// True if its publisher does not offer this release any more, whether it is still listed or not.
+    pub(crate) fn is_withdrawn(&self, sequence: u64) -> bool {
+        let listed = self.head.release(sequence);
+        listed.is_none_or(|release| release.state == ReleaseState::Withdrawn)
+    }
+
     /// Where its files lie.
     pub(crate) fn origin(&self) -> Origin {
         Origin::of_head(&self.head_url, &self.head.mirrors)

@@ -187,8 +187,23 @@ impl Home {
     }
 
     /// The name of the file with what a person has not been told yet of the state: that it was damaged, and made again. Who
-    /// tells it removes it.
+    /// tells it removes it: the command line at once, the app when a person has put it away.
     pub const NOTICE: &str = "state-notice.txt";
+
+    /// What a person has not been told yet of the state.
+    #[must_use]
+    pub fn notice(&self) -> Option<String> {
+        let text = std::fs::read(self.root.join(Self::NOTICE)).ok()?;
+        let text = String::from_utf8_lossy(&text).trim_end().to_owned();
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// Notes that this notice was told. Another one, which has come since, stays; one that cannot be removed is told again.
+    pub fn forget_notice(&self, told: &str) {
+        if self.notice().as_deref() == Some(told) {
+            let _ = std::fs::remove_file(self.root.join(Self::NOTICE));
+        }
+    }
 
     /// The log files.
     #[must_use]
@@ -301,6 +316,24 @@ mod tests {
         std::fs::write(folder.path().join("state.db"), "").unwrap();
         std::fs::write(folder.path().join("a file of the user"), "").unwrap();
         assert!(Home::open(folder.path()).is_ok());
+    }
+
+    /// The command line and the app both tell it.
+    #[test]
+    fn a_notice_is_there_until_it_was_told_and_no_other_goes_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&folder.path().join("home")).unwrap();
+        assert_eq!(home.notice(), None);
+        let write = |text: &str| std::fs::write(home.root().join(Home::NOTICE), text).unwrap();
+        write("It was damaged.\n");
+        let told = home.notice().unwrap();
+        assert_eq!(told, "It was damaged.");
+        write("It was damaged again.\n");
+        home.forget_notice(&told);
+        assert_eq!(home.notice().as_deref(), Some("It was damaged again."));
+        home.forget_notice("It was damaged again.");
+        assert_eq!(home.notice(), None);
+        assert!(!home.root().join(Home::NOTICE).exists());
     }
 
     #[test]

@@ -112,6 +112,11 @@ pub struct LivePc {
     pub release_available: Option<u64>,
     /// Its label.
     pub label_available: Option<String>,
+    /// The release that runs, or that the next start uses, if its publisher does not offer it any more: what is here of it can
+    /// be used on, and what is missing cannot be fetched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(optional)]
+    pub withdrawn: Option<u64>,
     /// True if all that a start reads is here. This and the next six are of the release that the next start uses.
     pub boot_ready: bool,
     /// True if all is here.

@@ -73,6 +73,11 @@ release_available: number | null,
  */
 label_available: string | null, 
 /**
+ * The release that runs, or that the next start uses, if its publisher does not offer it any more: what is here of it can
+ * be used on, and what is missing cannot be fetched.
+ */
+withdrawn?: number, 
+/**
  * True if all that a start reads is here. This and the next six are of the release that the next start uses.
  */
 boot_ready: boolean, 

@@ -10,10 +10,10 @@ import type { PrunedRelease } from '../bindings/PrunedRelease';
 import type { ReleaseInfo } from '../bindings/ReleaseInfo';
 import type { Request } from '../bindings/Request';
 import type { Snapshot } from '../bindings/Snapshot';
-import type { Host, Message, Screen } from '../host';
+import type { Host, Message, Notes, Screen } from '../host';
 import { sampleJob } from '../samples';
 import { before, entries as allEntries, releases } from './content';
-import { NO_KVM, SCENES, UNREACHABLE, WRONG_KEY, fresh, world, type Scene, type World } from './scenes';
+import { NO_KVM, SCENES, UNREACHABLE, WRONG_KEY, fresh, notesOf, world, type Scene, type World } from './scenes';
 import { advance, ended } from './advance';
 import { blockMap } from './blocks';
 import { Logins } from './logins';
@@ -58,6 +58,10 @@ export class FakeHost implements Host {
     { id: 'gis-studio', title: 'GIS Studio', release: 4, label: '2026.1', bytes: 2.1e9 },
     { id: null, title: 'forensics-101-9c0f', release: 1, label: null, bytes: 840e6 },
   ];
+  /** Releases that somebody has fetched by their number. */
+  #wanted: PrunedRelease[] = [{ id: 'net-lab', title: 'Net Lab', release: 3, label: '3.0', bytes: 410e6 }];
+  #notes: Notes;
+  readonly #listeners = new Set<(n: Notes) => void>();
   readonly #logins = new Logins();
   readonly #snapshots = new Set<(s: Snapshot) => void>();
   readonly #messages = new Set<(m: Message) => void>();
@@ -67,6 +71,7 @@ export class FakeHost implements Host {
     this.scene = scene;
     this.#world = world(scene);
     this.#delay = delay;
+    this.#notes = notesOf(scene);
     if (lively) setInterval(() => this.tick(TICK_MS), TICK_MS);
   }
 
@@ -92,6 +97,21 @@ export class FakeHost implements Host {
 
   onSnapshot(fn: (s: Snapshot) => void): () => void {
     return add(this.#snapshots, fn);
+  }
+
+  onNotes(fn: (n: Notes) => void): () => void {
+    fn(this.#notes);
+    return add(this.#listeners, fn);
+  }
+
+  async dismissNotice(notice: string): Promise<void> {
+    if (this.#notes.notice === notice) this.note({ notice: null });
+  }
+
+  /** Acts as the shell does when there is something else to say of the agent. */
+  note(over: Partial<Notes>): void {
+    this.#notes = { ...this.#notes, ...over };
+    for (const fn of this.#listeners) fn(this.#notes);
   }
 
   onMessage(fn: (m: Message) => void): () => void {
@@ -217,7 +237,7 @@ export class FakeHost implements Host {
       case 'job-control':
         return this.#control(request.job, request.action);
       case 'prune':
-        return { answer: 'pruned', pruned: this.#prune(request.dry_run) };
+        return { answer: 'pruned', pruned: this.#prune(request.dry_run, request.wanted) };
       case 'block-map':
         return { answer: 'block-map', map: blockMap(this.#find(request.id), request.release ?? 1) };
       case 'pause-all':
@@ -289,7 +309,7 @@ export class FakeHost implements Host {
         free: this.#world.snapshot.store.free,
         expired: false,
         subscribed: livepc?.id ?? null,
-        looks_like: null,
+        looks_like: this.scene === 'alike' ? { id: 'net-lab', title: 'Net Lab', fingerprint: 'aaaa 0bcd 1234 5678 90ab cdef 0011 2233' } : null,
       },
     };
   }
@@ -328,16 +348,18 @@ export class FakeHost implements Host {
     return job;
   }
 
-  #prune(dryRun: boolean): Pruned {
-    const releases = this.#spare;
-    const leftover = releases.length > 0 ? 38e6 : 0;
+  #prune(dryRun: boolean, wanted: boolean): Pruned {
+    const releases = wanted ? [...this.#spare, ...this.#wanted] : this.#spare;
+    const kept = wanted ? [] : this.#wanted;
+    const leftover = this.#spare.length > 0 ? 38e6 : 0;
     const all = releases.reduce((sum, r) => sum + r.bytes, leftover);
     if (!dryRun) {
       this.#spare = [];
+      this.#wanted = kept;
       const { store } = this.#world.snapshot;
       this.#change({ store: { ...store, bytes: store.bytes - all, free: store.free + all } });
     }
-    return { releases, kept: [], leftover_bytes: leftover, bytes: all };
+    return { releases, kept, leftover_bytes: leftover, bytes: all };
   }
 
   #control(number: number, action: 'pause' | 'resume' | 'cancel' | 'retry'): Answer {
@@ -372,7 +394,8 @@ export class FakeHost implements Host {
   }
 
   #releases(id: string): ReleaseInfo[] {
-    return releases(id, this.#find(id).release_available ?? 1);
+    const { release_available, withdrawn } = this.#find(id);
+    return releases(id, release_available ?? 1).map((r) => (r.sequence === withdrawn ? { ...r, state: 'withdrawn' } : r));
   }
 
   #release(id: string, sequence: number): ReleaseInfo {

@@ -1,3 +1,4 @@
+import type { Notes } from '../host';
 import type { LibraryEntry } from '../bindings/LibraryEntry';
 import type { LivePc } from '../bindings/LivePc';
 import type { Problem } from '../bindings/Problem';
@@ -7,7 +8,7 @@ import { sample, sampleJob } from '../samples';
 import { before, entries, labelOf, manyEntries, sources } from './content';
 
 /** What the invented host shows, chosen with ?scene=… in the address. */
-export const SCENES = ['lively', 'empty', 'offline', 'downloading', 'running', 'failed', 'kept', 'many', 'buttons', 'away'] as const;
+export const SCENES = ['lively', 'empty', 'offline', 'downloading', 'running', 'failed', 'kept', 'many', 'buttons', 'away', 'alike', 'mended'] as const;
 export type Scene = (typeof SCENES)[number];
 
 /** Everything that the invented host keeps. */
@@ -46,6 +47,23 @@ export const WRONG_KEY: Problem = {
   message: 'The feed is signed with another key than the one that the head names.',
   hint: 'Nothing was changed here. Ask the publisher by another way than this server before you go on.',
 };
+
+const MENDED =
+  'LivePC’s state, /home/ada/.local/share/livepc/state.db, was damaged (database disk image is malformed). It was made again from the copy of 2026-11-27 21:14 UTC, and from what is kept of each subscription. The damaged file is /home/ada/.local/share/livepc/state.damaged-20261128T091503Z.db.\nThe subscription “forensics-101” could not be read and was set aside; it is back, from what is kept of it.';
+
+/** What there is to say of the agent in a scene. */
+export function notesOf(scene: Scene): Notes {
+  return scene === 'mended' ? { notice: MENDED, older: '0.1.0' } : { notice: null, older: null };
+}
+
+/** Two publishers with the same title: one that is subscribed, one whose key is not known yet, and one whose key is. */
+function lookAlike(all: LibraryEntry[]): void {
+  const of = (slug: string) => all.find((e) => e.feed_url.includes(`/${slug}/`));
+  const [net, plan, signal] = [of('net-lab'), of('plan-9'), of('signal-bench')];
+  for (const entry of [net, plan, signal]) if (entry) Object.assign(entry, { title: 'Net Lab', alike: true });
+  if (plan) plan.feed_url = 'https://net-lab.downloads.tu-networks.example.net/plan-9/feed.atom';
+  if (signal) signal.fingerprint = 'aaaa 0bcd 1234 5678 90ab cdef 0011 2233';
+}
 
 function livepc(all: LibraryEntry[], slug: string, over: Partial<LivePc>): LivePc {
   const entry = all.find((e) => e.feed_url.includes(`/${slug}/`));
@@ -153,6 +171,19 @@ export function world(scene: Scene): World {
         livepc(all, 'signal-bench', { ...using('signal-bench', 5, 6), pinned: 5, update_bytes: 240 * MB, policy: 'notify', last_used: before(9 * 1440) }),
       ]);
       snapshot.jobs = [done];
+      break;
+    case 'alike':
+      lookAlike(all);
+      snapshot.livepcs = order([debian, { ...net, alike: true }, { ...livepc(all, 'signal-bench', {}), fingerprint: 'aaaa 0bcd 1234 5678 90ab cdef 0011 2233', alike: true }]);
+      break;
+    // The state was made again, an older agent runs, and a publisher no longer offers what is in use.
+    case 'mended':
+      snapshot.livepcs = order([
+        { ...debian, withdrawn: 12, pinned: 12, ...using('debian-desktop', 12, 14) },
+        { ...gis, withdrawn: 30, keep_changes: true, changes_bytes: 96 * MB },
+        net,
+      ]);
+      snapshot.omitted = 12;
       break;
     default:
       // It runs in QEMU although VMware is there.

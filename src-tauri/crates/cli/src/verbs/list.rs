@@ -75,7 +75,10 @@ fn warnings(livepc: &LivePc) -> impl Iterator<Item = String> {
     let yanked = livepc
         .yanked
         .map(|release| format!("  Its publisher has taken back release {release} for a fault."));
-    stale.into_iter().chain(yanked)
+    let withdrawn = livepc.withdrawn.map(|release| {
+        format!("  Its publisher no longer offers release {release}: what is here of it works, what is missing cannot be fetched.")
+    });
+    stale.into_iter().chain(yanked).chain(withdrawn)
 }
 
 pub(crate) async fn list(session: &Session<'_>) -> Result<(), Problem> {

@@ -36,10 +36,8 @@ impl Core {
             .unwrap_or_default();
         let runner = self.machines.state(&subscription.id);
         let label = |sequence: u64| {
-            subscription
-                .head
-                .release(sequence)
-                .map(|release| release.label.clone())
+            let release = subscription.release(Some(sequence)).ok();
+            release.map(|release| release.label.clone())
         };
         let in_use = subscription.in_use;
         let current = self.current_release(subscription);
@@ -67,6 +65,10 @@ impl Core {
         let runs = runner.as_ref().filter(|runner| runner.state.is_live());
         let hypervisor = runs.and_then(|runner| runner.hypervisor).or(bound);
         let passed_over = runs.and_then(|runner| runner.passed_over.clone());
+        let withdrawn = next
+            .into_iter()
+            .chain(runs.map(|runner| runner.release))
+            .find(|sequence| subscription.is_withdrawn(*sequence));
         let share = self.share_of(subscription.livepc);
         let runner_state = runner.map(|runner| runner.state);
         LivePc {
@@ -102,6 +104,7 @@ impl Core {
                 .into_iter()
                 .chain(in_use)
                 .find(|sequence| subscription.is_yanked(*sequence)),
+            withdrawn,
             checked: subscription.checked,
             last_used: subscription.last_used,
             hypervisor,
