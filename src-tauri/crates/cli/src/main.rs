@@ -47,6 +47,7 @@ fn exit_code(code: Code) -> u8 {
 }
 
 fn main() -> ExitCode {
+    livepc_protocol::allow_many_files();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => return ExitCode::from(not_understood(&error)),

@@ -70,6 +70,7 @@ pub use message::{
 };
 pub use peer::Peer;
 pub use problem::{Code, Problem};
+pub use process::allow_many_files;
 pub use program::{remove_superseded, stay_in_use};
 pub use request::{
     Answer, Display, IndexObject, JobAction, LibraryEntry, Lookalike, OpenedRelease, Preview, Pruned,

@@ -1,4 +1,29 @@
-//! Ending another process of the user's.
+//! What is asked of the system about processes: ending another one of the user's, and more files for this one.
+
+/// Files that a process wants to have open at once: a store's, the connections of machines and clients, and some to spare.
+#[cfg(unix)]
+const FILES: u64 = 8192;
+
+/// Has the system allow this process as many open files as it may have, up to a bound. Sessions begin with few, for programs
+/// of long ago that cannot count further.
+#[cfg(unix)]
+pub fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.map_or(FILES, |most| most.min(FILES));
+    if current.is_some_and(|current| current < wanted) {
+        let more = Rlimit {
+            current: Some(wanted),
+            maximum,
+        };
+        // What it has suffices for most.
+        let _ = setrlimit(Resource::Nofile, more);
+    }
+}
+
+/// Has the system allow this process many open files, as it does by itself here.
+#[cfg(windows)]
+pub fn allow_many_files() {}
 
 #[cfg(unix)]
 pub(crate) fn end(process: u32) -> std::io::Result<()> {

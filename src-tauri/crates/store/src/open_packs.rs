@@ -11,8 +11,8 @@ use livepc_format::PackId;
 use crate::os;
 use crate::pack_file::{Found, PackFile};
 
-/// The most files that are open at a time.
-const MAX_OPEN: usize = 512;
+/// The most files that are open at a time. A process may have several stores' readers, and systems that allow it 256 files.
+const MAX_OPEN: usize = 192;
 
 /// The open files; the one that was not read for the longest time is closed when there are too many.
 ///
