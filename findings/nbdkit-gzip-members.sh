@@ -12,7 +12,7 @@ cd "$work"
 download() { apt-get download -qq nbdkit=1.32.5-1 2>/dev/null; }
 download || { apt-get update -qq && download; }
 dpkg -x nbdkit_*.deb debian
-nbdkit=$(find debian -name nbdkit -type f)
+nbdkit=$(find debian -path '*bin/nbdkit' -type f)
 lib=$(echo "$PWD"/debian/usr/lib/*/nbdkit)
 
 head -c 5M /dev/urandom > disk.raw
