@@ -453,6 +453,25 @@ fn what_lies_beside_a_feed_is_found_although_that_is_led_to_a_storage() {
     home.done(&["download", "lab"]);
 }
 
+/// A server that keeps files in a storage may lead there “for ever”: nobody can ask there alone, since no head lies beside it.
+#[test]
+fn a_feed_stays_where_it_is_if_its_head_is_not_beside_the_new_address() {
+    let lab = Lab::subscribed(1);
+    std::fs::create_dir_all(lab.publisher.site().join("blob")).expect("a folder");
+    site(&lab).write("blob/1", site(&lab).read(paths::FEED));
+    lead(&lab.server, "/feed.xml", 301, "/blob/1");
+    lab.home.done(&["update", "lab"]);
+    let shown = shown(&lab.home);
+    assert_eq!(
+        (&shown["feed_url"], &shown["moved_from"], &shown["problem"]),
+        (&json!(lab.feed()), &Value::Null, &Value::Null),
+        "{shown}"
+    );
+    let late = TestHome::new();
+    let subscribed = late.done(&["subscribe", &lab.feed(), "--yes"]);
+    assert_eq!(subscribed["feed_url"], lab.feed());
+}
+
 /// nginx tells versions by seconds and lengths: two within a second look the same.
 #[test]
 fn a_release_of_the_same_second_as_the_last_look_is_found() {

@@ -73,4 +73,16 @@ mod tests {
         let refused = of(machine.path()).unwrap_err();
         assert!(refused.message.contains("adapter"), "{refused}");
     }
+
+    /// It would be replaced by another address, which the guest takes for another network.
+    #[cfg(unix)]
+    #[test]
+    fn one_that_cannot_be_read_is_not_one_that_is_not_there() {
+        let machine = tempfile::tempdir().unwrap();
+        let file = machine.path().join(FILE);
+        // Nobody can read what leads to itself, but anybody can replace it.
+        std::os::unix::fs::symlink(&file, &file).unwrap();
+        assert!(of(machine.path()).is_err());
+        assert!(file.is_symlink(), "it is there as before");
+    }
 }

@@ -48,7 +48,7 @@ pub(crate) fn watch(home: &Home, process: &str) {
     });
 }
 
-fn note(home: &Home, fault: &Fault) -> std::io::Result<()> {
+pub(crate) fn note(home: &Home, fault: &Fault) -> std::io::Result<()> {
     let path = file(home);
     std::fs::create_dir_all(home.logs())?;
     if path.metadata().is_ok_and(|found| found.len() > SIZE) {

@@ -97,7 +97,64 @@ pub(crate) fn of(title: &str, fingerprint: &str, subscriptions: &[Subscription])
 
 #[cfg(test)]
 mod tests {
+    use livepc_protocol::MachineState;
+
     use super::*;
+    use crate::pages::tests::livepc;
+
+    #[test]
+    fn subscriptions_that_look_the_same_are_marked_if_their_keys_differ() {
+        let of = |(number, (title, key)): (usize, (&str, &str))| LivePc {
+            title: title.into(),
+            publisher_key: key.into(),
+            ..livepc(number, MachineState::Stopped, "")
+        };
+        let titles = [
+            ("Net Lab", "one"),
+            ("N\u{435}t\u{200b} Lab", "two"),
+            ("Other Lab", "one"),
+            ("other lab", "one"),
+        ];
+        let mut livepcs: Vec<LivePc> = titles.into_iter().enumerate().map(of).collect();
+        mark(&mut livepcs);
+        let marked: Vec<bool> = livepcs.iter().map(|livepc| livepc.alike).collect();
+        assert_eq!(
+            marked,
+            [true, true, false, false],
+            "one publisher may have two of a name"
+        );
+    }
+
+    #[test]
+    fn entries_of_the_library_that_look_the_same_are_marked_if_they_are_of_several() {
+        let entry = |title: &str, feed_url: &str| LibraryEntry {
+            feed_url: feed_url.into(),
+            title: title.into(),
+            summary: String::new(),
+            description: String::new(),
+            publisher: String::new(),
+            categories: Vec::new(),
+            guest_os: String::new(),
+            boot_ready_bytes: None,
+            full_bytes: None,
+            source: String::new(),
+            subscribed: None,
+            fingerprint: None,
+            alike: false,
+        };
+        let mut owners = Owners::of(Vec::new());
+        let entries = [
+            entry("Net Lab", "https://a.example/f"),
+            entry("net lab", "https://b.example/f"),
+            entry("Other", "https://a.example/o"),
+            entry("Other", "https://a.example/o"),
+        ];
+        for entry in &entries {
+            owners.add(&entry.title, &entry.feed_url, None);
+        }
+        let told = entries.map(|entry| owners.told(entry).alike);
+        assert_eq!(told, [true, true, false, false], "two catalogs may list the same");
+    }
 
     #[test]
     fn what_looks_the_same_has_one_skeleton() {

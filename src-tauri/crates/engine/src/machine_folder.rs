@@ -441,6 +441,23 @@ mod tests {
         folder.revert().expect("to give up nothing is no error");
     }
 
+    /// A folder that is out of reach may have changes and a saved state in it.
+    #[test]
+    fn a_folder_that_cannot_be_read_is_not_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let none = MachineFolder::new(dir.path().join("none")).records();
+        assert_eq!((none.changes, none.suspension), (Ok(None), Ok(None)));
+        let place = dir.path().join("file");
+        std::fs::write(&place, "").unwrap();
+        let folder = MachineFolder::new(place);
+        assert!(folder.records().changes.is_err());
+        assert!(folder.overlay_record().is_err());
+        assert!(
+            folder.discard_overlays().is_err(),
+            "it does not say that they are gone"
+        );
+    }
+
     /// What a record says must not be guessed when it is damaged, out of reach or gone: the state and the changes stay.
     #[test]
     fn a_record_that_cannot_be_read_is_told_and_nothing_goes() {

@@ -113,7 +113,7 @@ impl std::io::Write for Counted {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use livepc_protocol::{LivePc, MachineState};
 
     use super::*;
@@ -147,7 +147,8 @@ mod tests {
         assert_eq!(gone.code, Code::Busy);
     }
 
-    fn livepc(number: usize, state: MachineState, text: &str) -> LivePc {
+    /// A LivePC as clients are told of it.
+    pub(crate) fn livepc(number: usize, state: MachineState, text: &str) -> LivePc {
         let json = serde_json::json!({
             "id": format!("m{number}"), "title": format!("Machine {number}"), "summary": text, "publisher": "",
             "guest_os": "", "feed_url": "", "publisher_key": "x".repeat(4000), "fingerprint": "", "trust": "verified",

@@ -314,7 +314,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_does_not_come_to_an_end_is_given_up_and_named() {
+        let begun = tokio::time::Instant::now();
         let late = answered(Arc::new(Sick), Request::logins()).await.unwrap_err();
+        assert_eq!(
+            begun.elapsed(),
+            std::time::Duration::from_secs(30),
+            "a clock that runs ahead hides a limit that is none"
+        );
         assert_eq!(late.code, Code::Busy);
         assert!(late.message.contains("“logins”"), "{late}");
     }

@@ -147,6 +147,22 @@ fn spelled(time: Duration) -> String {
 mod tests {
     use super::*;
 
+    /// A test whose clock jumps to the end of whatever is awaited does not notice that it is far away.
+    #[test]
+    fn every_limit_is_one_that_people_live_to_see() {
+        let seconds = |request: &Request| (request.limit().as_secs(), request.limit_of_asker().as_secs());
+        assert_eq!(seconds(&Request::Snapshot), (30, 45));
+        assert_eq!(seconds(&Request::Hypervisors), (900, 915));
+        assert_eq!(seconds(&Request::SourceRefresh), (900, 915));
+        assert_eq!(seconds(&Request::RunnerSuspend), (10_800, 10_815));
+        let stop = |timeout| Request::RunnerStop {
+            force: false,
+            timeout,
+        };
+        assert_eq!(seconds(&stop(60)), (360, 375));
+        assert_eq!(seconds(&stop(u64::MAX)), (259_500, 259_515), "three days");
+    }
+
     #[test]
     fn what_is_late_is_named_and_by_whom() {
         let late = Request::Search {

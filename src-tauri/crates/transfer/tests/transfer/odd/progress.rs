@@ -38,6 +38,28 @@ async fn with_long_pauses(lab: &Lab, chunks: std::ops::Range<usize>) -> (Duratio
     (begun.elapsed(), lab.server.asked("packs/"))
 }
 
+/// What a server is asked while a machine waits for what it never gets, with pauses of 4 to 64 ms: until a second is over in
+/// which there was something to see, since a computer may be busy with other things first.
+async fn asked_of_one_who_waits(lab: &Lab, sink: &Arc<Memory>) -> Vec<Asked> {
+    let waits = lab.fetch(0..1, Priority::Demand, sink);
+    let mut waits = std::pin::pin!(waits);
+    let mut asked = Vec::new();
+    for _ in 0..30 {
+        let ended = tokio::time::timeout(Duration::from_secs(1), &mut waits).await;
+        assert!(ended.is_err(), "it waits");
+        asked = lab.server.asked("packs/");
+        if asked.len() >= 4 {
+            break;
+        }
+    }
+    assert!(
+        (4..60).contains(&asked.len()),
+        "{} requests in about a second",
+        asked.len()
+    );
+    asked
+}
+
 #[tokio::test]
 async fn short_answers_are_gone_on_from_at_once() {
     let lab = Lab::new(|asked, all| at_most(asked, all, 3000));
@@ -94,16 +116,7 @@ async fn crumbs_are_no_way_to_fetch_a_pack() {
     assert!(asked.len() <= 12, "{} requests", asked.len());
     // A machine goes on, but hammers nobody.
     let lab = Lab::new(crumbs);
-    let waits = lab.fetch(0..1, Priority::Demand, &sink);
-    let ended = tokio::time::timeout(Duration::from_secs(1), waits).await;
-    assert!(ended.is_err(), "it waits");
-    let asked = lab.server.asked("packs/");
-    // With pauses of 4 to 64 ms.
-    assert!(
-        (4..60).contains(&asked.len()),
-        "{} requests in a second",
-        asked.len()
-    );
+    asked_of_one_who_waits(&lab, &sink).await;
 }
 
 #[tokio::test]
@@ -115,15 +128,7 @@ async fn lines_that_break_after_crumbs_keep_them_and_pause() {
         reply.cut(head + 100)
     });
     let sink = Arc::new(Memory::default());
-    let waits = lab.fetch(0..1, Priority::Demand, &sink);
-    let ended = tokio::time::timeout(Duration::from_secs(1), waits).await;
-    assert!(ended.is_err(), "it takes long");
-    let asked = lab.server.asked("packs/");
-    assert!(
-        (4..60).contains(&asked.len()),
-        "{} requests in a second",
-        asked.len()
-    );
+    let asked = asked_of_one_who_waits(&lab, &sink).await;
     let firsts: Vec<usize> = asked.iter().filter_map(|asked| Some(asked.range?.0)).collect();
     assert!(
         firsts.contains(&100) && firsts.contains(&200),
