@@ -143,6 +143,17 @@ async fn the_end_of_a_job_is_told_also_if_it_cannot_be_recorded() {
     assert_eq!(core.job(begun.job + 1).unwrap_err().code, Code::NotFound);
 }
 
+/// Who waits for a job may ask the agent that comes after the one that has ended it, and has only what was recorded.
+#[tokio::test]
+async fn the_end_of_a_job_is_told_by_the_next_agent_too() {
+    let (core, _folder) = agent();
+    let begun = core.begin(job(MISTAKEN)).unwrap();
+    ended(&core, begun.job).await;
+    core.resume_jobs().unwrap();
+    assert_eq!(core.job(begun.job).unwrap().status, JobStatus::Failed);
+    assert!(!core.jobs.at_work(), "it is not done again");
+}
+
 #[tokio::test]
 async fn work_that_is_done_to_its_end_tells_that_it_panicked() {
     let failed = Core::to_its_end::<()>(async { panic!("a mistake") })

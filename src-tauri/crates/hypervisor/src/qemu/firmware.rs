@@ -271,6 +271,36 @@ mod tests {
         assert!(std::fs::read(&path).unwrap() == hostile, "they fit, and stay");
     }
 
+    /// Where distributions that describe nothing put theirs comes after what is described.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_described_beside_qemu_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (bin, documents) = (dir.path().join("bin"), dir.path().join("share/qemu/firmware"));
+        for folder in [&bin, &documents] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        let [code, template] = ["code", "template"].map(|name| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, name).unwrap();
+            path
+        });
+        let document = serde_json::json!({
+            "interface-types": ["uefi"],
+            "mapping": {
+                "device": "flash",
+                "executable": { "filename": code, "format": "raw" },
+                "nvram-template": { "filename": template, "format": "raw" },
+            },
+            "targets": [{ "architecture": "x86_64", "machines": ["pc-q35-*"] }],
+        });
+        // Before what this computer has itself.
+        std::fs::write(documents.join("00-ours.json"), document.to_string()).unwrap();
+        let variables = dir.path().join("uefi.vars");
+        let found = Firmware::find(&bin.join("qemu-system-x86_64"), Board::Q35, &variables).unwrap();
+        assert_eq!((found.code.path, found.template.path), (code, template));
+    }
+
     #[test]
     fn a_machine_that_has_variables_keeps_the_firmware_that_they_are_of() {
         let dir = tempfile::tempdir().unwrap();
