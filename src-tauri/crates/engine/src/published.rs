@@ -110,6 +110,7 @@ pub(crate) fn address(text: &str) -> Result<Url, Problem> {
         Ok(url) if url.scheme() == "file" => Ok(url),
         // A single letter is a drive of Windows.
         Ok(url) if url.scheme().len() > 1 => Err(wrong("only http, https and file are understood")),
+        Err(error) if text.contains("://") => Err(wrong(&error.to_string())),
         _ => {
             let path = std::path::absolute(text).map_err(|_| wrong("it is empty"))?;
             if !path.exists() {

@@ -85,7 +85,8 @@ impl Client {
             }
             // Of a crowd that finds none, one starts it: each would copy the program, and all but one in vain.
             let turn = ProcessLock::try_take(&home.start_lock());
-            let Some(turn) = turn.map_err(|e| Problem::io("The agent cannot be started", &e))? else {
+            let doing = || format!("The agent cannot be started with {}", home.start_lock().display());
+            let Some(turn) = turn.map_err(|e| Problem::io(&doing(), &e))? else {
                 sleep(AGAIN).await;
                 continue;
             };

@@ -275,10 +275,11 @@ impl Client {
         let is_all = match status {
             StatusCode::NOT_MODIFIED if is_conditional => return Ok(Found::Same { moved }),
             StatusCode::NOT_MODIFIED => return Err(not_asked(url)),
-            // Some have been changed on the way, which signatures and digests find out if it matters.
-            StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION => true,
             StatusCode::PARTIAL_CONTENT => answer::is_all(response.headers()),
-            _ => false,
+            StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT => false,
+            // Any other success is one as 200 is (RFC 9110, 15). What has been changed on the way, signatures and digests find
+            // out if it matters.
+            status => status.is_success(),
         };
         if !is_all {
             return Err(body::failed(url, status, response.headers()));
