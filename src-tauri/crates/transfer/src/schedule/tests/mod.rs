@@ -482,6 +482,16 @@ fn a_pack_that_is_not_there_is_asked_for_elsewhere() {
     );
     bench.ended(&first, broken(0, TransferError::not_found(&url)));
     bench.ended(&second, broken(0, TransferError::not_found(&url)));
+    let mut again = Vec::new();
+    while let Some(plan) = bench.next() {
+        again.push((plan.base, plan.fresh));
+        bench.ended(&plan, broken(0, TransferError::not_found(&url)));
+    }
+    assert!(
+        !again.is_empty() && again.iter().all(|(_, fresh)| *fresh),
+        "once more, past caches that remember that it was not there: {again:?}"
+    );
+    assert!(again.len() <= 4, "{again:?}");
     assert!(matches!(bench.settled().as_slice(), [(_, Err(error))] if error.is_not_found()));
     assert!(bench.schedule.items.is_empty(), "nothing is left behind");
 }
