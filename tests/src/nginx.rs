@@ -212,6 +212,16 @@ impl Nginx {
             .collect()
     }
 
+    /// Waits until it has answered such a request. Its log makes no event.
+    #[track_caller]
+    pub fn wait_for(&self, is_it: impl Fn(&Asked) -> bool) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !self.asked().iter().any(&is_it) {
+            assert!(Instant::now() < until, "it was asked: {:?}", self.asked());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Bytes of the answers to requests for paths that have `part` in them.
     #[must_use]
     pub fn sent(&self, part: &str) -> u64 {

@@ -101,6 +101,45 @@ fn servers_that_were_set_up_in_odd_ways_are_used() {
     }
 }
 
+/// As at the edge of a network of caches: the new list is there, and what it names is not, for a moment.
+#[test]
+fn what_a_list_names_may_come_a_little_later() {
+    let work = tempfile::tempdir().expect("a folder");
+    let (publisher, site) = publish(work.path());
+    let server = Nginx::serve(&site);
+    let home = TestHome::new();
+    home.done(&["subscribe", &server.url("feed.xml"), "--yes"]);
+    home.done(&["download", "lab"]);
+    for (release, folder) in [(2, "manifests"), (3, "index"), (4, "packs")] {
+        let files = || {
+            let files = std::fs::read_dir(site.join(folder)).expect("it is there");
+            files.map(|file| file.expect("a file").path()).collect::<Vec<_>>()
+        };
+        let before = files();
+        publisher.project(&disk(work.path(), &format!("{release}.raw"), 24, release), "Lab");
+        publisher.publish(&[]);
+        let new: Vec<_> = files()
+            .into_iter()
+            .filter(|file| !before.contains(file))
+            .collect();
+        assert!(!new.is_empty(), "{folder}: the release has some of its own");
+        let away = tempfile::tempdir_in(work.path()).expect("a folder");
+        let place = |file: &Path| away.path().join(file.file_name().expect("a name"));
+        for file in &new {
+            std::fs::rename(file, place(file)).expect("it is taken away");
+        }
+        std::thread::scope(|scope| {
+            let update = scope.spawn(|| home.run(&["update", "lab"]));
+            server.wait_for(|asked| asked.status == 404 && asked.path.contains(folder));
+            for file in &new {
+                std::fs::rename(place(file), file).expect("it is there again");
+            }
+            update.join().expect("no panic").done();
+        });
+        home.done(&["verify", "lab"]);
+    }
+}
+
 #[test]
 fn a_proxy_of_the_environment_is_used_and_named_when_it_is_gone() {
     let work = tempfile::tempdir().expect("a folder");

@@ -90,6 +90,51 @@ fn what_is_killed_does_not_count_against_the_release() {
     }
 }
 
+/// As one does whose disk does not answer: nobody waits for it for ever, and there is a way to end it.
+#[test]
+fn a_runner_that_hangs_is_told_and_can_be_ended() {
+    let work = tempfile::tempdir().expect("a folder");
+    let publisher = Publisher::new(&disk(work.path(), "1.raw", 2, 1), "Lab");
+    publisher.publish(&[]);
+    let home = TestHome::new();
+    let feed = publisher.site().join("feed.xml");
+    home.done(&["subscribe", feed.to_str().expect("UTF-8"), "--yes"]);
+    home.done(&["start", "lab", "--display", "none"]);
+    let runners = home.processes("runner");
+    assert_eq!(runners.len(), 1, "one machine");
+    let hypervisors = home.hypervisors();
+    let stopped = Command::new("kill")
+        .args(["-STOP", &runners[0].to_string()])
+        .status();
+    assert!(stopped.expect("kill runs").success());
+    for verb in [&["stop", "lab", "--timeout", "600"][..], &["suspend", "lab"]] {
+        let began = Instant::now();
+        let told = home.run(verb);
+        told.refused(1, "busy");
+        assert!(
+            told.text.contains(&runners[0].to_string()) && told.text.contains("--force"),
+            "{}",
+            told.text
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(90),
+            "{verb:?}: {:?}",
+            began.elapsed()
+        );
+    }
+    home.done(&["stop", "lab", "--force"]);
+    home.until("ended", |listed| listed["state"] != "running");
+    assert!(home.processes("runner").is_empty(), "it is gone");
+    let left = |pid: &&u32| home.hypervisors().contains(pid);
+    assert_eq!(
+        hypervisors.iter().filter(left).count(),
+        0,
+        "and so is what it ran"
+    );
+    home.done(&["start", "lab", "--display", "none"]);
+    home.done(&["stop", "lab", "--force"]);
+}
+
 /// A guest that knows no button is suspended, and goes on where it was.
 #[test]
 fn a_guest_that_does_not_react_is_suspended_when_the_session_ends() {

@@ -67,14 +67,17 @@ pub(crate) fn of_listed(error: &TransferError) -> Problem {
     if !error.is_not_found() {
         return of_transfer(error);
     }
-    Problem::new(
-        Code::Network,
-        format!(
-            "{}, although its publisher lists it.",
-            what_happened(error).trim_end_matches('.')
-        ),
-        "It may only be late: try again in a few minutes. If it stays so, tell the publisher.",
-    )
+    Problem {
+        is_late: true,
+        ..Problem::new(
+            Code::Network,
+            format!(
+                "{}, although its publisher lists it.",
+                what_happened(error).trim_end_matches('.')
+            ),
+            "It may only be late: try again in a few minutes. If it stays so, tell the publisher.",
+        )
+    }
 }
 
 /// What went wrong between here and a server.

@@ -59,6 +59,10 @@ pub struct Problem {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[ts(skip)]
     pub of_this_computer: bool,
+    /// What was asked for may be there in a moment: it is asked for again before anybody is told.
+    #[serde(skip)]
+    #[ts(skip)]
+    pub is_late: bool,
 }
 
 impl Problem {
@@ -70,6 +74,7 @@ impl Problem {
             hint: hint.into(),
             sign_in: None,
             of_this_computer: false,
+            is_late: false,
         }
     }
 

@@ -20,6 +20,13 @@ const AT_WORK: usize = 3;
 /// The pause before a job is tried again for which the network failed, at first and at the most.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const MOST_PAUSE: Duration = Duration::from_secs(300);
+/// The pauses before what is late is asked for again without a word.
+const LATE: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
 /// Ended jobs that are remembered.
 const HISTORY: usize = 100;
 
@@ -270,6 +277,7 @@ impl Core {
     /// Works, and tries again after a while when the network fails.
     async fn work_until_done(self: &Arc<Self>, active: &Arc<Active>) -> Result<(), Problem> {
         let mut pause = FIRST_PAUSE;
+        let mut lates = LATE.iter();
         loop {
             let before = active.show().bytes_done;
             let done = {
@@ -282,6 +290,17 @@ impl Core {
                 Err(problem) if problem.code == Code::Network => problem,
                 done => return done,
             };
+            if problem.is_late
+                && let Some(pause) = lates.next()
+            {
+                tracing::info!(
+                    job = active.show().job,
+                    "asked again in a moment: {}",
+                    problem.message
+                );
+                tokio::time::sleep(*pause).await;
+                continue;
+            }
             tracing::warn!(
                 job = active.show().job,
                 "waiting for the network: {}",

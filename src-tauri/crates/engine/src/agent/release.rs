@@ -23,6 +23,12 @@ use crate::locked::lock;
 use crate::problems::{of_format, of_listed, of_store};
 use crate::subscription::{self, Subscription};
 
+/// The pauses before an object that is late is asked for again: somebody may wait for it.
+const LATE: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
 /// How long a release without its boot map is used before that is asked for again.
 const WITHOUT_BOOT_MAP: Duration = Duration::from_secs(60);
 /// Stored bytes of a start that are fetched in the order of the disk before later ones: what a line of 20 Mbit/s brings in a
@@ -197,11 +203,17 @@ impl Core {
         digest: Digest,
         size: Size,
     ) -> Result<Vec<u8>, Problem> {
-        let bytes = self
-            .client
-            .verified(origin, path, &digest, size)
-            .await
-            .map_err(|e| of_listed(&e))?;
+        let mut lates = LATE.iter();
+        let bytes = loop {
+            let problem = match self.client.verified(origin, path, &digest, size).await {
+                Ok(bytes) => break bytes,
+                Err(error) => of_listed(&error),
+            };
+            match lates.next().filter(|_| problem.is_late) {
+                Some(pause) => tokio::time::sleep(*pause).await,
+                None => return Err(problem),
+            }
+        };
         let kept = bytes.clone();
         self.with_store(move |store| store.put_object(&digest, &kept))
             .await?;
