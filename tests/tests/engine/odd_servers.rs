@@ -134,7 +134,8 @@ fn what_a_list_names_may_come_a_little_later() {
             for file in &new {
                 std::fs::rename(place(file), file).expect("it is there again");
             }
-            update.join().expect("no panic").done();
+            let updated = update.join().expect("no panic").done();
+            assert_eq!(updated["updates"][0]["to"], release, "{updated}");
         });
         home.done(&["verify", "lab"]);
     }
