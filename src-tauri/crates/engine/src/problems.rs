@@ -61,20 +61,18 @@ fn instead(what: &str, found: Instead, message: String) -> Problem {
     Problem::new(Code::Network, message, hint)
 }
 
-/// What went wrong with a file that a signed list names. One that is not there is late, as at the edge of a network of caches, or
-/// while it is being uploaded: it is asked for again.
+/// What went wrong with a file that a signed list names. One that is not there, or not all of it, is late, as at the edge of a
+/// network of caches, or while it is being uploaded: it is asked for again.
 pub(crate) fn of_listed(error: &TransferError) -> Problem {
-    if !error.is_not_found() {
+    if !error.is_late() {
         return of_transfer(error);
     }
+    let what = what_happened(error);
     Problem {
         is_late: true,
         ..Problem::new(
             Code::Network,
-            format!(
-                "{}, although its publisher lists it.",
-                what_happened(error).trim_end_matches('.')
-            ),
+            format!("{}, although its publisher lists it.", what.trim_end_matches('.')),
             "It may only be late: try again in a few minutes. If it stays so, tell the publisher.",
         )
     }

@@ -193,7 +193,7 @@ impl Home {
     /// What a person has not been told yet of the state.
     #[must_use]
     pub fn notice(&self) -> Option<String> {
-        let text = std::fs::read(self.root.join(Self::NOTICE)).ok()?;
+        let text = livepc_durable::read(&self.root.join(Self::NOTICE), 64 * 1024).ok()?;
         let text = String::from_utf8_lossy(&text).trim_end().to_owned();
         (!text.is_empty()).then_some(text)
     }

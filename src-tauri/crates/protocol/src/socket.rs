@@ -131,6 +131,11 @@ pub(crate) async fn connect(address: &Path) -> io::Result<Stream> {
     Ok(stream)
 }
 
+/// The process that listens on the other side, by the number that it has here; `None` where the system does not say.
+pub(crate) fn process_of(stream: &Stream) -> io::Result<Option<u32>> {
+    os::process_of(stream)
+}
+
 /// An address that nobody else has, for the socket `wanted`.
 pub(crate) fn address(wanted: PathBuf) -> io::Result<PathBuf> {
     os::address(wanted)

@@ -85,11 +85,16 @@ impl Whereabouts {
     /// Ends its process at once. Only for who knows that it holds its lock: else the number may be of another process by now.
     ///
     /// # Errors
-    /// What the system says; [`io::ErrorKind::NotFound`] if it has not said which process it is, or is on another computer.
-    pub fn end_process(&self) -> io::Result<()> {
-        match self.read().filter(|written| written.computer == computer()) {
-            Some(written) => process::end(written.process),
-            None => Err(io::ErrorKind::NotFound.into()),
+    /// What the system says; [`io::ErrorKind::NotFound`] if it has not said which process it is, or is on another computer or in
+    /// a container, which has numbers of its own.
+    pub async fn end_process(&self) -> io::Result<()> {
+        let elsewhere = || io::Error::from(io::ErrorKind::NotFound);
+        let written = self.read().filter(|written| written.computer == computer());
+        let process = written.ok_or_else(elsewhere)?.process;
+        // Who listens is connected to also if it hangs.
+        match socket::process_of(&self.connect().await?)? {
+            Some(listens) if listens != process => Err(elsewhere()),
+            _ => process::end(process),
         }
     }
 

@@ -1,6 +1,6 @@
 //! A catalog on disk: the list of LivePCs that an operator collects.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 
@@ -56,20 +56,19 @@ pub fn list(path: &Path) -> Result<Catalog> {
 /// The catalog, and the number of its entries that are no LivePCs.
 fn read(path: &Path) -> Result<(Catalog, usize)> {
     let what = || format!("reading {}", shown::path(path));
-    let len = match fs::metadata(path) {
+    let bytes = match livepc_durable::read(path, CATALOG_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(PublishError::CatalogMissing(path.to_owned()));
         }
-        metadata => metadata.context(what)?.len(),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return Err(PublishError::TooLong {
+                place: path.parent().unwrap_or(Path::new("")).display().to_string(),
+                path: path.display().to_string(),
+                limit: CATALOG_BYTES,
+            });
+        }
+        bytes => bytes.context(what)?,
     };
-    if len > CATALOG_BYTES {
-        return Err(PublishError::TooLong {
-            place: path.parent().unwrap_or(Path::new("")).display().to_string(),
-            path: path.display().to_string(),
-            limit: CATALOG_BYTES,
-        });
-    }
-    let bytes = livepc_durable::read(path, CATALOG_BYTES).context(what)?;
     Ok(read_whole_catalog(&bytes, &address(path)?)?)
 }
 
@@ -161,6 +160,8 @@ fn partial(path: &Path, catalog: &Catalog) -> Result<tempfile::NamedTempFile> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn entry(title: &str, feed: Url) -> CatalogEntry {

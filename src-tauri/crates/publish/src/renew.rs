@@ -38,7 +38,6 @@ pub fn renew(
     now: Timestamp,
 ) -> Result<Renewed> {
     project.check()?;
-    let logo = project.logo.as_deref().map(logo::read).transpose()?;
     let nothing = || PublishError::NothingPublished(dest.name());
     // Before the lock, which would make the folder.
     if dest.size(paths::HEAD)?.is_none() {
@@ -65,14 +64,11 @@ pub fn renew(
     Standing::of(known, Some(&opened), &dest.place(), &project.name, false)?;
     let head = next_head(old.revision, &authority.keys, project, old.releases.clone(), now);
     let bytes = head.seal(&keys.signing)?;
-    if let Some((path, bytes)) = &logo {
-        dest.put_new(path, bytes)?;
-    }
     authority.write(dest)?;
     dest.replace(paths::HEAD, &bytes, opened.head_digest)?;
     keys.note(dest, &head, Digest::of(&bytes));
-    let path = logo.as_ref().map(|(path, _)| path.as_str());
-    tell(project, &opened, &head, path).map_err(|error| PublishError::FeedStale {
+    // The list of releases is renewed whatever becomes of the feed.
+    tell(project, &opened, &head).map_err(|error| PublishError::FeedStale {
         sequence: head.releases.first().map_or(0, |release| release.sequence),
         error: Box::new(error),
     })?;
@@ -85,9 +81,14 @@ pub fn renew(
 }
 
 /// Brings the feed up to date.
-fn tell(project: &Project, opened: &Opened<'_>, head: &Head, logo: Option<&str>) -> Result<()> {
+fn tell(project: &Project, opened: &Opened<'_>, head: &Head) -> Result<()> {
+    let logo = project.logo.as_deref().map(logo::read).transpose()?;
+    if let Some((path, bytes)) = &logo {
+        opened.dest.put_new(path, bytes)?;
+    }
     let told: Vec<_> = feed_file::told(head).collect();
     let kept = opened.with_manifests(&told)?;
     let releases = kept.iter().map(|kept| (kept.release, &kept.manifest));
+    let logo = logo.as_ref().map(|(path, _)| path.as_str());
     feed_file::write(opened.dest, project, head, releases, logo)
 }

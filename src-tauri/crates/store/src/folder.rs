@@ -111,7 +111,7 @@ impl Folder {
             Err(error @ StoreError::Damaged { .. }) => {
                 tracing::warn!("{error}: it is written anew");
                 // For whoever wants to know what it was.
-                let _ = fs::copy(self.version(), self.version().with_extension("json.damaged"));
+                let _ = fs::rename(self.version(), self.version().with_extension("json.damaged"));
                 false
             }
             checked => checked?,

@@ -306,8 +306,12 @@ fn leads_to(response: &Response) -> Option<Url> {
     response.url().join(&String::from_utf8_lossy(to)).ok()
 }
 
-/// To HTTPS, and from plain HTTP to plain HTTP: never to less than there was. What comes is checked, wherever it comes from.
+/// To HTTPS, and from plain HTTP to plain HTTP: never to less than there was. What comes is checked, wherever it comes from. And
+/// never from elsewhere to this computer, whose services trust who asks.
 fn allowed(from: &Url, to: &Url) -> bool {
+    if is_here(to) && !is_here(from) {
+        return false;
+    }
     match to.scheme() {
         "https" => true,
         "http" => from.scheme() == "http",
@@ -334,6 +338,13 @@ mod tests {
             may("http://a.example/", "http://b.example/"),
             "to another host, as to a storage in the same network"
         );
+        for here in ["http://127.0.0.1:631/", "http://localhost/", "https://[::1]/"] {
+            assert!(
+                !may("http://a.example/", here),
+                "{here}: not to what only this computer asks"
+            );
+            assert!(may("http://127.0.0.2/", here), "{here}");
+        }
         assert!(
             !may("https://a.example/", "http://a.example/"),
             "not back to plain HTTP"

@@ -188,9 +188,7 @@ impl Client {
             }
             // Wrong bytes may come from a cache on the way: it is passed by, once. What is not there may only be late.
             let stale = !fresh && tried.iter().any(TransferError::is_of_the_copy);
-            let is_late = tried
-                .iter()
-                .any(|error| matches!(error, TransferError::NotFound { .. }));
+            let is_late = tried.iter().any(TransferError::is_late);
             let again = is_late || tried.iter().any(TransferError::is_network);
             if round >= ROUNDS || !(stale || again) {
                 return Err(TransferError::combined(path, tried));

@@ -173,6 +173,16 @@ impl TransferError {
         }
     }
 
+    /// True if the file may be there, whole, in a moment.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        match self {
+            Self::NotFound { .. } | Self::Cut { .. } => true,
+            Self::Everywhere { tried, .. } => tried.iter().all(Self::is_late),
+            _ => false,
+        }
+    }
+
     /// True if at least one server sent other bytes than were signed.
     #[must_use]
     pub fn is_digest(&self) -> bool {

@@ -1,5 +1,7 @@
 //! `key`: the publisher's keys, and their password.
 
+use std::io::Read as _;
+
 use livepc_protocol::{Code, Problem};
 use livepc_publish::{KeyFolder, PublicKeys};
 use serde_json::{Value, json};
@@ -8,6 +10,9 @@ use crate::args::publisher::KeyVerb;
 use crate::output::typed;
 use crate::session::Session;
 use crate::verbs::publish::of_publish;
+
+/// Bytes that are read of a file with a password.
+const PASSWORD_FILE: u64 = 64 * 1024;
 
 pub(crate) async fn run(session: &Session<'_>, verb: KeyVerb) -> Result<(), Problem> {
     let keys = KeyFolder::new(session.home.keys());
@@ -129,7 +134,15 @@ fn from_file() -> Result<Option<String>, Problem> {
     let Some(file) = std::env::var_os("LIVEPC_KEY_PASSWORD_FILE").filter(|file| !file.is_empty()) else {
         return Ok(None);
     };
-    let text = livepc_durable::read_text(file.as_ref(), 64 * 1024).map_err(|e| {
+    // It may be a pipe: whoever names one wants it waited for.
+    let read = || {
+        let mut text = String::new();
+        std::fs::File::open(&file)?
+            .take(PASSWORD_FILE)
+            .read_to_string(&mut text)?;
+        Ok::<_, std::io::Error>(text)
+    };
+    let text = read().map_err(|e| {
         Problem::io(
             &format!("The password cannot be read from {}", file.to_string_lossy()),
             &e,

@@ -36,7 +36,7 @@ fn is_unsupported(error: &io::Error) -> bool {
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let at_once = File::options()
         .read(true)
-        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed())
         .open(path);
     match at_once {
         // Another program has promised to be asked before it is opened, which takes a moment.

@@ -16,7 +16,10 @@ pub(crate) fn create_private(folder: &Path) -> io::Result<()> {
 
 /// Opens a file to read it; a pipe that nobody has answers at once.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    File::open(path)
+    File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied if path.is_dir() => io::ErrorKind::IsADirectory.into(),
+        _ => error,
+    })
 }
 
 /// Only who may write may flush.

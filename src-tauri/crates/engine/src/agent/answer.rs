@@ -344,12 +344,13 @@ impl Core {
 
     async fn unsubscribe(self: &Arc<Self>, id: &str, delete_data: bool) -> Result<Answer, Problem> {
         let subscription = subscription::find(&self.database, id)?;
-        let _turn = self.machines.turns.of(&subscription.id).lock_owned().await;
+        // Those who subscribe to it first: they may have to wait for its server.
         let livepc = subscription.livepc.to_string();
         let _and_of_those_who_subscribe = match livepc == subscription.id {
             true => None,
             false => Some(self.machines.turns.of(&livepc).lock_owned().await),
         };
+        let _turn = self.machines.turns.of(&subscription.id).lock_owned().await;
         if self.is_live(&subscription.id).await? {
             return Err(Problem::new(
                 Code::Busy,

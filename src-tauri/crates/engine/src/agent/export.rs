@@ -49,7 +49,7 @@ impl Core {
                 && job.export.as_ref() == Some(&export)
                 && release.is_none_or(|release| release == job.release)
         };
-        if let Some(job) = self.go_on_with(same) {
+        if let Some(job) = self.join(same) {
             return Ok(job);
         }
         if !export.place.is_absolute() {

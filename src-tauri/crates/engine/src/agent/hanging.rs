@@ -37,9 +37,13 @@ impl Core {
             // It answers, or does not listen yet or any more.
             return Ok(false);
         }
+        if !ProcessLock::is_held(&lock)? {
+            return Ok(false);
+        }
         tracing::warn!(id, "the runner does not answer: it is ended");
         runner
             .end_process()
+            .await
             .map_err(|e| Problem::io(&format!("{} It cannot be ended", self.hangs(id).message), &e))?;
         let ended = async {
             // The end of a process that is not a child of ours makes no event that every system has.
@@ -48,21 +52,28 @@ impl Core {
             }
             Ok(())
         };
-        tokio::time::timeout(END, ended)
-            .await
-            .map_err(|_| self.hangs(id))??;
-        // Whoever follows it notes its end, and sees to what it left; if nobody does, it is done here.
-        match self.machines.client(id) {
-            Some(client) => {
-                client.closed().await;
-                self.runner_gone(id);
-            }
-            None => crate::runner::reap(&self.home, id).await?,
+        tokio::time::timeout(END, ended).await.map_err(|_| {
+            Problem::new(
+                Code::Busy,
+                format!("The runner of “{id}” was ended, and is still there: the system waits for a disk that it uses."),
+                "Look at that disk or network folder; if it cannot be brought back, restart the computer.",
+            )
+        })??;
+        if let Some(client) = self.machines.client(id) {
+            client.closed().await;
+            self.runner_gone(id);
+        }
+        // What it left has ended, too, when this returns.
+        let _turn = self.machines.turns.of(id).lock_owned().await;
+        if self.machines.client(id).is_none() {
+            crate::runner::reap(&self.home, id).await?;
+            self.machines.stopped(id);
+            self.machines_changed();
         }
         Ok(true)
     }
 
-    fn hangs(&self, id: &str) -> Problem {
+    pub(super) fn hangs(&self, id: &str) -> Problem {
         let who = self.home.runner_whereabouts(id).of_whom();
         let who = who.map_or_else(String::new, |who| format!(" ({who})"));
         Problem::new(

@@ -141,7 +141,7 @@ impl Core {
     }
 
     /// The job that does what somebody asks for, if there is one; it goes on if it has paused.
-    pub(super) fn go_on_with(self: &Arc<Self>, same: impl Fn(&Job) -> bool) -> Option<Job> {
+    fn go_on_with(self: &Arc<Self>, same: impl Fn(&Job) -> bool) -> Option<Job> {
         let active = lock(&self.jobs.active)
             .values()
             .find(|active| same(&active.show()))
@@ -189,6 +189,12 @@ impl Core {
             ended: None,
             problem: None,
         }
+    }
+
+    /// The job that does the same already, if there is one.
+    pub(super) fn join(self: &Arc<Self>, same: impl Fn(&Job) -> bool) -> Option<Job> {
+        let _alone = lock(&self.jobs.beginning);
+        self.go_on_with(same)
     }
 
     /// Begins with a job, unless there is one that does the same already.
@@ -298,6 +304,8 @@ impl Core {
                     "asked again in a moment: {}",
                     problem.message
                 );
+                active.update(|job| job.bytes_per_second = 0);
+                self.touch();
                 tokio::time::sleep(*pause).await;
                 continue;
             }
@@ -466,6 +474,7 @@ impl Core {
                 Ok(())
             }
             (Some(active), JobAction::Resume | JobAction::Retry) => {
+                let _alone = lock(&self.jobs.beginning);
                 if matches!(active.show().status, JobStatus::Paused | JobStatus::Waiting) {
                     lock(&active.stop).cancel();
                     self.spawn_job(&active);

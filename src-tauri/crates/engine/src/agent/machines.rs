@@ -100,6 +100,14 @@ impl Machines {
         runners.insert(state.id.clone(), Runner { client, state });
     }
 
+    /// A machine that somebody has ended by force has not failed.
+    pub(super) fn stopped(&self, id: &str) {
+        if let Some(runner) = lock(&self.runners).get_mut(id) {
+            runner.state.state = MachineState::Stopped;
+            runner.state.problem = None;
+        }
+    }
+
     pub(super) fn forget(&self, id: &str) {
         lock(&self.runners).remove(id);
     }
@@ -326,6 +334,7 @@ impl Core {
     /// [`Code::Busy`] if the machine's disks are exported.
     pub(super) async fn is_live(self: &Arc<Self>, id: &str) -> Result<bool, Problem> {
         let until = tokio::time::Instant::now() + CHANGING;
+        let mut hangs = false;
         loop {
             let connected = self.machines.client(id).is_some();
             let live = self.machines.state(id).is_some_and(|state| state.state.is_live());
@@ -343,9 +352,16 @@ impl Core {
                 ));
             }
             if tokio::time::Instant::now() > until {
-                return Err(still_busy());
+                return Err(if hangs { self.hangs(id) } else { still_busy() });
             }
-            if connected || self.adopt_runner(id).await.is_err() {
+            if connected {
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+            let began = tokio::time::Instant::now();
+            if self.adopt_runner(id).await.is_err() {
+                // One that is starting or ending refuses at once.
+                hangs = began.elapsed() >= ANSWER;
                 tokio::time::sleep(AGAIN).await;
             }
         }

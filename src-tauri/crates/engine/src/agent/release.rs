@@ -24,7 +24,7 @@ use crate::problems::{of_format, of_listed, of_store};
 use crate::subscription::{self, Subscription};
 
 /// The pauses before an object that is late is asked for again: somebody may wait for it.
-const LATE: [Duration; 3] = [
+pub(super) const LATE: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
     Duration::from_secs(4),
@@ -100,6 +100,7 @@ impl Core {
                     &path,
                     release.manifest,
                     crate::published::size_of_manifest(&release),
+                    &LATE,
                 )
                 .await?
             }
@@ -138,7 +139,9 @@ impl Core {
         object: &ObjectRef,
         manifest: &Manifest,
     ) -> Result<Option<Arc<BootMap>>, Problem> {
-        let bytes = match self.object(origin, object).await {
+        // Nobody waits for it.
+        let size = Size::exactly(object.stored);
+        let bytes = match self.sized_object(origin, object.digest, size, &[]).await {
             Ok(bytes) => bytes,
             Err(problem) if problem.code == Code::Trust => return Err(problem),
             Err(problem) => {
@@ -176,11 +179,18 @@ impl Core {
 
     /// An object of the index, from the store or, into the store, from the publisher.
     pub(super) async fn object(&self, origin: &Origin, object: &ObjectRef) -> Result<Vec<u8>, Problem> {
-        self.sized_object(origin, object.digest, Size::exactly(object.stored))
+        self.sized_object(origin, object.digest, Size::exactly(object.stored), &LATE)
             .await
     }
 
-    async fn sized_object(&self, origin: &Origin, digest: Digest, size: Size) -> Result<Vec<u8>, Problem> {
+    /// As [`object`](Self::object); one that is late is asked for again after these pauses.
+    async fn sized_object(
+        &self,
+        origin: &Origin,
+        digest: Digest,
+        size: Size,
+        lates: &[Duration],
+    ) -> Result<Vec<u8>, Problem> {
         if let Some(bytes) = self.local_object(&digest, size.limit)? {
             return Ok(bytes);
         }
@@ -189,21 +199,22 @@ impl Core {
         match self.local_object(&digest, size.limit)? {
             Some(bytes) => Ok(bytes),
             None => {
-                self.fetch_object(origin, &paths::object(&digest), digest, size)
+                self.fetch_object(origin, &paths::object(&digest), digest, size, lates)
                     .await
             }
         }
     }
 
-    /// Fetches an object of the index into the store.
+    /// Fetches an object of the index into the store. One that is late is asked for again after these pauses.
     pub(super) async fn fetch_object(
         &self,
         origin: &Origin,
         path: &str,
         digest: Digest,
         size: Size,
+        lates: &[Duration],
     ) -> Result<Vec<u8>, Problem> {
-        let mut lates = LATE.iter();
+        let mut lates = lates.iter();
         let bytes = loop {
             let problem = match self.client.verified(origin, path, &digest, size).await {
                 Ok(bytes) => break bytes,
@@ -211,7 +222,13 @@ impl Core {
             };
             match lates.next().filter(|_| problem.is_late) {
                 Some(pause) => tokio::time::sleep(*pause).await,
-                None => return Err(problem),
+                // It has been waited for here.
+                None => {
+                    return Err(Problem {
+                        is_late: false,
+                        ..problem
+                    });
+                }
             }
         };
         let kept = bytes.clone();
@@ -290,7 +307,7 @@ impl Opened {
             return Ok(table.clone());
         }
         let size = Size::at_most(ChunkTable::MAX_BYTES);
-        let bytes = core.sized_object(&self.origin, pack.0, size).await?;
+        let bytes = core.sized_object(&self.origin, pack.0, size, &LATE).await?;
         let table = Arc::new(ChunkTable::open(&bytes, pack).map_err(|e| of_format(&e))?);
         lock(&self.tables).insert(pack, table.clone());
         Ok(table)

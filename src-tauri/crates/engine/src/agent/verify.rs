@@ -18,7 +18,7 @@ use rusqlite::params;
 
 use super::core::Core;
 use super::jobs::Active;
-use super::release::Opened;
+use super::release::{LATE, Opened};
 use crate::problems::of_format;
 use crate::subscription::{self, Subscription};
 
@@ -203,12 +203,13 @@ impl Core {
             let key = opened.key.clone();
             let damaged = self.with_store(move |store| store.damaged_objects(&key)).await?;
             for digest in damaged {
-                let path = if digest == opened.release.manifest {
-                    paths::manifest(&digest)
+                let (path, size) = if digest == opened.release.manifest {
+                    let size = crate::published::size_of_manifest(&opened.release);
+                    (paths::manifest(&digest), size)
                 } else {
-                    paths::object(&digest)
+                    (paths::object(&digest), Size::at_most(OBJECT_BYTES))
                 };
-                self.fetch_object(&opened.origin, &path, digest, Size::at_most(OBJECT_BYTES))
+                self.fetch_object(&opened.origin, &path, digest, size, &LATE)
                     .await?;
             }
         }

@@ -65,9 +65,8 @@ impl Confinement {
     /// The one that the last window of a machine was ended in by its sandbox asks for, if it was the same QEMU.
     pub(super) fn of_machine(folder: &Path, version: &str) -> Self {
         let file = record(folder);
-        let fits = file.metadata().is_ok_and(|found| found.len() <= RECORD_BYTES);
-        match fits.then(|| std::fs::read_to_string(&file)) {
-            Some(Ok(ended)) if ended.trim() == version => Self::WithHelpers,
+        match livepc_durable::read_text(&file, RECORD_BYTES) {
+            Ok(ended) if ended.trim() == version => Self::WithHelpers,
             _ => Self::Strict,
         }
     }

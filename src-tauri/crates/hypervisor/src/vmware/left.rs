@@ -10,6 +10,8 @@ use super::find::Product;
 use super::vmrun::Vmrun;
 use crate::{HypervisorError, Result, os};
 
+/// The record is longer than this only if it is something else.
+const RECORD_BYTES: u64 = 64 * 1024;
 /// The file, in the run-time folder.
 const FILE: &str = "vmware.json";
 
@@ -46,7 +48,7 @@ pub(super) fn clear(folder: &Path) {
 /// Ends what a dead runner left, if there is something. Returns whether there was.
 pub(crate) async fn reap(folder: &Path, grace: Duration) -> Result<bool> {
     let path = folder.join(FILE);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match livepc_durable::read_text(&path, RECORD_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(HypervisorError::file("reading", &path)(error)),

@@ -273,7 +273,7 @@ pub(super) fn describe_raw(raw: &Path, size: u64) -> Result<PathBuf> {
     let capacity = size / SECTOR;
     let extent = format!("RW {capacity} FLAT \"{name}\" 0");
     let mut there = String::new();
-    match File::open(&path) {
+    match livepc_durable::open(&path) {
         Ok(file) => {
             let _ = file.take(DESCRIPTOR_LIMIT).read_to_string(&mut there);
             if there.lines().any(|line| line == extent) {

@@ -72,6 +72,12 @@ pub(super) fn check_server(stream: &Stream) -> io::Result<()> {
     Ok(())
 }
 
+/// The process that listens on the other side, by the number that it has here; `None` where the system does not say.
+pub(super) fn process_of(stream: &Stream) -> io::Result<Option<u32>> {
+    let process = stream.peer_creds()?.pid();
+    Ok(process.and_then(|process| u32::try_from(process).ok()))
+}
+
 pub(super) fn check_client(stream: &Stream) -> io::Result<()> {
     check_server(stream)
 }

@@ -157,7 +157,7 @@ impl Base {
         }
         self.crowded = Some((self.running, now + CROWDED));
         if let Some(pause) = error.asked_pause() {
-            self.not_before = Some(now + pause);
+            self.not_before = self.not_before.max(Some(now + pause));
         }
         true
     }

@@ -345,10 +345,12 @@ impl Schedule {
         if self.is_doubted(first, base, ended.doubt, now) {
             return;
         }
+        let is_well = |other: BaseId| other != base && self.bases[other].is_well(now);
+        let elsewhere = self.items.get(first).is_some_and(|item| item.open().any(is_well));
         match error {
             // The rest is asked for at once: where there is progress, a line that breaks is no worse than a short answer.
             TransferError::Network { .. } if progress => self.bases[base].broke(now),
-            TransferError::Network { .. } if self.bases[base].is_crowded(&error, now) => {}
+            TransferError::Network { .. } if !elsewhere && self.bases[base].is_crowded(&error, now) => {}
             TransferError::Network { .. } => self.failed(first, base, running.started, error, now),
             // The rest of the pack would fare no better.
             _ => self.bar_pack(first.pack, base, &error),
