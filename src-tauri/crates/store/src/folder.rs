@@ -76,6 +76,11 @@ impl Folder {
         self.0.join("store.json")
     }
 
+    /// Where a version goes that cannot be read.
+    pub(crate) fn damaged_version(&self) -> PathBuf {
+        self.0.join("store.json.damaged")
+    }
+
     /// Checks that this program knows the store's version; false if the folder has none yet.
     pub(crate) fn check_version(&self) -> Result<bool> {
         let path = self.version();
@@ -111,7 +116,7 @@ impl Folder {
             Err(error @ StoreError::Damaged { .. }) => {
                 tracing::warn!("{error}: it is written anew");
                 // For whoever wants to know what it was.
-                let _ = fs::rename(self.version(), self.version().with_extension("json.damaged"));
+                let _ = fs::rename(self.version(), self.damaged_version());
                 false
             }
             checked => checked?,

@@ -8,7 +8,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Result, StoreError};
-use crate::folder::{Folder, create_folder, read_bounded, write_durably};
+use crate::folder::{Folder, TEMPORARY, create_folder, read_bounded, write_durably};
 use crate::lease::Leases;
 use crate::os;
 use crate::store::Store;
@@ -79,7 +79,7 @@ pub fn remove_store(path: &Path) -> Result<()> {
         remove(&inner, fs::remove_dir_all(&inner))?;
     }
     if path.is_dir() {
-        for file in top_files(&folder)? {
+        for file in top_files(&folder)?.into_iter().chain(unfinished(&folder)?) {
             remove(&file, fs::remove_file(&file))?;
         }
         for file in [folder.lock(), folder.leases_lock()] {
@@ -147,6 +147,17 @@ fn copy_store(folder: &Folder, to: &Path, copied: &mut dyn FnMut(u64)) -> Result
     let bytes =
         read_bounded(&version, HOLE as u64).map_err(|error| StoreError::io("read", &version, error))?;
     write_durably(&new.version(), &bytes.unwrap_or_default())
+}
+
+/// What a process that was killed had begun to write, and a version that could not be read.
+fn unfinished(folder: &Folder) -> Result<Vec<PathBuf>> {
+    let version = folder.damaged_version();
+    let is_it = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        *path == version || name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
+    };
+    let files = entries(folder.path())?.into_iter().map(|entry| entry.path());
+    Ok(files.filter(is_it).collect())
 }
 
 /// The database and what was once moved aside of it.

@@ -199,7 +199,8 @@ impl Client {
         for _ in 0..=REDIRECTS {
             // No other server sees it.
             let login = login.filter(|_| at.origin() == first);
-            let response = self.send_once(url, &at, headers.clone(), login).await?;
+            let response = self.send_once(url, &at, headers.clone(), login).await;
+            let response = response.map_err(|error| led_away(url, &at, error))?;
             let Some(to) = leads_to(&response) else {
                 return Ok(response);
             };
@@ -304,6 +305,29 @@ fn leads_to(response: &Response) -> Option<Url> {
     let to = response.headers().get(LOCATION)?.as_bytes();
     // Some servers send what is no ASCII as it is.
     response.url().join(&String::from_utf8_lossy(to)).ok()
+}
+
+/// What it means that a server does not answer to which another one has led over plain HTTP, as networks do in which one has to
+/// sign in first.
+fn led_away(asked: &Url, at: &Url, error: TransferError) -> TransferError {
+    let is_away = at.scheme() == "http" && at.host() != asked.host();
+    match error {
+        TransferError::Network {
+            url,
+            what,
+            advice,
+            retry_after,
+        } if is_away => TransferError::Network {
+            what: format!(
+                "{what} (it led to {}: the network may want one to sign in to it)",
+                shown(at)
+            ),
+            url,
+            advice,
+            retry_after,
+        },
+        error => error,
+    }
 }
 
 /// To HTTPS, and from plain HTTP to plain HTTP: never to less than there was. What comes is checked, wherever it comes from. And

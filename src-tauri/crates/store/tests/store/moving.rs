@@ -52,6 +52,10 @@ fn a_store_is_the_same_where_it_is_renamed_or_copied_to() {
         told.iter().all(|(done, total)| done <= total) && told.len() > 1,
         "{told:?}"
     );
+    // What a kill leaves of a file that is being written, and of one that was damaged.
+    for left in [".new-aBcDeF", "store.json.damaged"] {
+        fs::write(second.join(left), "a part").unwrap();
+    }
     remove_store(&second).unwrap();
     assert!(!second.exists(), "nothing of the old one is left");
     let store = Store::open(&third).unwrap();
