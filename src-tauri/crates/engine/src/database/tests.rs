@@ -1,5 +1,6 @@
 //! What becomes of the state when its file or a part of it is damaged.
 
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -295,9 +296,10 @@ fn damage_that_shows_while_it_is_used_is_mended() {
         .raw()
         .execute_batch("INSERT INTO setting VALUES ('x', 'y'); PRAGMA wal_checkpoint(TRUNCATE);")
         .unwrap();
-    let file = std::fs::File::options().write(true).open(state.path()).unwrap();
+    let mut file = std::fs::File::options().write(true).open(state.path()).unwrap();
     let len = file.metadata().unwrap().len();
-    std::os::unix::fs::FileExt::write_all_at(&file, &vec![0x5a; (len - 4096) as usize], 4096).unwrap();
+    file.seek(SeekFrom::Start(4096)).unwrap();
+    file.write_all(&vec![0x5a; (len - 4096) as usize]).unwrap();
     let mut told = Vec::new();
     let read = (0..10).find_map(|_| {
         subscription::all(&database)
