@@ -133,16 +133,10 @@ impl Folder {
 
 /// Reads a file of at most `max` bytes; `None` if it is longer.
 pub(crate) fn read_bounded(path: &Path, max: u64) -> io::Result<Option<Vec<u8>>> {
-    use io::Read as _;
-    let file = livepc_durable::open(path)?;
-    let len = file.metadata()?.len();
-    if len > max {
-        return Ok(None);
+    match livepc_durable::read(path, max) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(None),
+        read => read.map(Some),
     }
-    let mut bytes = Vec::with_capacity(len as usize);
-    // It may grow meanwhile.
-    file.take(max + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= max).then_some(bytes))
 }
 
 /// Makes a folder, and those above it, durably.
