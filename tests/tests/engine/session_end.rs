@@ -59,6 +59,18 @@ fn a_guest_shuts_down_in_order_when_the_session_ends() {
     }
 }
 
+/// A home in which a machine runs whose guest knows nothing.
+fn running() -> (TestHome, Publisher) {
+    let work = tempfile::tempdir().expect("a folder");
+    let publisher = Publisher::new(&disk(work.path(), "1.raw", 2, 1), "Lab");
+    publisher.publish(&[]);
+    let home = TestHome::new();
+    let feed = publisher.site().join("feed.xml");
+    home.done(&["subscribe", feed.to_str().expect("UTF-8"), "--yes"]);
+    home.done(&["start", "lab", "--display", "none"]);
+    (home, publisher)
+}
+
 /// A hypervisor that somebody kills, and a runner: each is told, and neither is the release's fault.
 #[test]
 fn what_is_killed_does_not_count_against_the_release() {
@@ -93,13 +105,7 @@ fn what_is_killed_does_not_count_against_the_release() {
 /// As one does whose disk does not answer: nobody waits for it for ever, and there is a way to end it.
 #[test]
 fn a_runner_that_hangs_is_told_and_can_be_ended() {
-    let work = tempfile::tempdir().expect("a folder");
-    let publisher = Publisher::new(&disk(work.path(), "1.raw", 2, 1), "Lab");
-    publisher.publish(&[]);
-    let home = TestHome::new();
-    let feed = publisher.site().join("feed.xml");
-    home.done(&["subscribe", feed.to_str().expect("UTF-8"), "--yes"]);
-    home.done(&["start", "lab", "--display", "none"]);
+    let (home, _publisher) = running();
     let runners = home.processes("runner");
     assert_eq!(runners.len(), 1, "one machine");
     let hypervisors = home.hypervisors();
@@ -141,13 +147,7 @@ fn a_guest_that_does_not_react_is_suspended_when_the_session_ends() {
     if std::env::var_os("LIVEPC_TEST_LONG").is_none() {
         return;
     }
-    let work = tempfile::tempdir().expect("a folder");
-    let publisher = Publisher::new(&disk(work.path(), "1.raw", 2, 1), "Lab");
-    publisher.publish(&[]);
-    let home = TestHome::new();
-    let feed = publisher.site().join("feed.xml");
-    home.done(&["subscribe", feed.to_str().expect("UTF-8"), "--yes"]);
-    home.done(&["start", "lab", "--display", "none"]);
+    let (home, _publisher) = running();
     end_session(&home);
     let shown = home.done(&["show", "lab"])["livepc"].clone();
     assert_eq!(shown["state"], "suspended", "{shown}");
