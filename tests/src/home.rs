@@ -362,13 +362,11 @@ impl TestHome {
 
     /// Kills every process that works for this home: its agent, its runners and their hypervisors, with SIGKILL.
     pub fn kill_all(&self) {
-        if matches!(self.within, Within::AnotherUser) {
-            self.processes("").into_iter().for_each(kill);
-            return;
+        let mut all = self.processes("");
+        if !matches!(self.within, Within::AnotherUser) {
+            all.extend(self.hypervisors());
         }
-        for pid in self.processes("").into_iter().chain(self.hypervisors()) {
-            kill(pid);
-        }
+        kill_at_once(&all);
     }
 
     /// The processes that run a copy of the program from this home and have `role` among their arguments.
@@ -443,20 +441,30 @@ impl Drop for TestHome {
 }
 
 /// Ends a process with SIGKILL.
-#[cfg(unix)]
 pub fn kill(pid: u32) {
-    // It may have ended by itself meanwhile.
-    let _ = Command::new("kill")
-        .args(["-9", &pid.to_string()])
-        .stderr(Stdio::null())
-        .status();
+    kill_at_once(&[pid]);
 }
 
-/// Ends a process at once.
+/// Ends processes with SIGKILL, none of which sees another one end: all are stopped first.
+#[cfg(unix)]
+pub fn kill_at_once(pids: &[u32]) {
+    for signal in ["-STOP", "-KILL"] {
+        // They may have ended by themselves meanwhile.
+        let _ = Command::new("kill")
+            .arg(signal)
+            .args(pids.iter().map(u32::to_string))
+            .stderr(Stdio::null())
+            .status();
+    }
+}
+
+/// Ends processes at once.
 #[cfg(windows)]
-pub fn kill(pid: u32) {
+pub fn kill_at_once(pids: &[u32]) {
+    let named = pids.iter().flat_map(|pid| ["/PID".to_owned(), pid.to_string()]);
     let _ = Command::new("taskkill")
-        .args(["/F", "/PID", &pid.to_string()])
+        .arg("/F")
+        .args(named)
         .stderr(Stdio::null())
         .status();
 }

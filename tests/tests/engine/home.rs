@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use livepc_tests::forge::disk;
-use livepc_tests::home::{TestHome, kill, program};
+use livepc_tests::home::{TestHome, kill, kill_at_once, program};
 use livepc_tests::lab::Lab;
 use livepc_tests::origin::Origin;
 use livepc_tests::publisher::Publisher;
@@ -234,11 +234,7 @@ fn a_machine_is_found_whatever_the_environment_says_and_what_is_removed() {
 
     // A hypervisor whose runner died is ended by whoever comes, also if what it had beside its sockets is gone.
     // All at once: the runner would start another agent, and the agent end what the runner leaves.
-    for runner in home.processes("runner") {
-        let stopped = Command::new("kill").args(["-STOP", &runner.to_string()]).status();
-        assert!(stopped.expect("kill runs").success());
-    }
-    home.processes("").into_iter().for_each(kill);
+    kill_at_once(&home.processes(""));
     fs::remove_dir_all(home.path().join("run")).expect("the sockets go");
     // What has ended and was not waited for has no files any more.
     let files = format!("/proc/{}/fd", hypervisors[0]);

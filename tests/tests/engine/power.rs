@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use livepc_format::Digest;
 use livepc_tests::forge::disk;
-use livepc_tests::home::{TestHome, kill};
+use livepc_tests::home::{TestHome, kill_at_once};
 use livepc_tests::nginx::Nginx;
 use livepc_tests::origin::Origin;
 use livepc_tests::powered::PoweredVolume;
@@ -80,7 +80,7 @@ impl World {
             .flat_map(|home| home.processes("").into_iter().chain(home.hypervisors()))
             .collect();
         self.volume.cut();
-        running.into_iter().for_each(kill);
+        kill_at_once(&running);
         self.volume.restore();
         let lost = std::fs::read(&control).map_or(true, |left| left != b"not flushed");
         assert!(
