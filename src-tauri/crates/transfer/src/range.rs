@@ -282,7 +282,10 @@ impl<'a> Flight<'a> {
     ) -> Result<Option<Body>> {
         self.position = part.first;
         self.size = part.size;
-        self.doubt = (!part.sure).then_some(Doubt::Range);
+        self.doubt = match part.sure {
+            false => Some(Doubt::Range),
+            true => (self.plan.fresh && !self.plan.whole).then_some(Doubt::Cut),
+        };
         self.note = note(said);
         // One that is as it should be, or shorter, has nothing for others.
         let is_more = part.first < start || part.end.is_none_or(|part_end| part_end > end);

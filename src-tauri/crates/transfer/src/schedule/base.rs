@@ -48,6 +48,8 @@ pub(crate) struct Base {
     pub(super) ranges: Option<bool>,
     /// Until when that is believed if it does not.
     whole_until: Option<Instant>,
+    /// Until when its ranges are not held to be the reason for wrong bytes.
+    cleared_until: Option<Instant>,
     /// What it says that it does to bodies is not true.
     pub(super) plain: bool,
     /// When it last broke off in the middle of an answer.
@@ -66,6 +68,7 @@ impl Base {
             // Local folders need no proof.
             ranges: (url.scheme() == "file").then_some(true),
             whole_until: None,
+            cleared_until: None,
             plain: false,
             broke_at: None,
             url,
@@ -115,6 +118,18 @@ impl Base {
         }
         self.ranges = Some(ranges);
         self.whole_until = (!ranges).then(|| now + WHOLE);
+    }
+
+    /// True if its ranges may be the reason for wrong bytes: nothing has shown that its whole packs are no better.
+    pub(super) fn may_cut_wrong(&self, now: Instant) -> bool {
+        self.cleared_until.is_none_or(|until| now >= until)
+    }
+
+    /// Notes that its whole packs have the same wrong bytes.
+    pub(super) fn ranges_are_right(&mut self, now: Instant) {
+        self.ranges = Some(true);
+        self.whole_until = None;
+        self.cleared_until = Some(now + WHOLE);
     }
 
     /// True if the last that was heard of it is a failure.

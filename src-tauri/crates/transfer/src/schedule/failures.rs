@@ -10,7 +10,7 @@ use crate::fetcher::Priority;
 use crate::wanted::Wanted;
 
 /// How often a chunk's wrong bytes are not held against their server: once for each reason there may be.
-const DOUBTS: u32 = 3;
+const DOUBTS: u32 = 4;
 
 impl Schedule {
     /// A chunk came with wrong bytes from this server. If there is doubt whether they are what the server has, it is asked once
@@ -24,6 +24,13 @@ impl Schedule {
         now: Instant,
     ) {
         let doubted = self.is_doubted(wanted, base, doubt, now);
+        if let Some(item) = self.items.get_mut(wanted)
+            && !doubted
+            && std::mem::take(&mut item.whole)
+        {
+            // The whole pack is no better.
+            self.bases[base].ranges_are_right(now);
+        }
         self.requeue(wanted);
         if !doubted {
             self.bar(wanted, base, error);
@@ -48,6 +55,11 @@ impl Schedule {
         }
         match doubt {
             Doubt::Range => self.bases[base].has_ranges(false, now),
+            Doubt::Cut if !self.bases[base].may_cut_wrong(now) => return false,
+            Doubt::Cut => {
+                item.whole = true;
+                self.bases[base].has_ranges(false, now);
+            }
             Doubt::Coding { plain } => self.bases[base].plain = !plain,
             Doubt::Pieced => {}
         }

@@ -35,6 +35,8 @@ pub(super) struct Item {
     pub(super) barred: Vec<(BaseId, TransferError)>,
     /// Caches on the way are to be passed by: what came before was wrong.
     pub(super) fresh: bool,
+    /// The whole pack was asked for, as a part had wrong bytes also past all caches.
+    pub(super) whole: bool,
     /// Requests that broke off at this chunk without having sent anything.
     pub(super) attempts: u32,
     pub(super) partial: Option<Partial>,
@@ -77,6 +79,9 @@ pub(crate) struct Span {
 pub(crate) enum Doubt {
     /// The server did not say clearly which part of the pack they are: the whole pack leaves no doubt.
     Range,
+    /// The server says clearly which part of the pack they are, but they were wrong also past all caches: some cut a part from
+    /// the wrong place, which the whole pack tells.
+    Cut,
     /// What the server said that it did to them was undone (`plain` is false), or left as it was.
     Coding {
         /// What was done.

@@ -183,6 +183,7 @@ impl Schedule {
             bases: bases.to_vec(),
             barred: Vec::new(),
             fresh: false,
+            whole: false,
             attempts: 0,
             partial: None,
             doubts: 0,

@@ -140,6 +140,7 @@ fn doubtful_bytes_are_asked_for_once_more_before_their_server_is_blamed() {
         Doubt::Coding { plain: false },
         Doubt::Pieced,
         Doubt::Pieced,
+        Doubt::Pieced,
     ] {
         let plan = bench.next().unwrap();
         asked.push((plan.whole, plan.plain, plan.fresh));
@@ -159,6 +160,7 @@ fn doubtful_bytes_are_asked_for_once_more_before_their_server_is_blamed() {
         [
             (false, false, false),
             (true, false, false),
+            (true, true, false),
             (true, true, false),
             (true, true, false),
             (true, true, true)

@@ -109,6 +109,23 @@ impl Bench {
         self.schedule.next(self.now)
     }
 
+    /// Answers every request with wrong bytes; gives what was asked: the server, whether past caches, whether the whole pack.
+    fn always_wrong(&mut self) -> Vec<(BaseId, bool, bool)> {
+        let mut asked = Vec::new();
+        while let Some(plan) = self.next() {
+            asked.push((plan.base, plan.fresh, plan.whole));
+            self.ended(&plan, done(&plan));
+            let doubt = (plan.fresh && !plan.whole).then_some(Doubt::Cut);
+            let error = TransferError::Digest {
+                url: "http://0.example/x".to_owned(),
+                what: "wrong".to_owned(),
+            };
+            self.schedule
+                .bad(&plan.items[0], plan.base, doubt, error, self.now);
+        }
+        asked
+    }
+
     fn ended(&mut self, plan: &Plan, ended: Ended) {
         self.schedule.ended(plan.id, ended, self.now);
     }
@@ -449,22 +466,33 @@ fn a_broken_body_goes_on_where_it_ended() {
 fn wrong_bytes_are_asked_elsewhere_then_past_caches_then_reported() {
     let mut bench = Bench::new(2);
     let ticket = bench.want(1, &chunks([0]), Priority::Demand);
-    let url = Url::parse("http://0.example/x").unwrap();
-    let digest = || TransferError::Digest {
-        url: url.to_string(),
-        what: "wrong".to_owned(),
-    };
-    let mut asked = Vec::new();
-    while let Some(plan) = bench.next() {
-        asked.push((plan.base, plan.fresh));
-        bench.ended(&plan, done(&plan));
-        bench
-            .schedule
-            .bad(&plan.items[0], plan.base, None, digest(), bench.now);
-    }
+    let asked = bench.always_wrong();
     let (a, b) = (bench.bases[0], bench.bases[1]);
-    assert_eq!(asked, [(a, false), (b, false), (a, true), (b, true)]);
+    let (part, whole) = (false, true);
+    let rounds = [
+        (a, false, part),
+        (b, false, part),
+        (a, true, part),
+        (a, true, whole),
+        (b, true, part),
+        (b, true, whole),
+    ];
+    assert_eq!(asked, rounds);
     assert!(matches!(bench.settled().as_slice(), [(id, Err(error))] if *id == ticket && error.is_digest()));
+
+    // Their whole packs are no better: what is wrong next is not asked for like that again.
+    bench.want(2, &chunks([0]), Priority::Demand);
+    let asked = bench.always_wrong();
+    assert_eq!(
+        asked,
+        [
+            (a, false, part),
+            (b, false, part),
+            (a, true, part),
+            (b, true, part)
+        ]
+    );
+    assert!(matches!(bench.settled().as_slice(), [(_, Err(error))] if error.is_digest()));
 }
 
 #[test]

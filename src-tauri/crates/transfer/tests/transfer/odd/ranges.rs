@@ -76,7 +76,7 @@ const NAMES: [Kind; 14] = [
     }),
 ];
 
-const PARTS: [Kind; 16] = [
+const PARTS: [Kind; 17] = [
     costs("the whole pack, under its right name", 1, 1.05, |_, all| {
         of(0, all.len(), all)
     }),
@@ -157,6 +157,26 @@ const PARTS: [Kind; 16] = [
             None => Reply::new("200 OK", &[], all),
         }
     }),
+    // Every chunk is asked for again past all caches, before the whole pack is.
+    costs(
+        "bytes from one on, under the right name",
+        40,
+        5.0,
+        |asked, all| match asked.range {
+            Some((first, end)) if first > 0 => {
+                let end = end.min(all.len());
+                let range = fill(
+                    "Content-Range: bytes {first}-{last}/{size}",
+                    first,
+                    end,
+                    all.len(),
+                );
+                Reply::new(PART, &[&range], &all[first - 1..end - 1])
+            }
+            Some(_) => right(asked, all),
+            None => Reply::new("200 OK", &[], all),
+        },
+    ),
     costs(
         "several parts where one was asked for",
         9,
