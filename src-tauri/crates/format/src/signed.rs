@@ -221,6 +221,8 @@ impl Envelope {
     /// Reads an envelope of at most `limit` bytes; its signature is not checked yet.
     pub fn parse(what: &'static str, kind: &str, bytes: &[u8], limit: u64) -> Result<Self> {
         FormatError::check_size(what, bytes.len() as u64, limit)?;
+        // Some editors and servers put a byte order mark in front, which a reader may ignore (RFC 8259, 8.1).
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         // Before anybody has signed it, it is nobody's: what is no envelope is not the publisher's fault.
         let envelope: Self = serde_json::from_slice(bytes).map_err(|error| {
             let found = match error.classify() {
@@ -287,6 +289,15 @@ mod tests {
             retyped.verify("it", &public).is_err(),
             "another type must not pass"
         );
+    }
+
+    #[test]
+    fn a_byte_order_mark_in_front_is_ignored() {
+        let signed = Envelope::sign("a/b", "{}".into(), &SecretKey::generate().unwrap()).unwrap();
+        let marked = [b"\xef\xbb\xbf", signed.to_bytes().as_slice()].concat();
+        assert!(Envelope::parse("it", "a/b", &marked, 10_000).is_ok());
+        let twice = [b"\xef\xbb\xbf", marked.as_slice()].concat();
+        assert!(Envelope::parse("it", "a/b", &twice, 10_000).is_err(), "one mark");
     }
 
     #[test]

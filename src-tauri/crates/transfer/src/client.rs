@@ -13,7 +13,7 @@ use crate::body;
 use crate::error::{LoginNeeded, Result, TransferError, shown};
 use crate::login::{Login, Logins, NoLogins, is_here, is_private, without_login};
 use crate::proxy::{Proxies, Proxy};
-use crate::trouble::Names;
+use crate::trouble::{Names, is_closed_unanswered};
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 10;
@@ -236,17 +236,22 @@ impl Client {
         if let Some(Login { user, password }) = login {
             request = request.basic_auth(user, Some(password));
         }
+        let again = request.try_clone();
         // Connecting has its own limit.
         let patience = self.config.connect_timeout + self.config.stall_timeout;
         let through = proxy.as_ref().map_or_else(String::new, |proxy| {
             format!(" through the proxy {}", shown(proxy))
         });
-        let response = tokio::time::timeout(patience, request.send())
-            .await
-            .map_err(|_| {
-                let what = format!("no answer{through} for {} seconds", patience.as_secs_f32());
-                TransferError::network(url, what)
-            })?;
+        let send = async {
+            match (request.send().await, again) {
+                (Err(error), Some(again)) if is_closed_unanswered(&error) => again.send().await,
+                (response, _) => response,
+            }
+        };
+        let response = tokio::time::timeout(patience, send).await.map_err(|_| {
+            let what = format!("no answer{through} for {} seconds", patience.as_secs_f32());
+            TransferError::network(url, what)
+        })?;
         match response {
             Ok(response) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
                 let what = format!(

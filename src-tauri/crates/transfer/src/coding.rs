@@ -6,11 +6,11 @@ use std::io;
 use std::pin::Pin;
 
 use async_compression::tokio::bufread::{DeflateDecoder, GzipDecoder, ZlibDecoder};
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _};
 use tokio_util::io::{ReaderStream, StreamReader};
 use zstd::stream::raw::{DParameter, Decoder, Operation as _};
 
@@ -22,6 +22,8 @@ pub(crate) const HEAD: usize = 32;
 const BLOCK: usize = 64 * 1024;
 /// How far back a zstd stream may refer, as a power of two: what that takes of memory.
 const WINDOW: u32 = 24;
+/// The beginning of a gzip member (RFC 1952, 2.3.1).
+const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 /// The beginning of a zstd frame, and so of every pack (RFC 8878, 3.1.1).
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
@@ -59,7 +61,7 @@ impl Coding {
     /// True if a body that begins like this looks as if it had been done.
     fn fits(&self, head: &[u8]) -> bool {
         match self {
-            Self::Gzip => head.starts_with(&[0x1f, 0x8b, 8]),
+            Self::Gzip => head.starts_with(&GZIP),
             // Its beginning is no sign of anything.
             Self::Deflate => !head.is_empty() && !head.starts_with(&ZSTD) && !framing::begins(head),
             Self::Zstd => head.starts_with(&ZSTD),
@@ -132,11 +134,7 @@ async fn peek(mut pieces: Pieces) -> io::Result<(Bytes, Pieces)> {
 
 fn decoded(pieces: Pieces, coding: &Coding, head: &[u8]) -> Pieces {
     match coding {
-        Coding::Gzip => {
-            let mut decoder = GzipDecoder::new(StreamReader::new(pieces));
-            decoder.multiple_members(true);
-            read(decoder)
-        }
+        Coding::Gzip => gunzip(pieces),
         // Both go under this name (RFC 9110, 8.4.1.2).
         Coding::Deflate if is_zlib(head) => read(ZlibDecoder::new(StreamReader::new(pieces))),
         Coding::Deflate => read(DeflateDecoder::new(StreamReader::new(pieces))),
@@ -155,6 +153,24 @@ fn decoded(pieces: Pieces, coding: &Coding, head: &[u8]) -> Pieces {
 
 fn read(decoder: impl AsyncRead + Send + 'static) -> Pieces {
     ReaderStream::with_capacity(decoder, BLOCK).boxed()
+}
+
+/// Members, one behind another (RFC 1952, 2.2). What is behind them and begins as none is left: some pad with zeros.
+fn gunzip(pieces: Pieces) -> Pieces {
+    let step = async |mut decoder: GzipDecoder<_>| {
+        loop {
+            let mut block = BytesMut::with_capacity(BLOCK);
+            if decoder.read_buf(&mut block).await? > 0 {
+                return Ok(Some((block.freeze(), decoder)));
+            }
+            let mut rest: StreamReader<Pieces, Bytes> = decoder.into_inner();
+            if rest.fill_buf().await?.first() != GZIP.first() {
+                return Ok(None);
+            }
+            decoder = GzipDecoder::new(rest);
+        }
+    };
+    stream::try_unfold(GzipDecoder::new(StreamReader::new(pieces)), step).boxed()
 }
 
 /// The library that chunks are compressed with has no reader that waits.

@@ -37,6 +37,24 @@ const TRY_HTTP: &str = "check the address and its port: it may have to begin wit
 const TRY_HTTPS: &str = "check the address and its port: it may have to begin with https://";
 const NO_COMMON_TLS: &str = "tell who runs the server that it needs TLS 1.2 or 1.3";
 
+/// True if a connection was closed before anything was answered. One that was kept may be closed in the very moment in which it
+/// is used again, which says nothing of the server: a GET may be sent once more then (RFC 9112, 9.3.1).
+pub(crate) fn is_closed_unanswered(error: &reqwest::Error) -> bool {
+    let is_closed = |cause: &&(dyn Error + 'static)| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        let closed = [
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::ConnectionAborted,
+            io::ErrorKind::BrokenPipe,
+        ];
+        kind.is_some_and(|kind| closed.contains(&kind))
+            || cause
+                .downcast_ref::<hyper::Error>()
+                .is_some_and(hyper::Error::is_incomplete_message)
+    };
+    error.is_request() && !error.is_connect() && causes(error).iter().any(is_closed)
+}
+
 /// What happened, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Trouble {

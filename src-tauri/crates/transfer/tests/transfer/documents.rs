@@ -1,5 +1,9 @@
 //! Whole documents: conditional requests, bounds, redirects.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::origin::{Fault, Rule};
@@ -344,4 +348,54 @@ async fn a_page_instead_of_a_file_is_no_word_against_its_publisher() {
         error.is_network() && error.to_string().contains("sign in"),
         "{error}"
     );
+}
+
+/// A server that answers the first request of each connection, and closes the connection when a second one has come. It has
+/// answered nothing if `never`.
+fn closes(never: bool) -> (Url, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("http://{}/feed.xml", listener.local_addr().unwrap())).unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    // It ends with the test's process.
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().map_while(Result::ok) {
+            let count = Arc::clone(&count);
+            std::thread::spawn(move || {
+                for first in [!never, false] {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        let mut byte = [0];
+                        if connection.read_exact(&mut byte).is_err() {
+                            return;
+                        }
+                        head.push(byte[0]);
+                    }
+                    count.fetch_add(1, Ordering::Relaxed);
+                    if !first {
+                        return;
+                    }
+                    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\na feed";
+                    connection.write_all(answer).unwrap();
+                }
+            });
+        }
+    });
+    (url, asked)
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_closed_meanwhile_is_no_failure() {
+    let client = client();
+    let (url, asked) = closes(false);
+    for _ in 0..3 {
+        let (bytes, _) = read(client.document(&url, 100, None).await.unwrap());
+        assert_eq!(bytes, b"a feed");
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 5, "the connection was kept");
+    // One that never answers is told.
+    let (url, asked) = closes(true);
+    let error = client.document(&url, 100, None).await.unwrap_err();
+    assert!(error.to_string().contains("broke off"), "{error}");
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
 }

@@ -16,13 +16,22 @@ fn ok(headers: &[&str], body: &[u8]) -> Reply {
     Reply::new("200 OK", headers, body)
 }
 
-const KINDS: [(&str, Behaviour); 24] = [
+const KINDS: [(&str, Behaviour); 26] = [
     ("as it should be", |_| ok(&[], TEXT)),
     ("gzip, as it was asked", |_| {
         ok(&["Content-Encoding: gzip"], &gzip(TEXT))
     }),
     ("gzip without a word", |_| ok(&[], &gzip(TEXT))),
     ("gzip, which it is not", |_| ok(&["Content-Encoding: gzip"], TEXT)),
+    ("gzip in two members", |_| {
+        let (first, second) = TEXT.split_at(20);
+        let both = [gzip(first), gzip(second)].concat();
+        ok(&["Content-Encoding: gzip"], &both)
+    }),
+    ("gzip with zeros behind it", |_| {
+        let padded = [gzip(TEXT), vec![0; 100]].concat();
+        ok(&["Content-Encoding: gzip"], &padded)
+    }),
     ("gzip twice", |_| {
         ok(&["Content-Encoding: gzip, gzip"], &gzip(&gzip(TEXT)))
     }),

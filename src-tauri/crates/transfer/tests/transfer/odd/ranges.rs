@@ -120,7 +120,8 @@ const PARTS: [Kind; 17] = [
         let (first, end) = part(asked, all);
         of(first, end.min(first + 70_000), all)
     }),
-    costs("half of what was asked for", 80, 3.3, |asked, all| {
+    // What is under way when it is found to be of no use is left to chance.
+    costs("half of what was asked for", 80, 6.0, |asked, all| {
         match asked.range {
             Some((first, end)) => of(first, first + (end - first).div_ceil(2), all),
             None => Reply::new("200 OK", &[], all),
