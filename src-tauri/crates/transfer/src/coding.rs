@@ -5,7 +5,7 @@
 use std::io;
 use std::pin::Pin;
 
-use async_compression::tokio::bufread::{DeflateDecoder, GzipDecoder, ZlibDecoder};
+use async_compression::tokio::bufread::{BrotliDecoder, DeflateDecoder, GzipDecoder, ZlibDecoder};
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use http::HeaderMap;
@@ -32,6 +32,7 @@ const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 pub(crate) enum Coding {
     Gzip,
     Deflate,
+    Brotli,
     Zstd,
     /// The frames of an upload to S3, which some servers store along with what they are around. Others store only the
     /// header.
@@ -47,6 +48,7 @@ impl Coding {
             "" | "identity" | "none" | "binary" | "8bit" | "7bit" | "utf-8" | "utf8" => return None,
             "gzip" | "x-gzip" => Self::Gzip,
             "deflate" | "zlib" => Self::Deflate,
+            "br" => Self::Brotli,
             "zstd" => Self::Zstd,
             "aws-chunked" => Self::AwsChunked,
             other => Self::Other(other.to_owned()),
@@ -55,15 +57,17 @@ impl Coding {
 
     /// True if byte ranges of a body on which this was done are none of the file.
     pub(crate) fn moves_bytes(&self) -> bool {
-        matches!(self, Self::Gzip | Self::Deflate | Self::Zstd)
+        matches!(self, Self::Gzip | Self::Deflate | Self::Brotli | Self::Zstd)
     }
 
     /// True if a body that begins like this looks as if it had been done.
     fn fits(&self, head: &[u8]) -> bool {
         match self {
             Self::Gzip => head.starts_with(&GZIP),
-            // Its beginning is no sign of anything.
-            Self::Deflate => !head.is_empty() && !head.starts_with(&ZSTD) && !framing::begins(head),
+            // Their beginning is no sign of anything.
+            Self::Deflate | Self::Brotli => {
+                !head.is_empty() && !head.starts_with(&ZSTD) && !framing::begins(head)
+            }
             Self::Zstd => head.starts_with(&ZSTD),
             Self::AwsChunked => framing::begins(head),
             Self::Other(_) => false,
@@ -138,6 +142,7 @@ fn decoded(pieces: Pieces, coding: &Coding, head: &[u8]) -> Pieces {
         // Both go under this name (RFC 9110, 8.4.1.2).
         Coding::Deflate if is_zlib(head) => read(ZlibDecoder::new(StreamReader::new(pieces))),
         Coding::Deflate => read(DeflateDecoder::new(StreamReader::new(pieces))),
+        Coding::Brotli => read(BrotliDecoder::new(StreamReader::new(pieces))),
         Coding::Zstd => unzstd(pieces),
         Coding::AwsChunked => {
             let mut frames = Unframing::default();

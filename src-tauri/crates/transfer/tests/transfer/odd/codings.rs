@@ -62,6 +62,22 @@ pub(super) fn zlib(all: &[u8]) -> Vec<u8> {
     stream
 }
 
+/// Brotli, without a library: blocks that are stored (RFC 7932, 9.2), in a window of 2^16 bytes.
+pub(super) fn brotli(all: &[u8]) -> Vec<u8> {
+    let mut stream = Vec::new();
+    for (number, block) in all.chunks(60_000).enumerate() {
+        // Not the last one, four nibbles of length, stored.
+        let header = (block.len() as u32 - 1) << 3 | 1 << 19;
+        // The size of the window stands before the first one, in a bit.
+        let header = if number == 0 { header << 1 } else { header };
+        stream.extend(&header.to_le_bytes()[..3]);
+        stream.extend(block);
+    }
+    // The last one, which is empty.
+    stream.push(3);
+    stream
+}
+
 fn zstd(all: &[u8]) -> Vec<u8> {
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
     encoder.write_all(all).unwrap();
@@ -85,7 +101,7 @@ pub(super) fn frames(all: &[u8]) -> Vec<u8> {
     stream
 }
 
-const NOTHING: [Kind; 12] = [
+const NOTHING: [Kind; 13] = [
     kind("an empty Content-Encoding", |a, all| {
         says(a, all, "Content-Encoding:")
     }),
@@ -112,13 +128,16 @@ const NOTHING: [Kind; 12] = [
     costs("deflate, which it is not", 9, 2.1, |a, all| {
         says(a, all, "Content-Encoding: deflate")
     }),
+    costs("br, which it is not", 9, 2.1, |a, all| {
+        says(a, all, "Content-Encoding: br")
+    }),
     costs("zstd, which is what the chunks are", 9, 3.3, |a, all| {
         says(a, all, "Content-Encoding: zstd")
     }),
     kind("empty for all of it", |_, all| done("Content-Encoding: ", all)),
 ];
 
-const SOMETHING: [Kind; 15] = [
+const SOMETHING: [Kind; 16] = [
     kind("gzip whatever is asked", |_, all| {
         done("Content-Encoding: gzip", &gzip(all))
     }),
@@ -129,6 +148,7 @@ const SOMETHING: [Kind; 15] = [
     kind("deflate as it is", |_, all| {
         done("Content-Encoding: deflate", &deflate(all))
     }),
+    kind("brotli", |_, all| done("Content-Encoding: br", &brotli(all))),
     kind("zstd", |_, all| done("Content-Encoding: zstd", &zstd(all))),
     kind("gzip twice", |_, all| {
         done("Content-Encoding: gzip, gzip", &gzip(&gzip(all)))

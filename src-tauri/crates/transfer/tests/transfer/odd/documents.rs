@@ -4,7 +4,7 @@ use livepc_format::Digest;
 use livepc_transfer::{Document, Origin, Size, TransferError};
 use url::Url;
 
-use super::codings::{deflate, frames, gzip, zlib};
+use super::codings::{brotli, deflate, frames, gzip, zlib};
 use crate::odd_server::{Asked, Odd, Reply};
 use crate::support::client;
 
@@ -16,7 +16,7 @@ fn ok(headers: &[&str], body: &[u8]) -> Reply {
     Reply::new("200 OK", headers, body)
 }
 
-const KINDS: [(&str, Behaviour); 26] = [
+const KINDS: [(&str, Behaviour); 27] = [
     ("as it should be", |_| ok(&[], TEXT)),
     ("gzip, as it was asked", |_| {
         ok(&["Content-Encoding: gzip"], &gzip(TEXT))
@@ -47,6 +47,7 @@ const KINDS: [(&str, Behaviour); 26] = [
     ("an empty Content-Encoding", |_| ok(&["Content-Encoding:"], TEXT)),
     ("identity", |_| ok(&["Content-Encoding: identity"], TEXT)),
     ("utf-8", |_| ok(&["Content-Encoding: utf-8"], TEXT)),
+    ("brotli", |_| ok(&["Content-Encoding: br"], &brotli(TEXT))),
     ("br, which it is not", |_| ok(&["Content-Encoding: br"], TEXT)),
     ("aws-chunked, which it is not", |_| {
         ok(&["Content-Encoding: aws-chunked"], TEXT)
