@@ -415,6 +415,18 @@ pub fn processes_in(folder: &Path) -> Vec<u32> {
     })
 }
 
+/// The processes that work inside a folder, or are named something in it by their arguments.
+#[must_use]
+pub fn processes_about(folder: &Path) -> Vec<u32> {
+    let name = folder.as_os_str().as_encoded_bytes();
+    let mut all = processes_that(|pid| {
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        pid != std::process::id() && arguments.windows(name.len()).any(|part| part == name)
+    });
+    all.extend(processes_in(folder));
+    all
+}
+
 /// The processes of the system for which `which` is true.
 fn processes_that(which: impl Fn(u32) -> bool) -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::home::{kill_at_once, processes_about};
+
 /// See the module.
 #[derive(Debug)]
 pub struct PoweredVolume {
@@ -76,10 +78,20 @@ impl PoweredVolume {
         run(Command::new("sync").arg("-f").arg(self.path()));
     }
 
-    /// The power goes: nothing that is in memory only gets to the disk any more, and nothing can be read or written.
+    /// The power goes: nothing that is in memory only gets to the disk any more, nothing can be read or written, and whoever
+    /// works there is killed.
     #[cfg(target_os = "linux")]
     pub fn cut(&self) {
         shutdown(&File::open(self.path()).expect("the mount")).expect("the file system is shut down");
+        let until = Instant::now() + LEAVING;
+        loop {
+            let all = processes_about(&self.path());
+            if all.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < until, "they live on: {all:?}");
+            kill_at_once(&all);
+        }
     }
 
     /// The power is back. Nobody may have a file open on it, or is about to be gone.

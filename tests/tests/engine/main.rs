@@ -30,6 +30,7 @@ mod own_start;
 mod peers;
 #[cfg(target_os = "linux")]
 mod power;
+mod power_any_moment;
 mod publisher;
 #[cfg(target_os = "linux")]
 mod reflink;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use livepc_format::Digest;
 use livepc_tests::forge::disk;
-use livepc_tests::home::{TestHome, kill_at_once};
+use livepc_tests::home::TestHome;
 use livepc_tests::nginx::Nginx;
 use livepc_tests::origin::Origin;
 use livepc_tests::powered::PoweredVolume;
@@ -73,14 +73,7 @@ impl World {
         self.cuts += 1;
         let control = self.volume.path().join(format!("control-{}", self.cuts));
         std::fs::write(&control, "not flushed").expect("it is written, to memory");
-        // Looked for while their homes can be read.
-        let homes = [&self.home, &self.publisher_home];
-        let running: Vec<u32> = homes
-            .iter()
-            .flat_map(|home| home.processes("").into_iter().chain(home.hypervisors()))
-            .collect();
         self.volume.cut();
-        kill_at_once(&running);
         self.volume.restore();
         let lost = std::fs::read(&control).map_or(true, |left| left != b"not flushed");
         assert!(
