@@ -349,6 +349,17 @@ mod tests {
         ));
     }
 
+    /// To throw all away that lies before would cost a pack again and again, once for each range.
+    #[test]
+    fn the_beginning_is_no_part_for_who_asked_far_behind_it() {
+        let beginning = |start: u64, end: u64| {
+            let range = format!("bytes 0-{}/9999999", end - 1);
+            of(206, &[("content-range", &range)], Some((start, end)))
+        };
+        assert!(matches!(beginning(BEGINNING, 300_000), Answer::Part(_)));
+        assert!(matches!(beginning(BEGINNING + 1, 300_000), Answer::Useless(_)));
+    }
+
     #[test]
     fn a_coding_leaves_a_range_as_it_is_or_makes_it_useless() {
         let range = ("content-range", "bytes 100-199/1000");

@@ -1,13 +1,17 @@
 //! What cannot be cured is told: what happened, and where.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::origin::{Fault, Rule};
 use livepc_format::PackId;
 use livepc_format::index::Chunk;
-use livepc_transfer::{ChunkSink, Fetcher, Limits, Priority, TransferError, VerifiedChunk};
+use livepc_transfer::{
+    ChunkSink, Config, Fetcher, Found, Limits, Logins, Origin, Priority, TransferError, VerifiedChunk,
+};
+use url::Url;
 
-use crate::support::{Memory, SMALL, Site, client, fetcher};
+use crate::support::{Memory, Pack, SMALL, Site, client, config, fetcher, fetcher_into};
 
 /// Fetches a pack of eight chunks while the server fails as the rule says; gives the error, and how often it was asked.
 async fn fail(rule: Rule, priority: Priority) -> (TransferError, usize) {
@@ -138,7 +142,7 @@ async fn a_redirect_elsewhere_is_followed_and_a_local_file_is_not() {
         "{error}"
     );
     assert_eq!(site.requests(pack).len(), 1, "nothing else was asked");
-    let other = Site::with(vec![crate::support::Pack::of_noise(1, 8, SMALL)]);
+    let other = Site::with(vec![Pack::of_noise(1, 8, SMALL)]);
     site.server.behave();
     site.server.fail(Rule::always(
         "packs/",
@@ -224,4 +228,42 @@ async fn a_driver_that_panics_tells_those_who_wait_and_serves_who_asks_next() {
     let error = fetch().await.unwrap_err();
     assert!(matches!(error, TransferError::Stopped), "{error}");
     assert_eq!(fetch().await.unwrap().chunks, pack.chunks.len());
+}
+
+/// Logins that panic when they are asked for this server's: in the middle of a request.
+#[derive(Debug)]
+struct BrokenFor(Option<u16>);
+
+impl Logins for BrokenFor {
+    fn of<'a>(&'a self, url: &'a Url) -> Found<'a> {
+        Box::pin(async {
+            assert_ne!(url.port(), self.0, "a defect");
+            Ok(None)
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_panics_has_failed_and_another_server_is_asked() {
+    for priority in [Priority::Fill, Priority::Demand] {
+        let site = || Site::with(vec![Pack::of_noise(1, 8, SMALL)]);
+        let (first, second) = (site(), site());
+        let pack = &first.packs[0];
+        let sink = Arc::new(Memory::default());
+        let logins = Arc::new(BrokenFor(first.url().port()));
+        let fetcher = fetcher_into(&sink, Config { logins, ..config() });
+        let fetch = async |servers: Vec<Url>| {
+            let origin = Arc::new(Origin::new(servers));
+            let fetched = fetcher.fetch(&origin, pack.id, &pack.chunks, priority);
+            let fetched = tokio::time::timeout(Duration::from_secs(30), fetched).await;
+            fetched.expect("nobody must wait for ever")
+        };
+        let error = fetch(vec![first.url()]).await.unwrap_err();
+        assert!(
+            matches!(&error, TransferError::Panicked { what } if what.contains("a defect")),
+            "{error}"
+        );
+        fetch(vec![first.url(), second.url()]).await.unwrap();
+        assert_eq!(sink.count(pack), 8);
+    }
 }

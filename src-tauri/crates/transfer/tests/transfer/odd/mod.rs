@@ -56,8 +56,11 @@ struct Lab {
 
 impl Lab {
     fn new(does: impl Fn(&Asked, &[u8]) -> Reply + Send + Sync + 'static) -> Self {
+        Self::of(pack(), does)
+    }
+
+    fn of(pack: Pack, does: impl Fn(&Asked, &[u8]) -> Reply + Send + Sync + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let pack = pack();
         pack.write(folder.path());
         Self {
             pack,

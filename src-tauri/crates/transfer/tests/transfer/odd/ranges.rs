@@ -1,7 +1,12 @@
 //! How ranges are answered.
 
-use super::{Kind, all_right, costs, fill, kind, named, part, right};
+use std::sync::Arc;
+
+use livepc_transfer::{Limits, Priority};
+
+use super::{Kind, Lab, all_right, costs, fill, kind, named, part, right};
 use crate::odd_server::{Asked, Reply};
+use crate::support::{Memory, Pack, config, fetcher_with};
 
 const PART: &str = "206 Partial Content";
 
@@ -433,4 +438,23 @@ async fn whatever_is_said_to_a_range() {
 #[tokio::test]
 async fn however_it_is_sent() {
     all_right(&WIRES).await;
+}
+
+/// What is read to be thrown away is less than a pack for whoever wants one chunk, and for whoever wants all of them.
+#[tokio::test]
+async fn what_lies_before_a_part_is_not_thrown_away_again_and_again() {
+    for (wanted, priority) in [(0..60, Priority::Fill), (59..60, Priority::Demand)] {
+        let from_the_beginning = |asked: &Asked, all: &[u8]| of(0, part(asked, all).1, all);
+        let lab = Lab::of(Pack::of_noise(7, 60, 64), from_the_beginning);
+        let sink = Arc::new(Memory::default());
+        let fetcher = fetcher_with(&sink, config(), Limits::default());
+        let chunks = &lab.pack.chunks[wanted.clone()];
+        let fetched = fetcher.fetch(&lab.origin(), lab.pack.id, chunks, priority);
+        fetched.await.unwrap();
+        assert_eq!(sink.count(&lab.pack), wanted.len());
+        let read = fetcher.stats().borrow().network_bytes as f64;
+        let times = read / lab.pack.stored.len() as f64;
+        println!("{priority:?}: {times:.2} times the pack");
+        assert!(times < 2.0, "{priority:?}: {times:.2} times the pack");
+    }
 }
