@@ -29,8 +29,9 @@ impl Late {
     const NEVER: u64 = 1 << 20;
     /// Reads from here on fail.
     const BROKEN: u64 = 2 << 20;
-    /// Reads from here on panic.
+    /// Reads from here on panic at once, and from there on later.
     const MISTAKEN: u64 = 3 << 20;
+    const MISTAKEN_LATER: u64 = Self::MISTAKEN + (512 << 10);
     const SIZE: u64 = 4 << 20;
 
     fn new(late: usize) -> Arc<Self> {
@@ -58,6 +59,10 @@ impl BlockDevice for Late {
         Box::pin(async move {
             self.begun.send_modify(|begun| *begun += 1);
             match offset {
+                Self::MISTAKEN_LATER.. => {
+                    tokio::task::yield_now().await;
+                    panic!("a later mistake")
+                }
                 Self::MISTAKEN.. => panic!("a mistake"),
                 Self::BROKEN.. => return Err(std::io::Error::other("the store is broken").into()),
                 Self::NEVER.. => std::future::pending().await,
@@ -94,7 +99,9 @@ async fn data_that_comes_late_comes_and_what_is_broken_is_told() {
         flat.read_exact_at(&mut bytes, 0).unwrap();
         assert_eq!(bytes, [7; 4096]);
         assert_eq!(errno(flat.read_exact_at(&mut bytes, Late::BROKEN)), Errno::IO);
-        assert_eq!(errno(flat.read_exact_at(&mut bytes, Late::MISTAKEN)), Errno::IO);
+        for mistaken in [Late::MISTAKEN, Late::MISTAKEN_LATER] {
+            assert_eq!(errno(flat.read_exact_at(&mut bytes, mistaken)), Errno::IO);
+        }
         flat.read_exact_at(&mut bytes, 8192).expect("the mount goes on");
     })
     .await;

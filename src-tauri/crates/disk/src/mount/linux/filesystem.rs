@@ -312,17 +312,16 @@ impl Filesystem for Disks {
             Some(Content::Disk(device)) => {
                 let (device, end) = (Arc::clone(device), self.end.clone());
                 let mut answer: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(async move {
-                    let read = livepc_panics::fenced("Reading a disk", read(&*device, offset, len));
-                    match end.run_until_cancelled(read).await {
-                        Some(Ok(Ok(data))) => reply.data(&data),
-                        Some(Ok(Err(error))) => reply.error(error),
-                        // It is in the log already.
-                        Some(Err(_)) | None => reply.error(Errno::EIO),
+                    match end.run_until_cancelled(read(&*device, offset, len)).await {
+                        Some(Ok(data)) => reply.data(&data),
+                        Some(Err(error)) => reply.error(error),
+                        None => reply.error(Errno::EIO),
                     }
                 });
                 // What is in memory is here at once: to hand it to another thread would take longer than to read it.
                 let _runtime = self.runtime.enter();
                 let mut context = Context::from_waker(Waker::noop());
+                // Should it panic, here or there, it is in the log already, and the reply that is dropped says EIO.
                 if answer.as_mut().poll(&mut context).is_pending() {
                     self.runtime.spawn(answer);
                 }
