@@ -100,12 +100,15 @@ pub fn remove_superseded(home: &Home) -> Result<(), Problem> {
         return Ok(());
     }
     for folder in folders.flatten().filter(|folder| folder.path().is_dir()) {
-        remove_unfinished(&folder.path());
+        let had_unfinished = remove_unfinished(&folder.path());
         let program = folder
             .path()
             .join(format!("livepc{}", std::env::consts::EXE_SUFFIX));
-        if os::remove_unless_used(&program) {
+        let removed = os::remove_unless_used(&program);
+        if removed {
             tracing::info!(program = %program.display(), "no longer needed");
+        }
+        if removed || had_unfinished {
             // Somebody may be making it anew.
             let _ = std::fs::remove_dir(folder.path());
         }
@@ -123,7 +126,8 @@ fn runs_a_version_without_notes(home: &Home) -> bool {
     })
 }
 
-fn remove_unfinished(folder: &Path) {
+/// Gives whether there were any.
+fn remove_unfinished(folder: &Path) -> bool {
     let is_abandoned = |entry: &std::fs::DirEntry| {
         let name = entry.file_name().to_string_lossy().into_owned();
         let age = entry
@@ -134,10 +138,13 @@ fn remove_unfinished(folder: &Path) {
         (name.starts_with(UNFINISHED) || name.ends_with(".new")) && age.is_some_and(|age| age > ABANDONED)
     };
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut found = false;
     for entry in entries.filter(is_abandoned) {
+        found = true;
         // Another time.
         let _ = std::fs::remove_file(entry.path());
     }
+    found
 }
 
 /// True if two files have the same bytes.
@@ -278,6 +285,34 @@ mod tests {
         assert!(!paths[1].exists());
         let again = Copy::of(&program, &home).unwrap();
         assert!(again.path().is_file(), "it is made anew");
+    }
+
+    #[test]
+    fn unfinished_copies_go_unless_somebody_may_be_making_them() {
+        let (_folder, home, program) = home();
+        let used = Copy::of(&program, &home).unwrap();
+        let beside = used.path().parent().unwrap().to_owned();
+        let alone = home.programs().join("alone");
+        std::fs::create_dir(&alone).unwrap();
+        let unfinished = |folder: &Path, name: &str, age: Duration| {
+            let path = folder.join(name);
+            let file = File::create(&path).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+            path
+        };
+        let (old, new) = (2 * ABANDONED, ABANDONED / 2);
+        let ours = format!("{UNFINISHED}1");
+        let gone = [
+            unfinished(&beside, &ours, old),
+            // As earlier versions named them.
+            unfinished(&beside, "livepc.new", old),
+            unfinished(&alone, &ours, old),
+        ];
+        let stays = unfinished(&beside, &format!("{UNFINISHED}2"), new);
+        remove_superseded(&home).unwrap();
+        assert_eq!(gone.each_ref().map(|path| path.exists()), [false; 3]);
+        assert!(!alone.exists(), "nor what it was alone in");
+        assert!(stays.is_file() && used.path().is_file());
     }
 
     #[test]
