@@ -362,11 +362,45 @@ mod tests {
 
     // It needs the system's QEMU, which the other systems' test machines have not, and Wine would find that of the host.
     #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn an_accelerator_runs_a_boot_sector_to_its_end() {
+    async fn qemu() -> crate::Qemu {
         let search = crate::Search::of_system(None);
         let qemu = crate::Qemu::find(&search, livepc_format::machine::Architecture::X86_64).await;
-        let qemu = qemu.expect("these tests need QEMU: Debian's qemu-system-x86 and qemu-utils");
+        qemu.expect("these tests need QEMU: Debian's qemu-system-x86 and qemu-utils")
+    }
+
+    /// Some builds of QEMU have no libseccomp, and some systems no seccomp: it says so and ends.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_qemu_without_a_sandbox_is_used_without_one() {
+        use std::os::unix::fs::PermissionsExt;
+        let qemu = qemu().await;
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("qemu");
+        let script = format!(
+            "#!/bin/sh\n\
+             case $* in *-sandbox*) echo 'qemu: -sandbox: There is no option group sandbox' >&2; exit 1;; esac\n\
+             exec '{}' \"$@\"\n",
+            qemu.program().display()
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        for (program, expected) in [
+            (program.as_path(), Confinement::None),
+            (qemu.program(), Confinement::Strict),
+        ] {
+            let tried = Tried {
+                program,
+                scratch: None,
+            };
+            let found = acceleration(tried).await.unwrap();
+            assert_eq!(found.confinement, expected, "{found:?}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn an_accelerator_runs_a_boot_sector_to_its_end() {
+        let qemu = qemu().await;
         let gone = tempfile::tempdir().unwrap().path().join("gone");
         let program = Tried {
             program: qemu.program(),
