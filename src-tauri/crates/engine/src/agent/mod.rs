@@ -223,14 +223,17 @@ impl Core {
 
     /// Begins what goes on as long as the agent: an agent that did not poll or publish any more would look alive.
     fn keep_up(self: &Arc<Self>) {
+        self.keep_up_one("Publishing snapshots", Self::publish_snapshots);
+        self.keep_up_one("Polling", Self::poll);
+        self.keep_up_one("Copying the state", Self::keep_copies);
+    }
+
+    fn keep_up_one<F>(self: &Arc<Self>, what: &'static str, begin: fn(Arc<Self>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let core = self.clone();
-        tokio::spawn(
-            async move { kept_up("Publishing snapshots", || core.clone().publish_snapshots()).await },
-        );
-        let core = self.clone();
-        tokio::spawn(async move { kept_up("Polling", || core.clone().poll()).await });
-        let core = self.clone();
-        tokio::spawn(async move { kept_up("Copying the state", || core.clone().keep_copies()).await });
+        tokio::spawn(async move { kept_up(what, || begin(core.clone())).await });
     }
 
     /// Gives the settings to the parts that they are for.

@@ -22,6 +22,7 @@ pub(super) const MISTAKEN: &str = "a mistaken job";
 
 thread_local! {
     static CLOCK_IS_BROKEN: Cell<bool> = const { Cell::new(false) };
+    static CLOCK_WAS_ASKED: Cell<usize> = const { Cell::new(0) };
     static STARTS_ARE_BROKEN: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -32,6 +33,7 @@ pub(super) fn fail_to_start() {
 
 /// The one thing that all of the agent asks: what asks it panics while it is broken, on the test's thread.
 fn clock() -> Timestamp {
+    CLOCK_WAS_ASKED.set(CLOCK_WAS_ASKED.get() + 1);
     assert!(!CLOCK_IS_BROKEN.get(), "the clock is broken");
     Timestamp::now()
 }
@@ -67,6 +69,22 @@ async fn whoever_was_asked_when_polling_itself_died_is_asked_again() {
     core.polling.nobody_is_asked();
     core.polling.hurry([]);
     assert!(core.polling.take().is_some());
+}
+
+/// All that goes on as long as the agent is kept up alike; polling can be broken from here.
+#[tokio::test]
+async fn what_goes_on_as_long_as_the_agent_begins_anew_after_a_panic() {
+    let (core, _folder) = agent();
+    CLOCK_IS_BROKEN.set(true);
+    let before = CLOCK_WAS_ASKED.get();
+    core.keep_up();
+    let begun_again = async {
+        while CLOCK_WAS_ASKED.get() < before + 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let begun_again = tokio::time::timeout(Duration::from_secs(30), begun_again).await;
+    begun_again.expect("it does not end with its first panic");
 }
 
 fn job(title: &str) -> Job {
@@ -169,13 +187,12 @@ async fn work_that_is_done_to_its_end_tells_that_it_panicked() {
     assert!(failed.message.contains("a mistake"), "{failed}");
 }
 
-/// Publishes a disk of one page, and subscribes to it; gives its id.
-async fn subscribed(core: &Arc<Core>, folder: &Path, name: &str) -> String {
-    let folder = &folder.join(name);
+/// Publishes a disk of one page in a folder; gives the feed's address and the fingerprint.
+fn published(folder: &Path, title: &str) -> (String, String) {
     std::fs::create_dir(folder).unwrap();
     let disk = folder.join("disk.raw");
     std::fs::write(&disk, [7; 4096]).unwrap();
-    let project = Project::init(&disk, name, &folder.join("project")).unwrap();
+    let project = Project::init(&disk, title, &folder.join("project")).unwrap();
     let keys = KeyFolder::new(folder.join("keys"));
     keys.create(None).unwrap();
     let site = Folder::new(folder.join("site"));
@@ -183,14 +200,44 @@ async fn subscribed(core: &Arc<Core>, folder: &Path, name: &str) -> String {
     let options = PublishOptions::new(Timestamp::now());
     let published = livepc_publish::publish(&project, &site, &keys, &options, &Silent).unwrap();
     let feed = url::Url::from_file_path(site.root().join("feed.xml")).unwrap();
+    (feed.into(), published.root.fingerprint().to_string())
+}
+
+/// Publishes one, and subscribes to it; gives its id.
+async fn subscribed(core: &Arc<Core>, folder: &Path, name: &str) -> String {
+    let (feed_url, fingerprint) = published(&folder.join(name), name);
     let subscribe = Request::Subscribe {
-        feed_url: feed.into(),
-        fingerprint: published.root.fingerprint().to_string(),
+        feed_url,
+        fingerprint,
         download: false,
     };
     match core.clone().answer(subscribe).await.unwrap() {
         Answer::LivePc { livepc } => livepc.id,
         other => panic!("{other:?}"),
+    }
+}
+
+/// Before somebody confirms a fingerprint, it is said whose name this is already.
+#[tokio::test]
+async fn a_preview_names_the_subscription_that_it_would_be_taken_for() {
+    let (core, folder) = agent();
+    let (own, fingerprint) = published(&folder.path().join("own"), "Net Lab");
+    let subscribe = Request::Subscribe {
+        feed_url: own.clone(),
+        fingerprint: fingerprint.clone(),
+        download: false,
+    };
+    core.clone().answer(subscribe).await.unwrap();
+    let (alike, _) = published(&folder.path().join("alike"), "N\u{435}t  lab");
+    let (other, _) = published(&folder.path().join("other"), "Other Lab");
+    for (feed_url, expected) in [(own, None), (other, None), (alike, Some(fingerprint))] {
+        let preview = Request::Preview { feed_url };
+        let Answer::Preview { preview } = core.clone().answer(preview).await.unwrap() else {
+            panic!("a preview");
+        };
+        let found = preview.looks_like.map(|found| (found.title, found.fingerprint));
+        let expected = expected.map(|fingerprint| ("Net Lab".to_owned(), fingerprint));
+        assert_eq!(found, expected, "{}", preview.title);
     }
 }
 

@@ -39,6 +39,38 @@ fn settings_are_kept() {
     assert_eq!(again.setting("c").unwrap(), None);
 }
 
+/// The file's pages cannot grow as long as the reserve takes the space, as on a disk that is full.
+#[test]
+fn what_is_in_reserve_is_given_up_when_the_disk_is_full_and_is_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.db");
+    let reserve = path.with_extension("reserve");
+    let database = Database::open(&path).unwrap();
+    let grow = || {
+        database.work(|connection| {
+            let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            let space = if reserve.exists() { 0 } else { 100 };
+            connection.pragma_update(None, "max_page_count", pages + space)?;
+            let value = "x".repeat(50 * 4096);
+            connection.execute(
+                "INSERT OR REPLACE INTO setting VALUES (?1, ?2)",
+                [pages.to_string(), value],
+            )
+        })
+    };
+    assert!(reserve.is_file(), "this test needs a disk that is not full");
+    grow().expect("there is room for it now");
+    assert!(!reserve.exists());
+    database.keep_copy(false);
+    assert!(reserve.is_file());
+    // From now on nothing that is given up makes room.
+    let full = database.work(|connection| connection.pragma_update(None, "max_page_count", 1));
+    full.unwrap();
+    let problem = database.set("large", &"x".repeat(1 << 20)).unwrap_err();
+    assert_eq!(problem.code, Code::DiskFull, "{problem}");
+    assert!(!reserve.exists(), "it was tried with all there is");
+}
+
 /// A publisher.
 struct Publisher {
     root: SecretKey,
