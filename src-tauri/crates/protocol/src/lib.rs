@@ -26,6 +26,7 @@
 //! # }
 //! ```
 
+mod answer;
 mod block_map;
 mod client;
 mod desktop;
@@ -34,17 +35,21 @@ mod folder;
 mod home;
 mod hypervisor;
 mod launch;
+mod library;
 mod lock;
 mod login;
 mod message;
 #[cfg(test)]
 mod older;
+mod opened;
 mod paging;
 mod patience;
 mod peer;
+mod preview;
 mod problem;
 mod process;
 mod program;
+mod pruned;
 mod request;
 mod rooms;
 mod socket;
@@ -54,6 +59,7 @@ mod tolerant;
 mod whereabouts;
 mod wording;
 
+pub use answer::{Answer, UpdateReport};
 pub use block_map::BlockMap;
 pub use client::Client;
 pub use desktop::Desktop;
@@ -62,20 +68,21 @@ pub use folder::{is_private, keeps_modes, private_folder};
 pub use home::Home;
 pub use hypervisor::{HypervisorKind, HypervisorStatus};
 pub use launch::{Launcher, detach};
+pub use library::{LibraryEntry, SourceStatus};
 pub use lock::ProcessLock;
 pub use login::{LoginInfo, Secret};
 pub use message::{
     Call, Line, MAX_MESSAGE, Message, PAGE_BYTES, PROTOCOL, REVISION, Read, Write, line_of, read_message,
     write_line, write_message,
 };
+pub use opened::{IndexObject, OpenedRelease};
 pub use peer::Peer;
+pub use preview::{Lookalike, Preview};
 pub use problem::{Code, Problem};
 pub use process::allow_many_files;
 pub use program::{remove_superseded, stay_in_use};
-pub use request::{
-    Answer, Display, IndexObject, JobAction, LibraryEntry, Lookalike, OpenedRelease, Preview, Pruned,
-    PrunedRelease, Request, SourceStatus, Until, UpdateReport,
-};
+pub use pruned::{Pruned, PrunedRelease};
+pub use request::{Display, JobAction, Request, Until};
 pub use socket::{Listener, Stream};
 pub use state::{
     Damage, Job, JobKind, JobPhase, JobStatus, LivePc, MachineState, OwnDisk, ReleaseInfo, RunnerState,

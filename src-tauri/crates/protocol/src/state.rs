@@ -44,6 +44,23 @@ impl MachineState {
     }
 }
 
+impl From<MachineState> for &'static str {
+    fn from(state: MachineState) -> Self {
+        match state {
+            MachineState::Absent => "absent",
+            MachineState::Preparing => "preparing",
+            MachineState::Ready => "ready",
+            MachineState::Starting => "starting",
+            MachineState::Running => "running",
+            MachineState::Stalled => "stalled",
+            MachineState::Suspended => "suspended",
+            MachineState::Stopping => "stopping",
+            MachineState::Stopped => "stopped",
+            MachineState::Failed => "failed",
+        }
+    }
+}
+
 /// How far the publisher's key is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "kebab-case")]
