@@ -34,10 +34,10 @@ impl OlderAgent {
     pub fn serve(home: &Home) -> Self {
         let runtime = Runtime::new().expect("a runtime");
         let lock = ProcessLock::try_take(&home.agent_lock());
-        let lock = lock.expect("the lock's file").expect("no agent yet");
+        let lock = Arc::new(lock.expect("the lock's file").expect("no agent yet"));
         let listener = {
             let _inside = runtime.enter();
-            Listener::of_agent(home).expect("it listens")
+            Listener::of_agent(home, &lock).expect("it listens")
         };
         let guests = Arc::new(AtomicUsize::new(0));
         let counted = guests.clone();

@@ -12,6 +12,7 @@ mod elsewhere;
 mod export;
 mod feeds;
 mod full_disk;
+mod gone;
 mod home;
 mod https;
 mod images;

@@ -75,6 +75,24 @@ pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8"))
 }
 
+/// Whether an open file is the one that has this name: it is not once it was removed or renamed, or a folder above it was.
+///
+/// # Errors
+/// What the system says; that nothing has the name is no error.
+pub fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    match os::is_at(file, path) {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(false)
+        }
+        found => found,
+    }
+}
+
 /// Who may read a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
@@ -198,6 +216,23 @@ pub fn create_private_folder(folder: &Path) -> io::Result<()> {
     create(folder, &os::create_private)
 }
 
+/// Makes a folder in one that is there, and nothing above it: where a folder of this program was moved away or removed, no
+/// part of it comes to be again.
+///
+/// # Errors
+/// What the system says; [`io::ErrorKind::NotFound`] if the folder that it is to be in is not there.
+pub fn create_folder_inside(folder: &Path) -> io::Result<()> {
+    create_one(folder, &|folder| fs::create_dir(folder))
+}
+
+/// As [`create_folder_inside`], one that only the user can enter.
+///
+/// # Errors
+/// As there.
+pub fn create_private_folder_inside(folder: &Path) -> io::Result<()> {
+    create_one(folder, &os::create_private)
+}
+
 fn create(folder: &Path, make: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
@@ -206,10 +241,17 @@ fn create(folder: &Path, make: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<(
     if above != folder {
         create(above, make)?;
     }
+    create_one(folder, make)
+}
+
+fn create_one(folder: &Path, make: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
     match make(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(error) => Err(error),
-        Ok(()) => sync_folder(above),
+        Ok(()) => sync_folder(folder_of(folder)),
     }
 }
 
@@ -296,6 +338,36 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(create_folder(&file).is_err(), "a file is no folder");
+    }
+
+    #[test]
+    fn in_a_folder_that_was_moved_away_nothing_is_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let (home, moved) = (folder.path().join("home"), folder.path().join("moved"));
+        create_folder(&home).unwrap();
+        create_folder_inside(&home.join("packs")).unwrap();
+        create_folder_inside(&home.join("packs")).expect("it is there");
+        fs::rename(&home, &moved).unwrap();
+        for made in [create_folder_inside, create_private_folder_inside] {
+            let refused = made(&home.join("packs")).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+        }
+        assert_eq!(names(folder.path()), ["moved"]);
+    }
+
+    #[test]
+    fn an_open_file_is_known_by_what_it_is_and_not_by_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        fs::write(&path, "").unwrap();
+        let file = open(&path).unwrap();
+        assert!(is_at(&file, &path).unwrap());
+        fs::rename(&path, folder.path().join("other")).unwrap();
+        assert!(!is_at(&file, &path).unwrap(), "nothing has its name");
+        fs::write(&path, "").unwrap();
+        assert!(!is_at(&file, &path).unwrap(), "another file has its name");
+        assert!(is_at(&file, &folder.path().join("other")).unwrap());
+        assert!(!is_at(&file, &folder.path().join("other/lock")).unwrap());
     }
 
     #[cfg(unix)]

@@ -114,7 +114,7 @@ fn put(database: &Path, pin: &Pin) -> std::io::Result<()> {
     if livepc_durable::read(&path, MOST).is_ok_and(|there| there == text.as_bytes()) {
         return Ok(());
     }
-    livepc_durable::create_folder(&folder(database))?;
+    livepc_durable::create_folder_inside(&folder(database))?;
     livepc_durable::write(&path, Readers::User, text.as_bytes())
 }
 

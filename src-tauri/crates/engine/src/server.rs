@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use livepc_panics::{fenced, spawn};
 use livepc_protocol::{
@@ -23,6 +23,10 @@ use crate::locked::lock;
 
 /// How long a client may take until it greets.
 const HELLO: Duration = Duration::from_secs(30);
+/// The pause before it is looked again whether there is room for a connection.
+const NEXT_TRY: Duration = Duration::from_secs(1);
+/// How often it is logged at the most that there is none.
+const LOGGED_AGAIN: Duration = Duration::from_secs(60);
 /// How long a client that has left may take for what is still said to it.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -30,6 +34,11 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub(crate) trait Answers: Send + Sync + 'static {
     /// Answers one request. The future is dropped when the asker withdraws or is gone, or when it takes too long.
     fn answer(self: Arc<Self>, request: Request) -> impl Future<Output = Result<Answer, Problem>> + Send;
+
+    /// False if whoever comes is to look for another one.
+    fn is_in_place(&self) -> bool {
+        true
+    }
 
     /// The snapshots that watchers get, if there are any.
     fn snapshots(&self) -> Option<watch::Receiver<Snapshot>> {
@@ -69,19 +78,84 @@ impl Drop for Guest {
 
 /// Serves connections for ever.
 pub(crate) async fn serve<A: Answers>(listener: &Listener, answers: &Arc<A>, guests: &Guests) {
+    let mut door = Door::default();
     loop {
-        match listener.accept().await {
+        match door.accept(listener).await {
+            Ok(stream) if !answers.is_in_place() => drop(stream),
             Ok(stream) => {
                 // A guest from here on, until it says that it is none: nobody is turned out who was let in.
                 let connection = connection(stream, answers.clone(), guests.enter());
                 drop(spawn("A connection", connection));
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                // Out of descriptors, most likely: others must end before it can go on.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                if door.is_news() {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                }
+                tokio::time::sleep(NEXT_TRY).await;
             }
         }
+    }
+}
+
+/// Lets connections in, and turns away who comes when the system gives no more files: that is told, instead of keeping them
+/// waiting for ever.
+#[derive(Default)]
+struct Door {
+    told: Option<Instant>,
+}
+
+impl Door {
+    /// The next connection that there is room for.
+    async fn accept(&mut self, listener: &Listener) -> std::io::Result<Stream> {
+        loop {
+            let error = match listener.accept().await {
+                Err(error) if Listener::is_full(&error) => error,
+                accepted => return accepted,
+            };
+            if !listener.make_room().await {
+                listener.keep_room().await;
+                return Err(error);
+            }
+            if self.is_news() {
+                tracing::warn!(%error, "who connects is turned away");
+            }
+            // Not for long: there may be room again by now.
+            let next = timeout(NEXT_TRY, listener.accept()).await;
+            if let Ok(Ok(stream)) = next {
+                let _ = timeout(LAST_WORDS, turn_away(stream, &error)).await;
+            }
+            listener.keep_room().await;
+        }
+    }
+
+    /// True if it has not been logged a short while ago.
+    fn is_news(&mut self) -> bool {
+        let is_news = self.told.is_none_or(|told| told.elapsed() > LOGGED_AGAIN);
+        if is_news {
+            self.told = Some(Instant::now());
+        }
+        is_news
+    }
+}
+
+/// Greets a client, and refuses what it asks first.
+async fn turn_away(stream: Stream, error: &std::io::Error) {
+    let (read, write) = tokio::io::split(stream);
+    let mut read = BufReader::new(read);
+    let Some((mut write, _)) = greet(&mut read, write).await else {
+        return;
+    };
+    if let Some(Line::Message(Call::Ask { call, .. })) = read_message::<Call>(&mut read).await {
+        let problem = Problem {
+            code: Code::Busy,
+            ..Problem::io("LivePC's background process cannot serve anybody else now", error)
+        };
+        let hint = "Close programs of LivePC that are not needed, or allow it more open files (“ulimit -n”), then try again.";
+        let problem = Problem {
+            hint: hint.into(),
+            ..problem
+        };
+        let _ = write_message(&mut write, &Message::Refused { call, problem }).await;
     }
 }
 
@@ -228,7 +302,7 @@ pub(crate) fn misplaced() -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use livepc_protocol::{Client, Home, MAX_MESSAGE, Stream, Whereabouts, line_of, write_line};
+    use livepc_protocol::{Client, Home, MAX_MESSAGE, ProcessLock, Stream, Whereabouts, line_of, write_line};
     use tempfile::TempDir;
 
     use super::*;
@@ -263,13 +337,16 @@ mod tests {
         whereabouts: Whereabouts,
         guests: Guests,
         _serving: AbortOnDropHandle<()>,
+        _lock: Arc<ProcessLock>,
         _folder: TempDir,
     }
 
     fn serving() -> Serving {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(&folder.path().join("home")).unwrap();
-        let listener = Listener::of_agent(&home).unwrap();
+        let lock = ProcessLock::try_take(&home.agent_lock()).unwrap();
+        let lock = Arc::new(lock.expect("it is free"));
+        let listener = Listener::of_agent(&home, &lock).unwrap();
         let guests = Guests::default();
         let counted = guests.clone();
         let serving = tokio::spawn(async move { serve(&listener, &Arc::new(Sick), &counted).await });
@@ -277,6 +354,7 @@ mod tests {
             whereabouts: home.agent_whereabouts(),
             guests,
             _serving: AbortOnDropHandle::new(serving),
+            _lock: lock,
             _folder: folder,
         }
     }

@@ -141,6 +141,7 @@ fn check_place(from: &Path, to: &Path) -> Result<PathBuf, Problem> {
     if found.as_mut().is_some_and(|found| found.next().is_some()) {
         return Err(usage("is not empty"));
     }
+    livepc_durable::create_private_folder(livepc_durable::folder_of(to)).map_err(failed)?;
     private_folder(to)?;
     // It may lead to the store under another name.
     let to = std::fs::canonicalize(to).map_err(failed)?;

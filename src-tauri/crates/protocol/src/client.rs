@@ -24,6 +24,8 @@ const HELLO: Duration = Duration::from_secs(20);
 /// How long an older agent may take to end that nobody needs, and how often it is asked: what has just left it may still count.
 const OLD_ENDS: Duration = Duration::from_secs(5);
 const OLD_ASKED: u32 = 5;
+/// How many agents are started that end, or turn this client away, before it has been greeted.
+const STARTS: u32 = 2;
 /// The pause before looking again at what cannot be awaited.
 const AGAIN: Duration = Duration::from_millis(20);
 
@@ -62,6 +64,7 @@ impl Client {
         let agent = home.agent_whereabouts();
         let mut until = Instant::now() + AGENT_START;
         let mut may_replace = true;
+        let mut starts = 0;
         loop {
             match timeout_at(until, Self::connect(&agent, name, true)).await {
                 Ok(Ok(client)) if may_replace && client.peer().is_older() => {
@@ -78,6 +81,9 @@ impl Client {
                 Ok(Err(_)) if Instant::now() < until => {}
                 _ => return Err(silent(home)),
             }
+            if !home.is_there() {
+                return Err(home.gone());
+            }
             if ProcessLock::is_held(&home.agent_lock())? {
                 // An agent is about to listen, or one is about to end; neither can be awaited.
                 sleep(AGAIN).await;
@@ -93,6 +99,10 @@ impl Client {
             if ProcessLock::is_held(&home.agent_lock())? {
                 continue;
             }
+            if starts == STARTS {
+                return Err(silent(home));
+            }
+            starts += 1;
             let (starts_in, launcher) = (home.clone(), launcher.clone());
             let starting = livepc_panics::blocking("Starting the agent", move || {
                 let started = launcher.start(&starts_in, &["agent"], None);
@@ -366,4 +376,49 @@ fn gone() -> Problem {
         "LivePC's agent has ended.",
         "Try again: a new one is started.",
     )
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A program that says that it is an agent, and ends.
+    #[tokio::test]
+    async fn agents_that_end_before_they_greet_are_not_started_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&folder.path().join("home")).unwrap();
+        let (program, starts) = (folder.path().join("livepc"), folder.path().join("starts"));
+        let script = format!(
+            "#!/bin/sh\necho >> {}\necho {}\n",
+            starts.display(),
+            Launcher::READY
+        );
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let launcher = Launcher::new(program).unwrap();
+        let connecting = Client::connect_or_start(&home, &launcher, "test");
+        let connected = timeout(2 * AGENT_START, connecting).await;
+        let problem = connected.expect("it ends").unwrap_err();
+        assert!(problem.message.contains("does not answer"), "{problem}");
+        assert_eq!(
+            std::fs::read_to_string(&starts).unwrap().lines().count(),
+            STARTS as usize
+        );
+    }
+
+    /// What is started in it would make a new home.
+    #[tokio::test]
+    async fn no_agent_is_started_in_a_home_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&folder.path().join("home")).unwrap();
+        let launcher = Launcher::new(std::env::current_exe().unwrap()).unwrap();
+        std::fs::remove_dir_all(home.root()).unwrap();
+        let problem = Client::connect_or_start(&home, &launcher, "test")
+            .await
+            .unwrap_err();
+        assert_eq!(problem, home.gone());
+        assert!(!home.root().exists());
+    }
 }

@@ -12,7 +12,7 @@ mod os;
 
 pub use os::{is_private, keeps_modes};
 
-/// Makes a folder that only the user can enter, and those above it that are missing. One that is there is left as it is.
+/// Makes a folder that only the user can enter, in one that is there. One that is there itself is left as it is.
 ///
 /// # Errors
 /// What the system says; [`Code::Usage`] if there is one that belongs to somebody else, or that others can write to: who can
@@ -25,7 +25,7 @@ pub fn private_folder(folder: &Path) -> Result<(), Problem> {
     match std::fs::metadata(folder) {
         Ok(_) => check_own(folder),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make_private(folder).map_err(failed)?;
+            livepc_durable::create_private_folder_inside(folder).map_err(failed)?;
             // Somebody may have been faster.
             check_own(folder)
         }
@@ -71,9 +71,14 @@ mod tests {
     #[test]
     fn what_is_new_is_private_and_what_was_there_stays_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
-        let new = folder.path().join("a/b");
+        let new = folder.path().join("a");
         private_folder(&new).unwrap();
-        assert_eq!((mode(&new), mode(&folder.path().join("a"))), (0o700, 0o700));
+        assert_eq!(mode(&new), 0o700);
+        let deep = folder.path().join("b/c");
+        assert!(
+            private_folder(&deep).is_err(),
+            "a home that is gone is not made again"
+        );
         for before in [0o755, 0o750, 0o711, 0o2755, 0o1777, 0o700] {
             let there = folder.path().join(format!("{before:o}"));
             std::fs::create_dir(&there).unwrap();

@@ -20,7 +20,7 @@ const MARK_TEXT: &str = "This folder is a LivePC home: what is in it belongs to 
 const SURE: [&str; 2] = ["state.db", "agent.lock"];
 
 /// What else may lie in a home.
-const OWN: [&str; 12] = [
+const OWN: [&str; 13] = [
     "agent.at",
     "bases",
     "bin",
@@ -33,6 +33,7 @@ const OWN: [&str; 12] = [
     "start.lock",
     "store",
     StorePlace::FILE,
+    "subscriptions",
 ];
 
 /// What an empty folder may have: file systems and desktops put it there by themselves.
@@ -142,6 +143,20 @@ impl Home {
     #[must_use]
     pub fn is_there(&self) -> bool {
         self.root.is_dir()
+    }
+
+    /// The problem of who has the home open, whose folder was renamed, moved or removed meanwhile.
+    #[must_use]
+    pub fn gone(&self) -> Problem {
+        Problem::new(
+            Code::Failed,
+            format!(
+                "The home {} was moved or removed while LivePC used it.",
+                self.root.display()
+            ),
+            "Move it back, or name its new place with --home or in LIVEPC_HOME. If it was removed, all that was in it is gone: \
+             subscribe again.",
+        )
     }
 
     fn is_empty_or_a_home(&self) -> Result<bool, Problem> {

@@ -2,11 +2,11 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Problem;
-use crate::folder::make_private;
 
 /// How often the lock is tried again, and the pause before: who only looks whether it is held has it for a moment, and no
 /// event tells of the end of that.
@@ -16,7 +16,10 @@ const AGAIN: Duration = Duration::from_millis(4);
 /// An exclusive lock of the operating system on a file, held until it is dropped.
 #[derive(Debug)]
 pub struct ProcessLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
+    /// False where a file system gives a file a number of its own each time that it is looked at.
+    tells_place: bool,
 }
 
 impl ProcessLock {
@@ -28,7 +31,7 @@ impl ProcessLock {
         let file = open(path)?;
         for _ in 0..TRIES {
             match file.try_lock() {
-                Ok(()) => return Ok(Some(Self { _file: file })),
+                Ok(()) => return Ok(Some(Self::held(file, path))),
                 Err(TryLockError::WouldBlock) if is_held_by(&file)? => return Ok(None),
                 Err(TryLockError::WouldBlock) => std::thread::sleep(AGAIN),
                 Err(TryLockError::Error(error)) => return Err(explained(error)),
@@ -44,12 +47,27 @@ impl ProcessLock {
     pub fn take(path: &Path) -> io::Result<Self> {
         let file = open(path)?;
         file.lock().map_err(explained)?;
-        Ok(Self { _file: file })
+        Ok(Self::held(file, path))
+    }
+
+    fn held(file: File, path: &Path) -> Self {
+        Self {
+            tells_place: livepc_durable::is_at(&file, path).is_ok_and(|is_at| is_at),
+            path: path.to_owned(),
+            file,
+        }
+    }
+
+    /// True if the lock's file is where it was taken. Once it is not, its folder was renamed, moved or removed: what is at its
+    /// place is somebody else's. What cannot be found out is taken for a yes.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        !self.tells_place || livepc_durable::is_at(&self.file, &self.path).unwrap_or(true)
     }
 
     /// Holds the lock until this process ends.
-    pub fn until_exit(self) {
-        std::mem::forget(self);
+    pub fn until_exit(self: &Arc<Self>) {
+        std::mem::forget(self.clone());
     }
 
     /// True if some process holds the lock.
@@ -70,9 +88,6 @@ impl ProcessLock {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.is_dir()) {
-        make_private(folder)?;
-    }
     File::options()
         .create(true)
         .truncate(false)
@@ -123,7 +138,7 @@ mod tests {
     #[test]
     fn one_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a/lock");
+        let path = folder.path().join("lock");
         assert!(!ProcessLock::is_held(&path).unwrap(), "nobody has it yet");
         let held = ProcessLock::try_take(&path).unwrap().expect("it is free");
         assert!(ProcessLock::try_take(&path).unwrap().is_none(), "it is held");
@@ -138,6 +153,25 @@ mod tests {
             ProcessLock::try_take(&path).unwrap().is_some(),
             "it is free again"
         );
+    }
+
+    #[test]
+    fn a_folder_that_is_moved_away_takes_its_lock_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let (home, moved) = (folder.path().join("home"), folder.path().join("moved"));
+        std::fs::create_dir(&home).unwrap();
+        let held = ProcessLock::try_take(&home.join("agent.lock")).unwrap().unwrap();
+        assert!(held.is_in_place());
+        // As systems refuse that rename nothing with open files in it.
+        if std::fs::rename(&home, &moved).is_err() {
+            return;
+        }
+        assert!(!held.is_in_place(), "nothing is there");
+        assert!(ProcessLock::try_take(&home.join("agent.lock")).is_err());
+        assert!(!home.exists(), "nothing is made there again");
+        std::fs::create_dir(&home).unwrap();
+        let other = ProcessLock::try_take(&home.join("agent.lock")).unwrap().unwrap();
+        assert!(!held.is_in_place() && other.is_in_place(), "it is another one's");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! client and runner wrote it. They stay in use as long as a machine runs that was started by them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -85,8 +86,9 @@ fn older(needed: bool) -> Older {
     let home = Home::open(&folder.path().join("home")).unwrap();
     let lock = ProcessLock::try_take(&home.agent_lock())
         .unwrap()
+        .map(Arc::new)
         .expect("it is free");
-    let listener = Listener::of_agent(&home).unwrap();
+    let listener = Listener::of_agent(&home, &lock).unwrap();
     let serving = tokio::spawn(async move {
         let _lock = lock;
         let mut asked = Vec::new();
@@ -177,10 +179,11 @@ async fn an_older_agent_that_a_machine_needs_is_used_for_what_it_knows() {
 async fn a_call_that_nobody_answers_is_told_as_that_and_ends() {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(&folder.path().join("home")).unwrap();
-    let _lock = ProcessLock::try_take(&home.agent_lock())
+    let lock = ProcessLock::try_take(&home.agent_lock())
         .unwrap()
+        .map(Arc::new)
         .expect("it is free");
-    let listener = Listener::of_agent(&home).unwrap();
+    let listener = Listener::of_agent(&home, &lock).unwrap();
     let agent = home.agent_whereabouts();
     let serving = tokio::spawn(async move {
         let (read, mut write) = tokio::io::split(listener.accept().await.unwrap());

@@ -72,7 +72,9 @@ fn use_it(path: &Path) -> Option<File> {
     let file = File::open(path).ok()?;
     // Without locks nothing is ever removed, so it is safe without one.
     let _ = file.try_lock_shared();
-    os::is_at(&file, path).then_some(file)
+    livepc_durable::is_at(&file, path)
+        .is_ok_and(|is_at| is_at)
+        .then_some(file)
 }
 
 /// Keeps the copy that this process runs from, if it does, until it ends.
@@ -196,13 +198,6 @@ mod os {
         }
     }
 
-    pub(super) fn is_at(file: &File, path: &Path) -> bool {
-        let (Ok(open), Ok(there)) = (file.metadata(), path.metadata()) else {
-            return false;
-        };
-        (open.dev(), open.ino()) == (there.dev(), there.ino())
-    }
-
     pub(super) fn remove_unless_used(program: &Path) -> bool {
         let Ok(file) = File::open(program) else {
             return false;
@@ -221,10 +216,6 @@ mod os {
     #[allow(clippy::unnecessary_wraps)] // Its twin can fail.
     pub(super) fn make_executable(_file: &File) -> io::Result<()> {
         Ok(())
-    }
-
-    pub(super) fn is_at(_file: &File, path: &Path) -> bool {
-        path.is_file()
     }
 
     /// A program that runs, or that somebody has open as we do, is not removed by the system.
@@ -319,6 +310,7 @@ mod tests {
     fn what_an_earlier_version_may_run_from_stays() {
         let (_folder, home, program) = home();
         let path = Copy::of(&program, &home).unwrap().path().to_owned();
+        std::fs::create_dir_all(home.machine("lab")).unwrap();
         let runner = ProcessLock::try_take(&home.runner_lock("lab")).unwrap();
         remove_superseded(&home).unwrap();
         assert!(path.is_file(), "a runner runs that has not said from what");

@@ -171,7 +171,8 @@ mod os {
 mod os {
     use std::path::{Path, PathBuf};
 
-    use crate::folder::make_private;
+    use livepc_durable::create_private_folder_inside;
+
     use crate::{Home, Problem};
 
     pub(super) fn is_short(_folder: &Path) -> bool {
@@ -179,12 +180,12 @@ mod os {
     }
 
     pub(super) fn make_where_sockets_work(_root: &Path, own: &Path) -> bool {
-        make_private(own).is_ok()
+        create_private_folder_inside(own).is_ok()
     }
 
     pub(super) fn elsewhere(home: &Home) -> Result<PathBuf, Problem> {
         let folder = home.root().join(super::OWN);
-        make_private(&folder)
+        create_private_folder_inside(&folder)
             .map_err(|e| Problem::io(&format!("Cannot make the folder {}", folder.display()), &e))?;
         Ok(folder)
     }

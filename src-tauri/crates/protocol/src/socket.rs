@@ -1,15 +1,17 @@
 //! Local sockets: files in a private folder on Unix, named pipes on Windows. Whoever is on the other side is the same user,
 //! or the connection is refused.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use interprocess::local_socket::tokio::{Listener as Inner, Stream as InnerStream, prelude::*};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::whereabouts::Whereabouts;
-use crate::{Home, Problem};
+use crate::{Home, Problem, ProcessLock};
 
 #[cfg_attr(unix, path = "socket/unix.rs")]
 #[cfg_attr(windows, path = "socket/windows.rs")]
@@ -31,28 +33,31 @@ struct Listening {
     inner: Inner,
     socket: os::Socket,
     whereabouts: Whereabouts,
+    lock: Weak<ProcessLock>,
     look: Interval,
+    /// A file that is open for no other reason than that there be room for a connection when it is closed.
+    room: Option<File>,
 }
 
 impl Listener {
-    /// Listens for who asks the home's agent. Only the holder of the agent's lock may call this: a socket that a dead
-    /// process left is replaced.
+    /// Listens for who asks the home's agent, as the holder of the agent's lock: a socket that a dead process left is
+    /// replaced. Nothing is made anew once the lock is let go, or is not in its place.
     ///
     /// # Errors
     /// If nothing can be listened on, or the home cannot be told where.
-    pub fn of_agent(home: &Home) -> Result<Self, Problem> {
-        Self::bind(home.agent_whereabouts())
+    pub fn of_agent(home: &Home, lock: &Arc<ProcessLock>) -> Result<Self, Problem> {
+        Self::bind(home.agent_whereabouts(), lock)
     }
 
     /// As [`of_agent`](Self::of_agent), for the runner of a machine, which holds the machine's lock.
     ///
     /// # Errors
     /// As there.
-    pub fn of_runner(home: &Home, id: &str) -> Result<Self, Problem> {
-        Self::bind(home.runner_whereabouts(id))
+    pub fn of_runner(home: &Home, id: &str, lock: &Arc<ProcessLock>) -> Result<Self, Problem> {
+        Self::bind(home.runner_whereabouts(id), lock)
     }
 
-    fn bind(whereabouts: Whereabouts) -> Result<Self, Problem> {
+    fn bind(whereabouts: Whereabouts, lock: &Arc<ProcessLock>) -> Result<Self, Problem> {
         let (inner, socket) = listen(&whereabouts)?;
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -60,8 +65,30 @@ impl Listener {
             inner,
             socket,
             whereabouts,
+            lock: Arc::downgrade(lock),
             look,
+            room: room(),
         })))
+    }
+
+    /// True if there are too many open files, in this process or in the system, for another connection.
+    #[must_use]
+    pub fn is_full(error: &io::Error) -> bool {
+        os::is_full(error)
+    }
+
+    /// Makes room for one connection where there is none; false if there is nothing to be done about it. Until
+    /// [`keep_room`](Self::keep_room) is called it is lost to who is next.
+    pub async fn make_room(&self) -> bool {
+        self.0.lock().await.room.take().is_some()
+    }
+
+    /// Sees to it that there is room for one connection, whatever else is opened.
+    pub async fn keep_room(&self) {
+        let mut listening = self.0.lock().await;
+        if listening.room.is_none() {
+            listening.room = room();
+        }
     }
 
     /// The next connection.
@@ -91,6 +118,9 @@ impl Listening {
     }
 
     fn stay_findable(&mut self) {
+        if !self.lock.upgrade().is_some_and(|lock| lock.is_in_place()) {
+            return;
+        }
         if self.socket.is_there() {
             if !self.whereabouts.say(self.socket.address()) {
                 tracing::debug!("where the socket is cannot be written down now");
@@ -107,6 +137,10 @@ impl Listening {
     }
 }
 
+fn room() -> Option<File> {
+    File::open(std::env::current_exe().ok()?).ok()
+}
+
 impl Drop for Listening {
     fn drop(&mut self) {
         self.socket.remove();
@@ -115,8 +149,9 @@ impl Drop for Listening {
 }
 
 fn listen(whereabouts: &Whereabouts) -> Result<(Inner, os::Socket), Problem> {
-    let (inner, socket) = os::listen(&whereabouts.new_address()?)
-        .map_err(|e| Problem::io("The socket cannot be opened", &e))?;
+    let address = whereabouts.new_address()?;
+    let (inner, socket) = os::listen(&address)
+        .map_err(|e| Problem::io(&format!("The socket {} cannot be opened", address.display()), &e))?;
     if let Err(problem) = whereabouts.write(socket.address()) {
         socket.remove();
         return Err(problem);
@@ -150,6 +185,11 @@ mod tests {
     /// Longer than anybody may be lost for.
     const SOON: Duration = Duration::from_secs(10);
 
+    fn lock_of(home: &Home) -> Arc<ProcessLock> {
+        let lock = ProcessLock::try_take(&home.agent_lock()).unwrap();
+        Arc::new(lock.expect("it is free"))
+    }
+
     async fn until_found(home: &Home) -> Stream {
         let find = async {
             loop {
@@ -166,7 +206,8 @@ mod tests {
     async fn who_listens_is_found_again_whatever_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(&folder.path().join("home")).unwrap();
-        let listener = Listener::of_agent(&home).unwrap();
+        let lock = lock_of(&home);
+        let listener = Listener::of_agent(&home, &lock).unwrap();
         let socket = listener.0.lock().await.socket.address().to_owned();
         let file = home.agent_lock().with_extension("at");
         let serving = tokio::spawn(async move {
@@ -194,12 +235,32 @@ mod tests {
     async fn a_home_seen_under_another_name_is_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let home = Home::open(&folder.path().join("home")).unwrap();
-        let _listener = Listener::of_agent(&home).unwrap();
+        let lock = lock_of(&home);
+        let _listener = Listener::of_agent(&home, &lock).unwrap();
         std::fs::rename(home.root(), folder.path().join("elsewhere")).unwrap();
         let same = Home::open(&folder.path().join("elsewhere")).unwrap();
         same.agent_whereabouts()
             .connect()
             .await
             .expect("as from inside of a container");
+    }
+
+    /// What it would make again is a part of a home that no client takes for one.
+    #[tokio::test(start_paused = true)]
+    async fn in_a_home_that_was_moved_away_nothing_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(&folder.path().join("home")).unwrap();
+        let lock = lock_of(&home);
+        let listener = Listener::of_agent(&home, &lock).unwrap();
+        std::fs::rename(home.root(), folder.path().join("elsewhere")).unwrap();
+        let looked = timeout(10 * LOOK, listener.accept()).await;
+        assert!(looked.is_err(), "nobody has come");
+        assert!(!home.root().exists());
+        // Nor where there is another home by now.
+        let other = Home::open(home.root()).unwrap();
+        let looked = timeout(10 * LOOK, listener.accept()).await;
+        assert!(looked.is_err(), "nobody has come");
+        let at = other.agent_lock().with_extension("at");
+        assert!(!at.exists() && !other.root().join("run").exists());
     }
 }

@@ -34,6 +34,9 @@ pub enum StoreError {
     /// There is no store in this folder.
     #[error("there is no chunk store in {}; check the storage folder in the settings", shown::path(.0))]
     NoStore(PathBuf),
+    /// Somebody has removed or renamed a file of the store that was in use.
+    #[error("{} was removed while LivePC wrote it; try again, and it is fetched again", shown::path(.0))]
+    Removed(PathBuf),
     /// What a file of the store itself says makes no sense.
     #[error("{} is damaged ({why}); move it away, and LivePC makes a new one", shown::path(.path))]
     Damaged {

@@ -157,7 +157,15 @@ pub(crate) fn place_durably(
     let failed = |error| StoreError::io("written", path, error);
     // Every path here is a name inside a folder of the store.
     let folder = path.parent().unwrap_or(path);
-    create_folder(folder)?;
+    // In the store's own folder everything is made anew; a store that was moved away or removed is not.
+    match livepc_durable::create_folder_inside(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            livepc_durable::create_folder_inside(livepc_durable::folder_of(folder))
+                .and_then(|()| livepc_durable::create_folder_inside(folder))
+        }
+        made => made,
+    }
+    .map_err(failed)?;
     let mut file = tempfile::Builder::new()
         .prefix(TEMPORARY)
         .tempfile_in(folder)

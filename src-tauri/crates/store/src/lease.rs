@@ -9,7 +9,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::Path;
 
 use crate::error::{Result, StoreError};
-use crate::folder::{Folder, create_folder};
+use crate::folder::Folder;
 use crate::release_key::ReleaseKey;
 
 /// How a lease file's name begins, so that no release's key makes it a name with a meaning of its own.
@@ -32,7 +32,9 @@ impl Lease {
 
 /// Takes a lease; waits while the store is being pruned.
 pub(crate) fn take(folder: &Folder, release: &ReleaseKey) -> Result<Lease> {
-    create_folder(&folder.leases())?;
+    let leases = folder.leases();
+    livepc_durable::create_folder_inside(&leases)
+        .map_err(|error| StoreError::io("created", &leases, error))?;
     let gate_path = folder.leases_lock();
     let gate = lock_file(&gate_path)?;
     gate.lock_shared()

@@ -32,7 +32,7 @@ impl Store {
             reader,
             database,
             writers,
-            _lock,
+            lock: _lock,
             ..
         } = self;
         // Nobody takes a lease from here on.

@@ -124,8 +124,15 @@ impl PackWriter {
     }
 
     /// Makes the bits durable.
-    pub(crate) fn flush(&self) -> Result<()> {
-        self.sync()
+    ///
+    /// # Errors
+    /// [`StoreError::Removed`] if the file is not where it was opened: nobody finds what was written to it.
+    pub(crate) fn flush_in_place(&self) -> Result<()> {
+        self.sync()?;
+        match livepc_durable::is_at(&self.file, &self.path) {
+            Ok(false) => Err(StoreError::Removed(self.path.clone())),
+            _ => Ok(()),
+        }
     }
 
     fn write_bits(&self, pages: Range<u32>) -> Result<()> {

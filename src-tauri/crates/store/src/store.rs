@@ -60,7 +60,7 @@ pub struct Store {
     pub(crate) writers: Writers,
     /// Shared by those who write, exclusive for the one who removes.
     pub(crate) pruning: RwLock<()>,
-    pub(crate) _lock: File,
+    pub(crate) lock: File,
 }
 
 impl Store {
@@ -103,7 +103,7 @@ impl Store {
             database,
             writers,
             pruning: RwLock::default(),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -111,6 +111,13 @@ impl Store {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// True if the store's files are where they were when it was opened. Once they are not, because its folder was renamed or
+    /// removed, what is written goes where nobody finds it. What cannot be found out is taken for a yes.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        livepc_durable::is_at(&self.lock, &self.folder.lock()).unwrap_or(true)
     }
 
     /// A reader of this store. All of them share their open files.
@@ -276,14 +283,17 @@ impl Store {
     /// might not be claimed.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; [`StoreError::Removed`] if somebody has removed a pack's file, which then is nowhere claimed any
+    /// more.
     pub fn flush(&self, packs: &[PackId]) -> Result<()> {
         let _writing = self.writing();
         for pack in packs {
-            self.writers.with(*pack, |access| match access.existing()? {
-                Some(writer) => writer.flush(),
-                None => Ok(()),
-            })?;
+            self.writers
+                .with(*pack, |access| match access.existing()? {
+                    Some(writer) => writer.flush_in_place(),
+                    None => Err(StoreError::Removed(self.folder.pack(*pack))),
+                })
+                .inspect_err(|_| self.reader.close(*pack))?;
         }
         Ok(())
     }

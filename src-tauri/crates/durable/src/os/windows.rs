@@ -4,6 +4,11 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+pub(crate) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+    let open = same_file::Handle::from_file(file.try_clone()?)?;
+    Ok(open == same_file::Handle::from_path(path)?)
+}
+
 // Fails where it would on Unix, too.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     folder.metadata().map(drop)

@@ -23,6 +23,31 @@ use crate::{config, library, lookalike, pages, published, subscription};
 
 impl Answers for Core {
     async fn answer(self: Arc<Self>, request: Request) -> Result<Answer, Problem> {
+        let uses_store = matches!(
+            request,
+            Request::Prune { .. } | Request::OpenRelease { .. } | Request::Fetch { .. }
+        );
+        let answer = self.clone().answer_here(request).await;
+        // What was read or done in a home that is gone is nothing to go by.
+        self.check_home()?;
+        if uses_store {
+            self.check_store()?;
+        }
+        answer
+    }
+
+    fn is_in_place(&self) -> bool {
+        self.check_home().is_ok()
+    }
+
+    fn snapshots(&self) -> Option<watch::Receiver<Snapshot>> {
+        self.touch();
+        Some(self.snapshots.subscribe())
+    }
+}
+
+impl Core {
+    async fn answer_here(self: Arc<Self>, request: Request) -> Result<Answer, Problem> {
         match request {
             Request::SourceAdd { .. }
             | Request::SourceRemove { .. }
@@ -196,13 +221,6 @@ impl Answers for Core {
         }
     }
 
-    fn snapshots(&self) -> Option<watch::Receiver<Snapshot>> {
-        self.touch();
-        Some(self.snapshots.subscribe())
-    }
-}
-
-impl Core {
     /// A page of the subscriptions.
     async fn list(self: &Arc<Self>, after: Option<String>) -> Result<Answer, Problem> {
         let livepcs = self.livepcs().await?;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use livepc_format::index::Chunk;
 use livepc_format::{LivePcId, PackId};
-use livepc_protocol::{Code, Home, Launcher, Problem, Snapshot};
+use livepc_protocol::{Code, Home, Launcher, Problem, ProcessLock, Snapshot};
 use livepc_store::{NewChunk, Reader, ReleaseKey, Share, Store, StoreError, Usage};
 use livepc_transfer::{ChunkSink, Client, Fetcher, VerifiedChunk};
 use tokio::sync::{Notify, watch};
@@ -31,6 +31,10 @@ pub type Clock = fn() -> Timestamp;
 
 pub(crate) struct Core {
     pub(super) home: Home,
+    /// The lock by which this is the home's agent.
+    pub(super) lock: Arc<ProcessLock>,
+    /// Cancelled once the home is not where it was.
+    pub(super) home_is_gone: CancellationToken,
     pub(super) launcher: Launcher,
     pub(super) now: Clock,
     pub(super) database: Database,
@@ -69,6 +73,31 @@ impl Core {
     /// Says that a client may see something new.
     pub(super) fn touch(&self) {
         self.changed.notify_one();
+    }
+
+    /// Looks whether the home is still the one that was opened. If it is not, this agent ends: it would write where nobody finds
+    /// it, or into the home of another.
+    pub(super) fn check_home(&self) -> Result<(), Problem> {
+        if self.lock.is_in_place() {
+            return Ok(());
+        }
+        self.home_is_gone.cancel();
+        Err(self.home.gone())
+    }
+
+    /// Looks whether what is written to the store is found there.
+    pub(super) fn check_store(&self) -> Result<(), Problem> {
+        if self.store.is_in_place() {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Code::Failed,
+            format!(
+                "The store {} was moved or removed while LivePC used it.",
+                livepc_format::shown::path(self.store.folder())
+            ),
+            "Move it back. If it was removed, close the app, run “livepc agent stop”, and try again: it is fetched again.",
+        ))
     }
 
     pub(super) fn is_paused(&self) -> bool {

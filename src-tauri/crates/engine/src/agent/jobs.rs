@@ -354,6 +354,12 @@ impl Core {
     }
 
     fn end_job(self: &Arc<Self>, active: &Arc<Active>, done: Result<(), Problem>) {
+        if let Err(gone) = self.check_home() {
+            self.give_up(active, &gone);
+            return;
+        }
+        // What was done in a store that is not there is not done.
+        let done = self.check_store().and(done);
         let now = (self.now)();
         let brought = done.is_ok() && active.show().kind == JobKind::Download;
         active.update(|job| {
@@ -373,6 +379,28 @@ impl Core {
             // What is here now may be in the place of what nobody has run.
             let core = self.clone();
             tokio::spawn(async move { core.forget_what_is_replaced().await });
+        }
+    }
+
+    /// Tells those who wait that a job cannot go on here. What is recorded of it stays: in a home that was only moved away it
+    /// is gone on with.
+    fn give_up(&self, active: &Arc<Active>, why: &Problem) {
+        active.update(|job| {
+            job.status = JobStatus::Failed;
+            job.ended = Some((self.now)());
+            job.bytes_per_second = 0;
+            job.problem = Some(why.clone());
+        });
+        self.jobs.retire(active.show());
+        self.touch();
+    }
+
+    /// Ends all jobs of a home that is gone.
+    pub(super) fn give_up_jobs(&self) {
+        let active: Vec<_> = lock(&self.jobs.active).values().cloned().collect();
+        for active in active {
+            lock(&active.stop).cancel();
+            self.give_up(&active, &self.home.gone());
         }
     }
 

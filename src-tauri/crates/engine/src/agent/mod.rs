@@ -57,6 +57,8 @@ use crate::{config, store_move, subscription};
 const LINGER: Duration = Duration::from_secs(5);
 /// How often it is looked whether the copy of the state is old.
 const COPY_IS_LOOKED_AT: Duration = Duration::from_secs(60 * 60);
+/// How often it is looked whether the home is still there; so it is also whenever somebody asks for something.
+const HOME_IS_LOOKED_AT: Duration = Duration::from_secs(2);
 /// How long runners have to say that they have been told of the session's end too.
 const TOLD: Duration = Duration::from_secs(1);
 /// How long one that ends waits for those who have just connected.
@@ -90,12 +92,13 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
         ready();
         return Ok(());
     };
+    let lock = Arc::new(lock);
     // Whoever takes it next opens the store, which tasks of this one may hold as long as the process lives.
     lock.until_exit();
-    let core = Arc::new(open(home, launcher, clock)?);
+    let core = Arc::new(open(home, lock, launcher, clock)?);
     core.apply_settings()?;
     core.pause_as_before()?;
-    let listener = Listener::of_agent(&core.home)?;
+    let listener = Listener::of_agent(&core.home, &core.lock)?;
     core.find_runners().await?;
     // Before anybody asks: what is here is shown as being here, with or without a network.
     core.reopen_all().await;
@@ -120,6 +123,18 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
             tracing::info!("the agent ends: the session does");
             return Ok(());
         }
+        () = core.until_home_is_gone() => {
+            tracing::error!("the agent ends: {}", core.home.gone());
+            core.give_up_jobs();
+            core.publish_snapshot().await;
+            let told = async {
+                while guests.count() > 0 {
+                    guests.changed().await;
+                }
+            };
+            let _ = tokio::time::timeout(TOLD, told).await;
+            return Ok(());
+        }
     }
     // Who connects from now on is refused, and starts another agent; who came just before is still answered.
     serving.abort();
@@ -133,7 +148,7 @@ pub async fn run(options: AgentOptions, ready: impl FnOnce()) -> Result<(), Prob
     Ok(())
 }
 
-fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
+fn open(home: Home, lock: Arc<ProcessLock>, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
     make_folders(&home)?;
     crate::leftovers::remove(&home);
     let database = Database::open(&home.database())?;
@@ -155,6 +170,8 @@ fn open(home: Home, launcher: Launcher, now: Clock) -> Result<Core, Problem> {
     let (snapshots, _) = watch::channel(Snapshot::default());
     Ok(Core {
         home,
+        lock,
+        home_is_gone: CancellationToken::new(),
         launcher,
         now,
         database,
@@ -205,6 +222,18 @@ fn make_folders(home: &Home) -> Result<(), Problem> {
 }
 
 impl Core {
+    /// Waits until the home is not where it was.
+    async fn until_home_is_gone(&self) {
+        let mut look = tokio::time::interval(HOME_IS_LOOKED_AT);
+        loop {
+            tokio::select! {
+                () = self.home_is_gone.cancelled() => return,
+                // Nobody tells on every system and file system.
+                _ = look.tick() => drop(self.check_home()),
+            }
+        }
+    }
+
     /// Keeps a copy of the state that is never older than a day.
     async fn keep_copies(self: Arc<Self>) {
         let mut look = tokio::time::interval(COPY_IS_LOOKED_AT);

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use livepc_protocol::{
-    Answer, Code, Display, Home, Job, JobKind, JobPhase, JobStatus, Launcher, MachineState, Request,
+    Answer, Code, Display, Home, Job, JobKind, JobPhase, JobStatus, Launcher, MachineState, ProcessLock,
+    Request,
 };
 use livepc_publish::{Folder, KeyFolder, Project, PublishOptions, Silent};
 use tempfile::TempDir;
@@ -42,7 +43,12 @@ fn agent() -> (Arc<Core>, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let home = Home::open(folder.path()).unwrap();
     let launcher = Launcher::new(std::env::current_exe().unwrap()).unwrap();
-    (Arc::new(super::open(home, launcher, clock).unwrap()), folder)
+    let lock = ProcessLock::try_take(&home.agent_lock()).unwrap();
+    let lock = Arc::new(lock.unwrap());
+    (
+        Arc::new(super::open(home, lock, launcher, clock).unwrap()),
+        folder,
+    )
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ impl StillMachine {
     /// [`Code::Busy`] if it runs, is suspended or is held already.
     pub(crate) async fn hold(home: &Home, id: &str) -> Result<Option<Self>, Problem> {
         let folder = home.machine(id);
-        // Taking the lock would make the folder, which would then belong to nobody.
+        // Without it there is no lock, and nobody has started the machine.
         if !folder.is_dir() {
             return Ok(None);
         }

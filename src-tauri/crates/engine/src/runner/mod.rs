@@ -80,14 +80,14 @@ pub async fn run(options: RunnerOptions, ready: impl FnOnce()) -> Result<(), Pro
     };
     let Started {
         // The last that is let go.
-        _lock,
+        lock,
         machine,
         release,
         own,
         recorder,
         bases,
     } = started;
-    let listener = Listener::of_runner(&options.home, &options.id)?;
+    let listener = Listener::of_runner(&options.home, &options.id, &lock)?;
     let guests = Guests::default();
     let answers = machine.clone();
     tokio::spawn(async move { kept_up("Serving clients", || serve(&listener, &answers, &guests)).await });
@@ -115,7 +115,7 @@ struct Started {
     own: MachineFolder,
     recorder: Arc<StartRecorder>,
     bases: Bases,
-    _lock: ProcessLock,
+    lock: Arc<ProcessLock>,
 }
 
 async fn start(options: &RunnerOptions) -> Result<Started, Problem> {
@@ -183,7 +183,7 @@ async fn start(options: &RunnerOptions) -> Result<Started, Problem> {
         own,
         recorder,
         bases,
-        _lock: lock,
+        lock: Arc::new(lock),
     })
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use interprocess::local_socket::tokio::prelude::*;
 use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::{GenericFilePath, ListenerOptions, Name};
+use rustix::io::Errno;
 
 /// A socket's file.
 #[derive(Debug)]
@@ -76,6 +77,11 @@ pub(super) fn check_server(stream: &Stream) -> io::Result<()> {
 pub(super) fn process_of(stream: &Stream) -> io::Result<Option<u32>> {
     let process = stream.peer_creds()?.pid();
     Ok(process.and_then(|process| u32::try_from(process).ok()))
+}
+
+pub(super) fn is_full(error: &io::Error) -> bool {
+    let full = [Errno::MFILE, Errno::NFILE];
+    Errno::from_io_error(error).is_some_and(|error| full.contains(&error))
 }
 
 pub(super) fn check_client(stream: &Stream) -> io::Result<()> {

@@ -15,7 +15,7 @@ use interprocess::local_socket::{GenericNamespaced, ListenerOptions, Name};
 use interprocess::os::windows::local_socket::ListenerOptionsExt as _;
 use interprocess::os::windows::security_descriptor::SecurityDescriptor;
 use widestring::U16CString;
-use windows_sys::Win32::Foundation::{ERROR_SUCCESS, LocalFree};
+use windows_sys::Win32::Foundation::{ERROR_SUCCESS, ERROR_TOO_MANY_OPEN_FILES, LocalFree};
 use windows_sys::Win32::Security::Authorization::{
     ConvertSidToStringSidW, GetSecurityInfo, SE_KERNEL_OBJECT,
 };
@@ -55,6 +55,10 @@ pub(super) fn listen(name: &Path) -> io::Result<(Listener, Socket)> {
         name: name.to_owned(),
     };
     Ok((options.create_tokio()?, socket))
+}
+
+pub(super) fn is_full(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(ERROR_TOO_MANY_OPEN_FILES.cast_signed())
 }
 
 pub(super) fn name(address: &Path) -> io::Result<Name<'static>> {
