@@ -186,7 +186,7 @@ mod tests {
     const SOON: Duration = Duration::from_secs(10);
 
     fn lock_of(home: &Home) -> Arc<ProcessLock> {
-        let lock = ProcessLock::try_take(&home.agent_lock()).unwrap();
+        let lock = ProcessLock::try_take(&home.agent_lock()).expect("its file");
         Arc::new(lock.expect("it is free"))
     }
 

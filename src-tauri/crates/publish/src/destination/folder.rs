@@ -26,6 +26,8 @@ pub struct Folder {
     root: PathBuf,
     /// Folders with names that may not be durable yet.
     unsynced: Mutex<BTreeSet<PathBuf>>,
+    /// The lock's file, once it was taken.
+    locked: Mutex<Option<File>>,
 }
 
 impl Folder {
@@ -34,6 +36,7 @@ impl Folder {
         Self {
             root: root.into(),
             unsynced: Mutex::default(),
+            locked: Mutex::default(),
         }
     }
 
@@ -59,6 +62,7 @@ impl Folder {
     fn partial(&self, target: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
         let folder = target.parent().unwrap_or(&self.root);
         let what = || format!("writing {}", shown::path(target));
+        self.check_place().context(what)?;
         if !folder.is_dir() {
             livepc_durable::create_folder(folder).context(what)?;
         }
@@ -70,6 +74,23 @@ impl Folder {
         partial.as_file().sync_all().context(what)?;
         self.unsynced().insert(folder.to_owned());
         Ok(partial)
+    }
+
+    /// A folder that was removed since it was locked is not made again: a part of a publication would look like a whole one.
+    fn check_place(&self) -> io::Result<()> {
+        let locked = self
+            .locked
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &*locked {
+            Some(file) if !livepc_durable::is_at(file, &self.path(LOCK)).unwrap_or(true) => {
+                Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "the folder was moved or removed while LivePC published to it",
+                ))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn unsynced(&self) -> std::sync::MutexGuard<'_, BTreeSet<PathBuf>> {
@@ -184,8 +205,10 @@ impl Destination for Folder {
     }
 
     fn replace(&self, path: &str, bytes: &[u8], expected: Option<Digest>) -> Result<()> {
-        self.sync()?;
         let target = self.path(path);
+        self.check_place()
+            .context(|| format!("writing {}", shown::path(&target)))?;
+        self.sync()?;
         let partial = self.partial(&target, bytes)?;
         let there = match self.open(path)? {
             Some(mut file) => {
@@ -223,6 +246,11 @@ impl Destination for Folder {
             Err(TryLockError::WouldBlock) => return Err(PublishError::DestinationBusy(self.name())),
             Err(TryLockError::Error(error)) => return Err(error).context(what),
         }
+        let locked = livepc_durable::open(&self.path(LOCK)).context(what)?;
+        *self
+            .locked
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(locked);
         self.remove_partials();
         Ok(Lock::new(file))
     }
@@ -232,6 +260,30 @@ impl Destination for Folder {
 mod tests {
     use super::super::open_destination;
     use super::*;
+
+    #[test]
+    fn a_folder_that_is_removed_meanwhile_gets_no_part_of_a_publication() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("site");
+        let folder = Folder::new(&root);
+        let lock = folder.lock().unwrap();
+        folder.put_new("packs/a", b"one").unwrap();
+        if fs::remove_dir_all(&root).is_err() {
+            // As systems refuse that remove nothing that is open.
+            return;
+        }
+        for again in [false, true] {
+            let put = folder.put_new("packs/b", b"two").unwrap_err();
+            assert!(put.to_string().contains("moved or removed"), "{put}");
+            // It would be the first, so nothing is missed in its place.
+            let replaced = folder.replace("head.json", b"{}", None).unwrap_err();
+            assert!(replaced.to_string().contains("moved or removed"), "{replaced}");
+            assert_eq!(root.exists(), again);
+            // Another one at its place is not the one that was begun in.
+            livepc_durable::create_folder(&root).unwrap();
+        }
+        drop(lock);
+    }
 
     #[test]
     fn immutable_files_do_not_change() {
