@@ -63,6 +63,18 @@ impl Finding {
         Self::bad(check, problem.message, problem.hint)
     }
 
+    /// Says what to do, where others would say that this check shows more.
+    fn answer_here(&mut self, home: &Home) {
+        if self.hint.contains("“livepc doctor” shows") {
+            let logs = home.logs();
+            self.hint = format!(
+                "Look at what is named here: whether it is a file or a folder as it should be, whose it is and with which \
+                 permissions, and at its disk. What should not be there can be moved away. The logs are in {}.",
+                livepc_format::shown::path(&logs)
+            );
+        }
+    }
+
     fn new(check: Check, health: Health, found: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             id: check.0,
@@ -105,6 +117,9 @@ pub async fn examine(home: &Home, launcher: Result<Launcher, Problem>) -> Vec<Fi
     findings.extend(proxy);
     findings.extend(clock);
     findings.extend(faults);
+    for finding in &mut findings {
+        finding.answer_here(home);
+    }
     findings
 }
 
@@ -159,6 +174,18 @@ mod tests {
         let found = within(check, FILES, std::future::pending()).await;
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].id, found[0].health), ("x", Health::Bad));
+    }
+
+    #[test]
+    fn who_asks_here_is_not_told_to_ask_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::open(folder.path()).unwrap();
+        let error = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let problem = Problem::io("/home/x/agent.lock cannot be read", &error);
+        let mut finding = Finding::of_problem(Check("x", "x"), problem);
+        finding.answer_here(&home);
+        assert!(!finding.hint.contains("livepc doctor"), "{}", finding.hint);
+        assert!(finding.hint.contains("permissions"), "{}", finding.hint);
     }
 
     #[tokio::test]

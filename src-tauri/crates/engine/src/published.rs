@@ -110,6 +110,9 @@ pub(crate) fn address(text: &str) -> Result<Url, Problem> {
         Ok(url) if url.scheme() == "file" => Ok(url),
         // A single letter is a drive of Windows.
         Ok(url) if url.scheme().len() > 1 => Err(wrong("only http, https and file are understood")),
+        Err(_) if text.contains("://") && text.contains(char::is_whitespace) => {
+            Err(wrong("it has a space in it"))
+        }
         Err(error) if text.contains("://") => Err(wrong(&error.to_string())),
         _ => {
             let path = std::path::absolute(text).map_err(|_| wrong("it is empty"))?;
@@ -420,6 +423,13 @@ mod tests {
             "https://",
         ] {
             assert_eq!(address(bad).unwrap_err().code, Code::Usage, "{bad:?}");
+        }
+        for (bad, why) in [
+            ("http://host:99999/feed.xml", "invalid port number"),
+            ("http://ex ample.org/", "it has a space in it"),
+        ] {
+            let problem = address(bad).unwrap_err();
+            assert!(problem.message.contains(why), "{problem}");
         }
     }
 }

@@ -153,21 +153,19 @@ impl Client {
         found.map_err(|why| TransferError::login(url, at, LoginNeeded::Unavailable(why)))
     }
 
-    /// Whether a server wants to know who asks for `url`, and gives it to this user.
+    /// Whether a server wants to know who asks for `url`, and gives it to this user. False if it gives it to everybody: the
+    /// server is not told the login then, so nothing shows whether it is right.
     ///
     /// # Errors
-    /// [`TransferError::Login`] if it does not, or if a redirect leads to another server that asks; [`TransferError::Refused`]
-    /// if it gives it to everybody, so that nothing shows whether the login is right; else why it gives nothing.
-    pub async fn check_login(&self, url: &Url, login: &Login) -> Result<()> {
+    /// [`TransferError::Login`] if it gives it to others and not to this user, or if a redirect leads to another server that
+    /// asks; else why it gives nothing.
+    pub async fn check_login(&self, url: &Url, login: &Login) -> Result<bool> {
         let to_nobody = self
             .send_as(url, url, HeaderMap::new(), None, &mut Trail::default())
             .await?;
         let status = to_nobody.status();
         if status.is_success() {
-            return Err(TransferError::refused(
-                url,
-                "it is for everybody, so that no login can be tried with it",
-            ));
+            return Ok(false);
         }
         if status != StatusCode::UNAUTHORIZED {
             return Err(body::failed(url, status, to_nobody.headers()));
@@ -180,7 +178,7 @@ impl Client {
         let asked = self.send_as(url, url, HeaderMap::new(), Some(login), trail);
         let response = asked.await?;
         match response.status() {
-            status if status.is_success() => Ok(()),
+            status if status.is_success() => Ok(true),
             StatusCode::UNAUTHORIZED => Err(asks_who(url, &response, LoginNeeded::Refused)),
             status => Err(body::failed(url, status, response.headers())),
         }

@@ -21,8 +21,17 @@ impl Core {
         match request {
             Request::Login { url, user, password } => {
                 let Secret(password) = password;
-                self.sign_in(&on_a_server(&url)?, Login { user, password })
-                    .await?;
+                let url = on_a_server(&url)?;
+                if !self.sign_in(&url, Login { user, password }).await? {
+                    return Err(Problem::new(
+                        Code::Usage,
+                        format!(
+                            "{} asks nobody who they are: what is at this address is for everybody.",
+                            server_of(&url).unwrap_or_default()
+                        ),
+                        "Nothing need be signed in to. If only a part of the server asks, give the address of a feed there.",
+                    ));
+                }
             }
             Request::Logout { url } => {
                 let url = on_a_server(&url)?;
@@ -41,19 +50,23 @@ impl Core {
         Ok(Answer::Logins { logins, next })
     }
 
-    /// An address as a person gives it. A user and a password in it are signed in with, and belong to it no longer.
+    /// An address as a person gives it. A user and a password in it are signed in with, and belong to it no longer. A server that
+    /// asks nobody who they are is not told them.
     pub(super) async fn address(self: &Arc<Self>, text: &str) -> Result<Url, Problem> {
         let given = published::address(text)?;
         let url = without_login(&given);
         if let Some(login) = login_in(&given) {
             let (core, url) = (self.clone(), url.clone());
-            Self::to_its_end(async move { core.sign_in(&url, login).await }).await?;
+            let signed_in = Self::to_its_end(async move { core.sign_in(&url, login).await }).await?;
+            if !signed_in {
+                tracing::info!("the address has a user and a password, which its server does not ask for");
+            }
         }
         Ok(url)
     }
 
-    /// Keeps the login if the server accepts it, and does again what failed without it.
-    async fn sign_in(self: &Arc<Self>, url: &Url, login: Login) -> Result<(), Problem> {
+    /// Keeps the login if the server accepts it, and does again what failed without it. False if the server asks nobody.
+    async fn sign_in(self: &Arc<Self>, url: &Url, login: Login) -> Result<bool, Problem> {
         let usage = |message: String, hint: &str| Err(Problem::new(Code::Usage, message, hint));
         let server = server_of(url).unwrap_or_default();
         if !is_private(url) {
@@ -71,17 +84,17 @@ impl Core {
                 "A user has no colon, and neither has line breaks.",
             );
         }
-        self.client
-            .check_login(url, &login)
-            .await
-            .map_err(|error| of_transfer(&error))?;
+        let checked = self.client.check_login(url, &login).await;
+        if !checked.map_err(|error| of_transfer(&error))? {
+            return Ok(false);
+        }
         self.logins.keep(&self.database, &server, login).await?;
         tracing::info!(server, "signed in");
         self.fetcher.signed_in();
         self.forgive(&server)?;
         self.do_again_at(&server).await;
         self.touch();
-        Ok(())
+        Ok(true)
     }
 
     /// Whoever could not be asked because of this server is asked now.

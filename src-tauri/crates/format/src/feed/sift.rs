@@ -10,6 +10,8 @@ use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::writer::Writer;
 
+use url::Url;
+
 use super::read::is_type;
 use crate::error::{FormatError, Instead, Result};
 use crate::{head, limits};
@@ -151,7 +153,13 @@ pub(super) fn sift(what: &'static str, text: &str, max_entries: usize) -> Result
                 let namespace = sifter.namespace(&namespace);
                 sifter.start(namespace, &element)?;
             }
-            Event::End(element) => sifter.end(element.local_name().as_ref())?,
+            Event::End(element) => {
+                sifter.end(element.local_name().as_ref())?;
+                // What networks and hosts put behind it is no part of the document.
+                if sifter.stack.is_empty() {
+                    break;
+                }
+            }
             Event::Text(part) => sifter.text(&part)?,
             Event::CData(part) => sifter.text(&part)?,
             Event::GeneralRef(reference) => match reference.resolve_char_ref() {
@@ -227,9 +235,6 @@ impl Sifter {
     }
 
     fn root(&mut self, namespace: Namespace, name: &str, element: &BytesStart<'_>) -> Result<()> {
-        if self.elements > 1 {
-            return Err(self.malformed("something stands behind its end"));
-        }
         match (namespace, name) {
             (Namespace::Atom | Namespace::Plain, "feed") => {
                 let root = BytesStart::new("feed").with_attributes([("xmlns", ATOM), ("xmlns:media", MEDIA)]);
@@ -251,6 +256,13 @@ impl Sifter {
             (_, "opml") => Err(self.malformed(
                 "it is a list of feeds in OPML, which is not read: give the address of one of the feeds",
             )),
+            (Namespace::Other, "feed" | "rss") if self.own.is_none() => {
+                let whole = element.name();
+                let prefix = whole.as_ref().split_once(':').map_or("", |(prefix, _)| prefix);
+                Err(self.malformed(&format!(
+                    "its first element is <{prefix}:{name}>, and nothing says what “{prefix}” stands for: “xmlns:{prefix}” is missing"
+                )))
+            }
             _ => Err(self.malformed(&format!(
                 "it is not a feed: its first element is <{name}>, not <feed> or <rss>"
             ))),
@@ -433,7 +445,7 @@ impl Sifter {
         mut start: BytesStart<'_>,
         element: &BytesStart<'_>,
     ) -> Result<()> {
-        if let Some(base) = attribute(element, "xml:base") {
+        if let Some(base) = kept_attribute(element, "xml:base") {
             start.push_attribute(("xml:base", base.as_str()));
         }
         self.write(Event::Start(start))?;
@@ -445,7 +457,7 @@ impl Sifter {
     fn empty(&mut self, name: &'static str, element: &BytesStart<'_>, keep: &[&'static str]) -> Result<()> {
         let mut start = BytesStart::new(name);
         for &key in keep.iter().chain(&["xml:base"]) {
-            if let Some(value) = attribute(element, key) {
+            if let Some(value) = kept_attribute(element, key) {
                 start.push_attribute((key, value.as_str()));
             }
         }
@@ -458,7 +470,7 @@ impl Sifter {
         let attributes = keep
             .iter()
             .chain(&["xml:base"])
-            .filter_map(|&key| Some((key, attribute(element, key)?)))
+            .filter_map(|&key| Some((key, kept_attribute(element, key)?)))
             .collect();
         self.field = Some(Field {
             name,
@@ -565,6 +577,16 @@ fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
     }
     let value = quick_xml::escape::unescape(&attribute.value).unwrap_or_else(|_| attribute.value.clone());
     Some(value.into_owned())
+}
+
+/// An attribute that is kept: a base that is no address would end the whole document.
+fn kept_attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
+    let value = attribute(element, name)?;
+    let is_usable = match Url::parse(&value) {
+        Ok(_) | Err(url::ParseError::RelativeUrlWithoutBase) => true,
+        Err(_) => name != "xml:base",
+    };
+    is_usable.then_some(value)
 }
 
 /// The name in `mail@example.org (Name)`, or the whole; without the `@` that makes feed-rs look for an address.

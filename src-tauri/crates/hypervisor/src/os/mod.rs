@@ -5,8 +5,8 @@
 //! - `make_private(dir)` makes a folder that is only for the user;
 //! - `detach(command)` keeps a terminal's signals and windows away from a child;
 //! - `outlast(command)` keeps what ends all programs of a session from ending a child before its guest;
-//! - `is_from_outside(signal)` and `is_of_sandbox(signal)` tell what a signal that ended a child means, and
-//!   `signal_of(status)` which it was;
+//! - `is_from_outside(signal)` and `is_of_sandbox(signal)` tell what a signal that ended a child means, `signal_of(status)`
+//!   which it was, and `name_of_signal(signal)` what it is called;
 //! - `Leash` ends a child with this process, where the system can;
 //! - `reap(folder, grace)` ends what a dead process left, where the system could not;
 //! - `Monitor` is where QEMU's monitor is connected;
@@ -24,12 +24,12 @@ mod windows;
 #[cfg(unix)]
 pub(crate) use unix::{
     Leash, Monitor, PlayerLock, StateChannel, detach, end_group, is_from_outside, is_of_sandbox,
-    left_running, make_private, outlast, reap, registered_folder, serial_backend, signal_of,
+    left_running, make_private, name_of_signal, outlast, reap, registered_folder, serial_backend, signal_of,
 };
 #[cfg(windows)]
 pub(crate) use windows::{
     Leash, Monitor, PlayerLock, StateChannel, detach, end_group, is_from_outside, is_of_sandbox,
-    left_running, make_private, outlast, reap, registered_folder, serial_backend, signal_of,
+    left_running, make_private, name_of_signal, outlast, reap, registered_folder, serial_backend, signal_of,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};

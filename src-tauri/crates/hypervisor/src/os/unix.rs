@@ -73,6 +73,17 @@ pub(crate) fn is_from_outside(signal: i32) -> bool {
     [libc::SIGKILL, libc::SIGTERM, libc::SIGHUP, libc::SIGINT].contains(&signal)
 }
 
+/// What a signal is called.
+pub(crate) fn name_of_signal(signal: i32) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    // `signal: 11 (SIGSEGV)`
+    let told = std::process::ExitStatus::from_raw(signal).to_string();
+    match told.split(['(', ')']).nth(1) {
+        Some(name) if name.starts_with("SIG") => format!("the signal {name}"),
+        _ => format!("the signal {signal}"),
+    }
+}
+
 /// True if the process did what it had given up the right to.
 pub(crate) fn is_of_sandbox(signal: i32) -> bool {
     signal == libc::SIGSYS

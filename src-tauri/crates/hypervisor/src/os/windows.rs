@@ -46,6 +46,11 @@ pub(crate) fn is_from_outside(_: i32) -> bool {
 }
 
 /// There is no signal.
+pub(crate) fn name_of_signal(signal: i32) -> String {
+    format!("the signal {signal}")
+}
+
+/// There is no signal.
 pub(crate) fn is_of_sandbox(_: i32) -> bool {
     false
 }

@@ -96,7 +96,7 @@ pub(super) async fn launch(
     };
     let connected = tokio::select! {
         connected = timeout(time, connect) => connected,
-        exit = child.wait() => return Err(Failure::Exited(messages.at_end().await, signal_of(exit))),
+        exit = child.wait() => return Err(ended(messages.at_end().await, signal_of(exit))),
     };
     match connected {
         Ok(Ok(qmp)) => Ok(Launched {
@@ -118,13 +118,21 @@ pub(super) async fn launch(
             if lines.is_empty() && !matches!(error, QmpError::Closed) {
                 lines.push(error.to_string());
             }
-            Err(Failure::Exited(lines, signal))
+            Err(ended(lines, signal))
         }
         Err(_) => {
             let _ = child.kill().await;
             Err(Failure::Silent(messages.at_end().await))
         }
     }
+}
+
+/// What a signal has ended may have said nothing else of it.
+fn ended(mut lines: Vec<String>, signal: Option<i32>) -> Failure {
+    if let Some(signal) = signal {
+        lines.insert(0, format!("it was ended by {}", os::name_of_signal(signal)));
+    }
+    Failure::Exited(lines, signal)
 }
 
 fn signal_of(exit: std::io::Result<std::process::ExitStatus>) -> Option<i32> {

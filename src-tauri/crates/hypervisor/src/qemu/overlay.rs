@@ -46,11 +46,13 @@ pub(super) async fn create(img: &Path, path: &Path, size: u64) -> Result<()> {
             }
             Err(error) => error.to_string(),
         },
-        Ok(Ok(output)) => String::from_utf8_lossy(&output.stderr)
-            .trim()
-            .chars()
-            .take(500)
-            .collect(),
+        Ok(Ok(output)) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            match said.trim() {
+                "" => format!("qemu-img ended with {} and without a word", output.status),
+                said => said.chars().take(500).collect(),
+            }
+        }
         Ok(Err(error)) => format!("{} cannot be started ({error})", shown::path(img)),
         Err(_) => format!("qemu-img did not end within {} s", TIME.as_secs()),
     };

@@ -334,10 +334,18 @@ async fn help(program: &Path, option: &'static str) -> Result<String> {
     command
         .args([option, "help"])
         .stdin(Stdio::null())
-        .stderr(Stdio::null())
         .kill_on_drop(true);
     os::detach(&mut command);
     let why = match timeout(ANSWER, command.output()).await {
+        Ok(Ok(output)) if !output.status.success() && output.stdout.is_empty() => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            let said = said.lines().rev().map(str::trim).find(|line| !line.is_empty());
+            let said: String = said.unwrap_or("it said nothing").chars().take(500).collect();
+            format!(
+                "asked for “{option} help” it ended with {}: {said}",
+                output.status
+            )
+        }
         Ok(Ok(output)) => return Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         Ok(Err(error)) => error.to_string(),
         Err(_) => format!("it did not answer within {} s", ANSWER.as_secs()),

@@ -98,7 +98,11 @@ pub(super) fn others() -> Vec<Kind> {
             Refused("nothing to do with LivePC"),
         ),
         kind("comments only", "<!-- -->", Refused("no XML element")),
-        kind("two roots", "<feed/><feed/>", Refused("behind its end")),
+        kind(
+            "an undeclared prefix",
+            "<atom:feed><atom:title>Lab</atom:title></atom:feed>",
+            Refused("“xmlns:atom” is missing"),
+        ),
         kind(
             "ends that do not fit",
             "<feed><title></feed></title>",
