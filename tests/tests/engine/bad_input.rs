@@ -71,7 +71,8 @@ fn a_missing_or_broken_hypervisor_is_told() {
     let listed = home.listed();
     assert_eq!(
         (&listed["state"], &listed["release_in_use"]),
-        (&"failed".into(), &serde_json::Value::Null)
+        (&"ready".into(), &serde_json::Value::Null),
+        "it has not begun"
     );
     assert_eq!(listed["complete"], true, "nothing that was here is lost");
     std::fs::remove_file(&broken).expect("it is removed");

@@ -1,6 +1,6 @@
 //! `source` and `search`.
 
-use livepc_protocol::{Answer, Problem, Request};
+use livepc_protocol::{Answer, LibraryEntry, Problem, Request};
 use serde_json::json;
 
 use crate::args::SourceVerb;
@@ -57,10 +57,6 @@ pub(crate) async fn search(session: &Session<'_>, text: String) -> Result<(), Pr
                     .into();
             }
             let lines = entries.iter().map(|entry| {
-                let size = entry
-                    .full_bytes
-                    .map(|size| format!(", {}", bytes(size)))
-                    .unwrap_or_default();
                 let key = match &entry.fingerprint {
                     Some(fingerprint) if entry.alike => format!("\n  key {}", short(fingerprint)),
                     None if entry.alike => {
@@ -68,10 +64,7 @@ pub(crate) async fn search(session: &Session<'_>, text: String) -> Result<(), Pr
                     }
                     _ => String::new(),
                 };
-                format!(
-                    "{} ({}{size})\n  {}\n  {}{key}",
-                    entry.title, entry.publisher, entry.summary, entry.feed_url
-                )
+                format!("{}\n  {}{key}", described(entry), entry.feed_url)
             });
             let found = lines.collect::<Vec<_>>().join("\n");
             if found.is_empty() {
@@ -82,4 +75,53 @@ pub(crate) async fn search(session: &Session<'_>, text: String) -> Result<(), Pr
         },
     );
     Ok(())
+}
+
+/// The title of an entry, and what its catalog says besides: nothing need be said.
+fn described(entry: &LibraryEntry) -> String {
+    let size = entry.full_bytes.map(bytes).unwrap_or_default();
+    let known: Vec<&str> = [entry.publisher.as_str(), &size]
+        .into_iter()
+        .filter(|text| !text.is_empty())
+        .collect();
+    let mut text = entry.title.clone();
+    if !known.is_empty() {
+        text.push_str(&format!(" ({})", known.join(", ")));
+    }
+    if !entry.summary.is_empty() {
+        text.push_str(&format!("\n  {}", entry.summary));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_catalog_does_not_say_leaves_no_gap() {
+        let entry = |publisher: &str, summary: &str, full_bytes| LibraryEntry {
+            feed_url: "https://example.org/feed.xml".into(),
+            title: "Lab".into(),
+            summary: summary.into(),
+            description: String::new(),
+            publisher: publisher.into(),
+            categories: Vec::new(),
+            guest_os: String::new(),
+            boot_ready_bytes: None,
+            full_bytes,
+            source: String::new(),
+            subscribed: None,
+            fingerprint: None,
+            alike: false,
+        };
+        for (publisher, summary, size, told) in [
+            ("Ada", "A net", Some(250_000_000), "Lab (Ada, 250 MB)\n  A net"),
+            ("", "A net", Some(250_000_000), "Lab (250 MB)\n  A net"),
+            ("Ada", "", None, "Lab (Ada)"),
+            ("", "", None, "Lab"),
+        ] {
+            assert_eq!(described(&entry(publisher, summary, size)), told);
+        }
+    }
 }

@@ -80,12 +80,18 @@ async fn confirm(session: &Session<'_>, preview: &Preview) -> Result<(), Problem
     } else {
         &preview.host
     };
+    let publisher = match preview.publisher.as_str() {
+        "" => format!("published on {host}"),
+        publisher => format!("published by {publisher} on {host}"),
+    };
+    let summary = match preview.summary.as_str() {
+        "" => String::new(),
+        summary => format!("\n  {summary}"),
+    };
     session.output.note(&format!(
-        "“{}”, published by {} on {host}\n  {}\n  {} to start, {} in all; {} free here\n  key {}\n\
+        "“{}”, {publisher}{summary}\n  {} to start, {} in all; {} free here\n  key {}\n\
          The key is remembered: later releases must be signed under it. Compare it with what the publisher says elsewhere.",
         preview.title,
-        preview.publisher,
-        preview.summary,
         bytes(preview.boot_ready_bytes),
         bytes(preview.full_bytes),
         bytes(preview.free),

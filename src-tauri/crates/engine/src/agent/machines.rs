@@ -178,6 +178,7 @@ impl Core {
             passed_over: None,
         };
         self.make_machine_folder(subscription)?;
+        let before = self.machines.state(&id);
         self.machines.set(state(MachineState::Starting, None), None);
         self.machines_changed();
         #[cfg(test)]
@@ -189,6 +190,15 @@ impl Core {
                     self.runner_gone(&id);
                 }
                 adopted
+            }
+            Err(problem) if problem.of_this_computer && !session_end::is_of_it(&problem) => {
+                // No hypervisor has begun with it: nothing has failed but this request.
+                match before {
+                    Some(before) => self.machines.set(before, None),
+                    None => self.machines.forget(&id),
+                }
+                self.machines_changed();
+                Err(problem)
             }
             Err(problem) => {
                 subscription::ended(&self.database, &id, sequence, Some(&problem), false)?;
