@@ -143,3 +143,28 @@ fn signal_of(exit: std::io::Result<std::process::ExitStatus>) -> Option<i32> {
 fn no_pipe(program: &Path) -> HypervisorError {
     HypervisorError::file("reading from", program)(std::io::ErrorKind::BrokenPipe.into())
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_named_if_nothing_else_was_said() {
+        let lines =
+            |said: &[&str], signal| match ended(said.iter().map(ToString::to_string).collect(), signal) {
+                Failure::Exited(lines, _) => lines,
+                other => panic!("{other:?}"),
+            };
+        let told = |lines: Vec<String>| {
+            super::super::explain::failed_start(Path::new("/qemu"), &lines, 0).to_string()
+        };
+        let silent = told(lines(&[], Some(11)));
+        assert!(silent.contains("ended by the signal SIGSEGV"), "{silent}");
+        let asserted = told(lines(&["qemu: ../x.c:1: f: Assertion `y' failed."], Some(6)));
+        assert!(asserted.contains("SIGABRT"), "{asserted}");
+        let spoken = told(lines(&["qemu: cannot do that"], Some(6)));
+        assert!(spoken.contains("cannot do that"), "{spoken}");
+        let alone = told(lines(&[], None));
+        assert!(alone.contains("without a word"), "{alone}");
+    }
+}

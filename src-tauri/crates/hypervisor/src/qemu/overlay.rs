@@ -61,3 +61,29 @@ pub(super) async fn create(img: &Path, path: &Path, size: u64) -> Result<()> {
         why,
     })
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_says_nothing_is_told_by_how_it_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let img = folder.path().join("qemu-img");
+        for (script, why) in [
+            ("exit 3", "exit status: 3"),
+            ("kill -SEGV $$", "SIGSEGV"),
+            ("echo no room >&2; exit 1", "no room"),
+        ] {
+            std::fs::write(&img, format!("#!/bin/sh\n{script}\n")).unwrap();
+            std::fs::set_permissions(&img, Permissions::from_mode(0o755)).unwrap();
+            let path = folder.path().join("system.qcow2");
+            let error = create(&img, &path, 1 << 20).await.unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+            assert!(!path.exists());
+        }
+    }
+}

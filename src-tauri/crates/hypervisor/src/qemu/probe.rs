@@ -368,6 +368,27 @@ fn words(list: &str) -> Vec<String> {
 mod tests {
     use super::*;
 
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_program_that_cannot_list_what_it_has_is_not_taken_for_one_without() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("qemu");
+        std::fs::write(
+            &program,
+            "#!/bin/sh\necho 'libfoo.so: no such file' >&2\nexit 127\n",
+        )
+        .unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let tried = Tried {
+            program: &program,
+            scratch: None,
+        };
+        let error = acceleration(tried).await.unwrap_err().to_string();
+        assert!(error.contains("libfoo.so: no such file"), "{error}");
+        assert!(error.contains("127"), "{error}");
+    }
+
     // It needs the system's QEMU, which the other systems' test machines have not, and Wine would find that of the host.
     #[cfg(target_os = "linux")]
     async fn qemu() -> crate::Qemu {
