@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use livepc_format::feed::CatalogEntry;
-use livepc_format::{Manifest, paths};
+use livepc_format::{LivePcId, Manifest, paths};
 use livepc_protocol::{Code, Problem};
 use livepc_transfer::{Client, Config, Found, Logins, Origin, login_in, without_login};
 use url::Url;
@@ -13,9 +13,11 @@ use crate::{published, subscription};
 
 /// Reads a LivePC's feed, verifies its head and newest manifest, and makes the entry of a catalog from them.
 ///
+/// Gives also which LivePC it is, wherever it lies.
+///
 /// # Errors
 /// [`Code::Network`], [`Code::NotFound`] and [`Code::Trust`], as for subscribing to it.
-pub async fn read(feed_url: &str) -> Result<CatalogEntry, Problem> {
+pub async fn read(feed_url: &str) -> Result<(CatalogEntry, LivePcId), Problem> {
     let given = published::address(feed_url)?;
     let url = without_login(&given);
     let config = Config {
@@ -67,7 +69,32 @@ pub async fn read(feed_url: &str) -> Result<CatalogEntry, Problem> {
         entry.boot_ready_bytes = Some(release.bytes.boot_ready);
         entry.full_bytes = Some(release.bytes.new);
     }
-    Ok(entry)
+    Ok((entry, published.head.livepc))
+}
+
+/// Those of the LivePCs in `listed` with the title of `entry` that are the same one at another place, and those of which that
+/// cannot be found out.
+///
+/// # Errors
+/// What keeps the web client from being made.
+pub async fn elsewhere(
+    listed: &[CatalogEntry],
+    entry: &CatalogEntry,
+    livepc: LivePcId,
+) -> Result<(Vec<Url>, Vec<Url>), Problem> {
+    let client = Client::new(Config::default()).map_err(|e| of_transfer(&e))?;
+    let (mut same, mut unknown) = (Vec::new(), Vec::new());
+    for other in listed {
+        if other.title != entry.title || other.feed == entry.feed {
+            continue;
+        }
+        match published::first_look(&client, &other.feed).await {
+            Ok(Some(found)) if found.head.livepc == livepc => same.push(other.feed.clone()),
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => unknown.push(other.feed.clone()),
+        }
+    }
+    Ok((same, unknown))
 }
 
 /// The address of a feed as a person gives it: a URL, or a path of this computer.

@@ -3,7 +3,7 @@
 use livepc_format::feed::{self, Feed, Source};
 use livepc_format::{Envelope, FormatError, Head, Keys, Release, head, limits, paths};
 use livepc_protocol::{Code, Problem};
-use livepc_transfer::{Client, Document, Size, TransferError, Validators};
+use livepc_transfer::{Client, Document, Size, TransferError, Validators, shown};
 use url::Url;
 
 use crate::problems::{of_format, of_transfer};
@@ -181,7 +181,30 @@ pub(crate) async fn look(
 /// As [`look`], at what nothing is known of yet.
 pub(crate) async fn first_look(client: &Client, feed_url: &Url) -> Result<Option<Published>, Problem> {
     let looked = look(client, feed_url, Asking::default()).await;
-    looked.map_err(|trouble| trouble.problem)
+    looked.map_err(|Trouble { mut problem, kind }| {
+        let is_another_thing = kind == Kind::Instead || matches!(problem.code, Code::NotFound | Code::Failed);
+        if let Some(feed) = feed_in(feed_url).filter(|_| is_another_thing) {
+            let feed = shown(&feed);
+            problem.hint = format!(
+                "If this is the folder of a LivePC, its feed is at {feed}. {}",
+                problem.hint
+            );
+        }
+        problem
+    })
+}
+
+/// Where a feed lies in a folder that its address may have been given instead.
+fn feed_in(url: &Url) -> Option<Url> {
+    let last = url.path().rsplit('/').next().unwrap_or_default();
+    if last.contains('.') {
+        return None;
+    }
+    let mut feed = url.clone();
+    feed.set_query(None);
+    feed.set_fragment(None);
+    feed.set_path(&format!("{}/feed.xml", url.path().trim_end_matches('/')));
+    Some(feed)
 }
 
 /// A server that gave neither a feed nor a reason.
@@ -404,6 +427,24 @@ async fn keys_beside(client: &Client, head: &Url, fresh: bool) -> Result<Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_names_a_folder_is_told_where_its_feed_is() {
+        for (given, feed) in [
+            ("https://a.example/", Some("https://a.example/feed.xml")),
+            ("https://a.example/lab/", Some("https://a.example/lab/feed.xml")),
+            (
+                "https://a.example/lab?x=1",
+                Some("https://a.example/lab/feed.xml"),
+            ),
+            ("file:///srv/lab", Some("file:///srv/lab/feed.xml")),
+            ("https://a.example/lab/feed.xml", None),
+            ("https://a.example/index.html", None),
+        ] {
+            let url = Url::parse(given).unwrap();
+            assert_eq!(feed_in(&url).map(String::from).as_deref(), feed, "{given}");
+        }
+    }
 
     #[test]
     fn addresses_as_people_give_them() {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use livepc_format::index::{BootChunk, BootExtent, BootMap, ChunkTable, DiskRoot, ObjectRef, Shard};
 use livepc_format::limits::{BOOT_EXTENTS, BOOT_PAGES, PAGE, SHARD_PAGES};
 use livepc_format::manifest::{Content, Region};
-use livepc_format::{Digest, Head, Manifest, PackId, paths};
+use livepc_format::{Digest, Head, Manifest, PackId, Release, paths};
 
 use crate::authority::{PublishKeys, check};
 use crate::destination::Destination;
@@ -133,15 +133,20 @@ fn with_boot_map(old: &Head, sequence: u64, added: &AddedBootMap, now: Timestamp
     head.revision += 1;
     head.issued = now;
     for release in head.releases.iter_mut().filter(|r| r.sequence == sequence) {
-        // Everybody fetches the boot map with the rest of the index.
-        let before = release.boot_map.map_or(0, |map| map.stored);
-        let exchange = |bytes: &mut u64| *bytes = bytes.saturating_sub(before) + added.object.stored;
-        exchange(&mut release.bytes.new);
-        release.bytes.from.values_mut().for_each(exchange);
-        release.bytes.boot_ready = added.boot_ready;
-        release.boot_map = Some(added.object);
+        name_boot_map(release, added.object, added.boot_ready);
     }
     head
+}
+
+/// Gives a release a boot map, of which and of whose chunks `boot_ready` bytes are to be fetched.
+pub(crate) fn name_boot_map(release: &mut Release, map: ObjectRef, boot_ready: u64) {
+    // Everybody fetches the boot map with the rest of the index.
+    let before = release.boot_map.map_or(0, |map| map.stored);
+    let exchange = |bytes: &mut u64| *bytes = bytes.saturating_sub(before) + map.stored;
+    exchange(&mut release.bytes.new);
+    release.bytes.from.values_mut().for_each(exchange);
+    release.bytes.boot_ready = boot_ready;
+    release.boot_map = Some(map);
 }
 
 /// Makes a boot map of a trace.

@@ -97,17 +97,19 @@ fn update<T>(path: &Path, change: impl FnOnce(&mut Catalog) -> Result<T>) -> Res
     Ok(changed)
 }
 
-/// Adds a LivePC to the catalog, or replaces the entry that has the same feed. True if it is new.
+/// Adds a LivePC to the catalog, or replaces the entry that has the same feed, or lies at one of the places `before`, which are
+/// known to be of the same LivePC. True if it is new.
 ///
 /// # Errors
 /// As [`list`], [`PublishError::CatalogForeign`] if it has entries that would be lost, and if the file cannot be written.
-pub fn add(path: &Path, entry: CatalogEntry) -> Result<bool> {
+pub fn add(path: &Path, entry: CatalogEntry, before: &[Url]) -> Result<bool> {
     update(path, |catalog| {
-        let place = catalog.entries.iter().position(|other| other.feed == entry.feed);
-        match place {
-            Some(place) => catalog.entries[place] = entry,
-            None => catalog.entries.push(entry),
-        }
+        let is_same = |other: &CatalogEntry| other.feed == entry.feed || before.contains(&other.feed);
+        let place = catalog.entries.iter().position(is_same);
+        catalog.entries.retain(|other| !is_same(other));
+        catalog
+            .entries
+            .insert(place.unwrap_or(catalog.entries.len()), entry);
         Ok(place.is_none())
     })
 }
@@ -198,10 +200,10 @@ mod tests {
             matches!(init(&path, "Other"), Err(PublishError::CatalogExists(_))),
             "a catalog is not overwritten"
         );
-        assert!(add(&path, entry("Lab", web.clone())).unwrap());
-        assert!(add(&path, entry("Beside", beside.clone())).unwrap());
+        assert!(add(&path, entry("Lab", web.clone()), &[]).unwrap());
+        assert!(add(&path, entry("Beside", beside.clone()), &[]).unwrap());
         assert!(
-            !add(&path, entry("Lab 2", web.clone())).unwrap(),
+            !add(&path, entry("Lab 2", web.clone()), &[]).unwrap(),
             "the same feed again replaces its entry"
         );
         let catalog = list(&path).unwrap();
@@ -243,7 +245,7 @@ mod tests {
             for number in 0..8 {
                 let feed = Url::parse(&format!("https://example.org/{number}/feed.xml")).unwrap();
                 let path = &path;
-                scope.spawn(move || add(path, entry("Lab", feed)).unwrap());
+                scope.spawn(move || add(path, entry("Lab", feed), &[]).unwrap());
             }
         });
         assert_eq!(list(&path).unwrap().entries.len(), 8);
@@ -255,13 +257,13 @@ mod tests {
         let path = dir.path().join("catalog.xml");
         let feed = Url::parse("https://example.org/lab/feed.xml").unwrap();
         init(&path, "Sample Library").unwrap();
-        add(&path, entry("Lab", feed.clone())).unwrap();
+        add(&path, entry("Lab", feed.clone()), &[]).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         let more = text.replace("</feed>", "<entry><title>News</title></entry></feed>");
         fs::write(&path, &more).unwrap();
         assert_eq!(list(&path).unwrap().entries.len(), 1, "it can be read");
         for refused in [
-            add(&path, entry("Lab 2", feed.clone())).map(|_| ()),
+            add(&path, entry("Lab 2", feed.clone()), &[]).map(|_| ()),
             remove(&path, &feed),
         ] {
             assert!(matches!(
@@ -276,8 +278,27 @@ mod tests {
     fn where_there_is_no_catalog_nothing_is_made() {
         let dir = tempfile::tempdir().unwrap();
         let feed = Url::parse("https://example.org/lab/feed.xml").unwrap();
-        let missing = add(&dir.path().join("catalog.xml"), entry("Lab", feed));
+        let missing = add(&dir.path().join("catalog.xml"), entry("Lab", feed), &[]);
         assert!(matches!(missing, Err(PublishError::CatalogMissing(_))));
         assert!(names(dir.path()).is_empty());
+    }
+
+    #[test]
+    fn one_that_has_moved_takes_its_own_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.xml");
+        let at = |host: &str| Url::parse(&format!("https://{host}.example/feed.xml")).unwrap();
+        init(&path, "Sample Library").unwrap();
+        for host in ["a", "b", "c"] {
+            assert!(add(&path, entry(host, at(host)), &[]).unwrap());
+        }
+        assert!(!add(&path, entry("b", at("new")), &[at("b"), at("c")]).unwrap());
+        let feeds: Vec<_> = list(&path)
+            .unwrap()
+            .entries
+            .into_iter()
+            .map(|entry| entry.feed)
+            .collect();
+        assert_eq!(feeds, [at("a"), at("new")]);
     }
 }

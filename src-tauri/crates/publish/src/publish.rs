@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use livepc_format::head::{FetchBytes, ReleaseState};
+use livepc_format::index::ObjectRef;
 use livepc_format::manifest::{self, Disk};
 use livepc_format::{Digest, Head, Keys, LivePcId, Manifest, PublicKey, Release, limits, paths, text};
 use url::Url;
 
 use crate::authority::{PublishKeys, authority};
+use crate::boot::name_boot_map;
 use crate::content::{Content, Workshop};
 use crate::destination::Destination;
 use crate::error::{PublishError, Result};
@@ -92,6 +94,8 @@ pub struct Published {
     pub manifest: Digest,
     /// Bytes that subscribers will fetch.
     pub fetch: FetchBytes,
+    /// The release with the same disks whose boot map the new one has, if there is one.
+    pub boot_map_of: Option<u64>,
     /// Bytes of its disks.
     pub disk_bytes: u64,
     /// Pages of its disks that are not zero.
@@ -255,6 +259,8 @@ struct NewRelease {
     release: Release,
     /// Its manifest, and the bytes of that; `None` if the release was there before.
     manifest: Option<(Manifest, Vec<u8>)>,
+    /// The release before that its boot map was made for, if it has one.
+    boot_map_of: Option<u64>,
 }
 
 impl Publication<'_> {
@@ -286,10 +292,11 @@ impl Publication<'_> {
             return Ok(NewRelease {
                 release: same.clone(),
                 manifest: None,
+                boot_map_of: None,
             });
         }
         let (bytes, digest) = manifest.to_bytes()?;
-        let release = Release {
+        let mut release = Release {
             sequence,
             label: manifest.label.clone(),
             created: manifest.created,
@@ -302,10 +309,35 @@ impl Publication<'_> {
             bytes: content.costs.fetch.clone(),
             patches: Vec::new(),
         };
+        let mut boot_map_of = None;
+        if let Some((from, map)) = self.boot_map_for(&manifest)? {
+            name_boot_map(&mut release, map, from.bytes.boot_ready);
+            boot_map_of = Some(from.sequence);
+        }
         Ok(NewRelease {
             release,
             manifest: Some((manifest, bytes)),
+            boot_map_of,
         })
+    }
+
+    /// The boot map of the channel's newest release, if its disks are the same: it says where in them the pages lie that a
+    /// start reads.
+    fn boot_map_for(&self, new: &Manifest) -> Result<Option<(&Release, ObjectRef)>> {
+        let newest = self
+            .old_head()
+            .and_then(|head| head.newest(&self.project.channel));
+        let Some((newest, map)) = newest.and_then(|newest| Some((newest, newest.boot_map?))) else {
+            return Ok(None);
+        };
+        let has_its_disks = self.kept.iter().any(|kept| {
+            kept.release.sequence == newest.sequence
+                && kept.manifest.disks == new.disks
+                && kept.manifest.packs == new.packs
+        });
+        // Where files were lost it may be among them.
+        let is_there = has_its_disks && self.dest.size(&paths::object(&map.digest))? == Some(map.stored);
+        Ok(is_there.then_some((newest, map)))
     }
 
     fn disks(&self, layout: &Layout, content: &Content) -> Vec<Disk> {
@@ -426,6 +458,7 @@ impl Publication<'_> {
             address: self.project.address.clone(),
             manifest: new.release.manifest,
             fetch: new.release.bytes,
+            boot_map_of: new.boot_map_of,
             disk_bytes: layout.bytes(),
             pages: content.pages_new + content.pages_known + content.pages_repeated,
             pages_new: content.pages_new,

@@ -9,7 +9,7 @@ mod support;
 
 use livepc_format::index::ChunkTable;
 use livepc_format::{decompress_chunk, paths};
-use livepc_publish::{BootTrace, PublishError, TraceRead, add_boot_map};
+use livepc_publish::{BootTrace, PublishError, PublishOptions, TraceRead, add_boot_map};
 use support::{MIB, PAGE, Publisher, Site, files, new_keys, noise, now, put_mbr};
 
 fn read(region: u32, page: u64, pages: u32) -> TraceRead {
@@ -123,6 +123,46 @@ fn a_boot_map_has_what_the_start_reads() {
     let site = Site::open(publisher.site());
     site.check_bytes(1);
     site.check_bytes(2);
+}
+
+#[test]
+fn a_release_with_the_same_disks_has_the_same_boot_map() {
+    let publisher = Publisher::new(&disk());
+    publisher.publish().unwrap();
+    let trace = BootTrace {
+        reads: vec![read(0, 0, 1), read(1, 1000, 10)],
+    };
+    let added = add_boot_map(&publisher.dest, &publisher.keys, 1, &trace, now()).unwrap();
+    let label = |label: &str| PublishOptions {
+        label: Some(label.into()),
+        ..publisher.options()
+    };
+    let published = publisher.publish_with(&label("the same disk")).unwrap();
+    assert_eq!((published.sequence, published.boot_map_of), (2, Some(1)));
+    let site = Site::open(publisher.site());
+    let release = site.release(2);
+    assert_eq!(
+        (release.boot_map, release.bytes.boot_ready),
+        (Some(added.object), added.boot_ready)
+    );
+    site.check_bytes(2);
+
+    // One that is lost is none.
+    let object = publisher.site().join(paths::object(&added.object.digest));
+    let bytes = std::fs::read(&object).unwrap();
+    std::fs::remove_file(&object).unwrap();
+    let published = publisher.publish_with(&label("without it")).unwrap();
+    assert_eq!((published.sequence, published.boot_map_of), (3, None));
+    std::fs::write(&object, bytes).unwrap();
+
+    let mut disk = disk();
+    disk[2 * MIB] ^= 1;
+    publisher.set_disk(&disk);
+    let published = publisher.publish_with(&label("another disk")).unwrap();
+    assert_eq!(published.boot_map_of, None, "another disk is read elsewhere");
+    let site = Site::open(publisher.site());
+    assert_eq!(site.release(4).boot_map, None);
+    site.check_bytes(4);
 }
 
 #[test]

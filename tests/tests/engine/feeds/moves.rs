@@ -226,6 +226,18 @@ fn who_subscribes_again_at_a_new_address_moves_there() {
 }
 
 #[test]
+fn a_catalog_lists_one_that_has_moved_once() {
+    let moved = Move::new();
+    moved.lab.publisher.list_in_catalog(&moved.lab.feed());
+    let catalog = moved.lab.publisher.site().join("catalog.xml");
+    let catalog = catalog.to_str().expect("UTF-8");
+    let add = ["catalog", "add", catalog, "--feed", &moved.there()];
+    let listed = moved.lab.home.done(&add);
+    assert_eq!(listed["entries"].as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!(listed["entries"][0]["feed_url"], moved.there());
+}
+
+#[test]
 fn a_source_that_has_moved_for_ever_is_followed_and_kept() {
     let moved = Move::new();
     let catalog = |server: &Origin| format!("{}catalog.xml", server.url());

@@ -227,3 +227,33 @@ fn a_source_that_cannot_be_read_keeps_no_other_from_being_read() {
         "what was there stays: {kept}"
     );
 }
+
+#[test]
+fn a_login_in_the_address_of_a_server_that_asks_nobody_is_left_out() {
+    let lab = Lab::subscribed(1);
+    lab.home.done(&["unsubscribe", "lab", "--delete-data"]);
+    let address = lab.feed().replace("http://", "http://ada:secret@");
+    lab.home.done(&["subscribe", &address, "--yes"]);
+    assert_eq!(lab.home.listed()["feed_url"], lab.feed());
+    let logins = lab.home.done(&["login", "--list"]);
+    assert_eq!(logins["logins"].as_array().map(Vec::len), Some(0), "{logins}");
+}
+
+#[test]
+fn who_names_the_folder_of_a_livepc_is_told_where_its_feed_is() {
+    let lab = Lab::subscribed(1);
+    let site = lab.publisher.site();
+    std::fs::write(
+        site.join("index.html"),
+        "<!DOCTYPE html><html><body>Lab</body></html>",
+    )
+    .expect("a page");
+    let ran = lab
+        .home
+        .run(&["subscribe", site.to_str().expect("UTF-8"), "--yes"]);
+    assert_ne!(ran.code, 0);
+    assert!(ran.why().contains("/feed.xml"), "{}", ran.text);
+    let ran = lab.home.run(&["subscribe", &lab.server.url(), "--yes"]);
+    assert_ne!(ran.code, 0);
+    assert!(ran.why().contains("/feed.xml"), "{}", ran.text);
+}

@@ -16,8 +16,22 @@ pub(crate) async fn run(session: &Session<'_>, verb: CatalogVerb) -> Result<(), 
             catalog::init(&args.catalog, title).map_err(|e| of_publish(&e))?;
         }
         CatalogVerb::Add(args) => {
-            let entry = catalog_entry::read(feed(args)?).await?;
-            catalog::add(&args.catalog, entry).map_err(|e| of_publish(&e))?;
+            let (entry, livepc) = catalog_entry::read(feed(args)?).await?;
+            let listed = catalog::list(&args.catalog).map_err(|e| of_publish(&e))?;
+            let (before, unknown) = catalog_entry::elsewhere(&listed.entries, &entry, livepc).await?;
+            for feed in &before {
+                session.output.note(&format!(
+                    "It was listed at {feed} before: that entry is replaced."
+                ));
+            }
+            for feed in &unknown {
+                session.output.note(&format!(
+                    "“{}” is listed at {feed} too, which does not answer: if it has moved from there, take that entry out with \
+                     “livepc catalog remove”.",
+                    entry.title
+                ));
+            }
+            catalog::add(&args.catalog, entry, &before).map_err(|e| of_publish(&e))?;
         }
         CatalogVerb::Remove(args) => {
             let feed = catalog_entry::feed_address(feed(args)?)?;

@@ -299,6 +299,11 @@ fn describe(published: &Published, boot: Option<&AddedBootMap>, to: &str) -> Str
             bytes(boot.boot_ready),
             boot.chunks
         ));
+    } else if let Some(from) = published.boot_map_of {
+        text.push_str(&format!(
+            "\n  boot-ready after {}: its disks are those of release {from}, and so is its boot map",
+            bytes(published.fetch.boot_ready)
+        ));
     }
     if let Some(expires) = published.expires {
         text.push_str(&format!(
@@ -330,7 +335,7 @@ fn renewed_object(renewed: &Renewed) -> Value {
 fn describe_renewed(renewed: &Renewed) -> String {
     let until = match renewed.head.expires {
         Some(expires) => format!("holds until {}", day(expires)),
-        None => "does not expire; expires-after in livepc.toml says otherwise".into(),
+        None => "does not expire (“expires-after” in livepc.toml would limit how long it holds)".into(),
     };
     let mut text = format!("The list of releases is signed anew, and {until}.");
     if let Some(address) = &renewed.address {
