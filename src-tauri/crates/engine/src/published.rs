@@ -182,7 +182,9 @@ pub(crate) async fn look(
 pub(crate) async fn first_look(client: &Client, feed_url: &Url) -> Result<Option<Published>, Problem> {
     let looked = look(client, feed_url, Asking::default()).await;
     looked.map_err(|Trouble { mut problem, kind }| {
-        let is_another_thing = kind == Kind::Instead || matches!(problem.code, Code::NotFound | Code::Failed);
+        let is_another_thing = kind == Kind::Instead
+            || matches!(problem.code, Code::NotFound | Code::Failed)
+            || feed_url.scheme() == "file";
         if let Some(feed) = feed_in(feed_url).filter(|_| is_another_thing) {
             let feed = shown(&feed);
             problem.hint = format!(
