@@ -32,7 +32,7 @@ impl ProcessLock {
         for _ in 0..TRIES {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(Self::held(file, path))),
-                Err(TryLockError::WouldBlock) if is_held_by(&file)? => return Ok(None),
+                Err(TryLockError::WouldBlock) if is_held_by(open(path)?)? => return Ok(None),
                 Err(TryLockError::WouldBlock) => std::thread::sleep(AGAIN),
                 Err(TryLockError::Error(error)) => return Err(explained(error)),
             }
@@ -83,7 +83,7 @@ impl ProcessLock {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(failed(error)),
         };
-        is_held_by(&file).map_err(|error| failed(explained(error)))
+        is_held_by(file).map_err(|error| failed(explained(error)))
     }
 }
 
@@ -96,10 +96,11 @@ fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Whether another one holds the lock on a file, and does not only look as this does: those who look share it.
-fn is_held_by(file: &File) -> io::Result<bool> {
+/// Whether another one holds the lock on a file, and does not only look as this does: those who look share it, until they
+/// close the file.
+fn is_held_by(file: File) -> io::Result<bool> {
     match file.try_lock_shared() {
-        Ok(()) => file.unlock().map(|()| false),
+        Ok(()) => Ok(false),
         Err(TryLockError::WouldBlock) => Ok(true),
         Err(TryLockError::Error(error)) => Err(error),
     }
@@ -140,6 +141,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         assert!(!ProcessLock::is_held(&path).unwrap(), "nobody has it yet");
+        drop(ProcessLock::try_take(&path).unwrap());
+        assert!(!ProcessLock::is_held(&path).unwrap(), "nobody has it any more");
         let held = ProcessLock::try_take(&path).unwrap().expect("it is free");
         assert!(ProcessLock::try_take(&path).unwrap().is_none(), "it is held");
         for _ in 0..3 {

@@ -106,7 +106,7 @@ pub fn remove_superseded(home: &Home) -> Result<(), Problem> {
         let program = folder
             .path()
             .join(format!("livepc{}", std::env::consts::EXE_SUFFIX));
-        let removed = os::remove_unless_used(&program);
+        let removed = remove_unless_used(&program);
         if removed {
             tracing::info!(program = %program.display(), "no longer needed");
         }
@@ -116,6 +116,15 @@ pub fn remove_superseded(home: &Home) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// True if it was removed: nobody had taken note that it is in use.
+fn remove_unless_used(program: &Path) -> bool {
+    let Ok(file) = File::open(program) else {
+        return false;
+    };
+    // Over a network such a lock may take the right to write; then nothing is removed.
+    file.try_lock().is_ok() && std::fs::remove_file(program).is_ok()
 }
 
 /// Runners of earlier versions outlive their agent, and say neither where they are nor what they run from.
@@ -188,7 +197,6 @@ mod os {
     use std::fs::{File, Permissions};
     use std::io;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-    use std::path::Path;
 
     pub(super) fn make_executable(file: &File) -> io::Result<()> {
         match file.set_permissions(Permissions::from_mode(0o700)) {
@@ -197,30 +205,16 @@ mod os {
             _ => Ok(()),
         }
     }
-
-    pub(super) fn remove_unless_used(program: &Path) -> bool {
-        let Ok(file) = File::open(program) else {
-            return false;
-        };
-        // Over a network such a lock may take the right to write; then nothing is removed.
-        file.try_lock().is_ok() && std::fs::remove_file(program).is_ok()
-    }
 }
 
 #[cfg(windows)]
 mod os {
     use std::fs::File;
     use std::io;
-    use std::path::Path;
 
     #[allow(clippy::unnecessary_wraps)] // Its twin can fail.
     pub(super) fn make_executable(_file: &File) -> io::Result<()> {
         Ok(())
-    }
-
-    /// A program that runs, or that somebody has open as we do, is not removed by the system.
-    pub(super) fn remove_unless_used(program: &Path) -> bool {
-        std::fs::remove_file(program).is_ok()
     }
 }
 

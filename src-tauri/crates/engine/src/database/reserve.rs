@@ -1,7 +1,7 @@
 //! Space for the state on a disk that is full: a file that takes some, and is given up when the state needs it.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
@@ -32,8 +32,11 @@ pub(super) fn make(path: &Path) {
     }
 }
 
-fn take(reserve: &File) -> io::Result<()> {
-    fs4::FileExt::allocate(reserve, BYTES)
+/// Bytes that are written take space on every file system, if they are none that one would leave out or pack.
+fn take(mut reserve: &File) -> io::Result<()> {
+    let mut noise = vec![0; BYTES as usize];
+    getrandom::fill(&mut noise).map_err(io::Error::other)?;
+    reserve.write_all(&noise)
 }
 
 /// Gives the space up; false if there is none.
@@ -72,7 +75,10 @@ mod tests {
         assert!(!release(&path));
         make(&path);
         make(&path);
-        assert_eq!(file(&path).metadata().unwrap().len(), BYTES);
+        let taken = file(&path).metadata().unwrap();
+        assert_eq!(taken.len(), BYTES);
+        #[cfg(unix)]
+        assert!(std::os::unix::fs::MetadataExt::blocks(&taken) * 512 >= BYTES);
         assert!(release(&path));
         assert!(!file(&path).exists());
     }

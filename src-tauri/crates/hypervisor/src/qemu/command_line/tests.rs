@@ -49,7 +49,9 @@ fn spec(machine: &Machine, disks: Vec<DiskSpec>) -> MachineSpec<'_> {
 /// One option a line, with its value.
 fn shown(spec: &MachineSpec<'_>, host: &Host<'_>) -> String {
     let arguments = arguments(spec, host).unwrap();
-    arguments.join(" ").replace(" -", "\n-")
+    // Paths are joined as each system does it.
+    let shown = arguments.join(" ").replace(std::path::MAIN_SEPARATOR, "/");
+    shown.replace(" -", "\n-")
 }
 
 #[test]
