@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use livepc_durable::folder_of;
-use livepc_format::feed::{Catalog, CatalogEntry, read_whole_catalog, write_catalog};
-use livepc_format::limits::CATALOG_BYTES;
+use livepc_format::feed::{Catalog, CatalogEntry, lost_by_writing, read_catalog, write_catalog};
+use livepc_format::limits::{CATALOG_BYTES, CATALOG_ENTRIES};
 use livepc_format::shown;
 use livepc_format::text;
 use url::Url;
@@ -35,7 +35,7 @@ pub fn init(path: &Path, title: &str) -> Result<()> {
         title: title.to_owned(),
         entries: Vec::new(),
     };
-    let partial = partial(path, &catalog)?;
+    let partial = partial(path, &document(path, &catalog)?)?;
     match livepc_durable::put_new(partial, path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -53,8 +53,8 @@ pub fn list(path: &Path) -> Result<Catalog> {
     read(path).map(|(catalog, _)| catalog)
 }
 
-/// The catalog, and the number of its entries that are no LivePCs.
-fn read(path: &Path) -> Result<(Catalog, usize)> {
+/// The catalog, and its bytes.
+fn read(path: &Path) -> Result<(Catalog, Vec<u8>)> {
     let what = || format!("reading {}", shown::path(path));
     let bytes = match livepc_durable::read(path, CATALOG_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -69,7 +69,7 @@ fn read(path: &Path) -> Result<(Catalog, usize)> {
         }
         bytes => bytes.context(what)?,
     };
-    Ok(read_whole_catalog(&bytes, &address(path)?)?)
+    Ok((read_catalog(&bytes, &address(path)?)?, bytes))
 }
 
 /// Reads the catalog, lets `change` change it, and writes it again. Others who want to change it wait that long.
@@ -84,11 +84,11 @@ fn update<T>(path: &Path, change: impl FnOnce(&mut Catalog) -> Result<T>) -> Res
         .open(folder_of(path).join(LOCK))
         .context(what)?;
     lock.lock().context(what)?;
-    let (mut catalog, left_out) = read(path)?;
-    if left_out > 0 {
+    let (mut catalog, bytes) = read(path)?;
+    if let Some(what) = lost_by_writing(&bytes, &catalog, &address(path)?) {
         return Err(PublishError::CatalogForeign {
             path: path.to_owned(),
-            entries: left_out,
+            what,
         });
     }
     let changed = change(&mut catalog)?;
@@ -101,7 +101,8 @@ fn update<T>(path: &Path, change: impl FnOnce(&mut Catalog) -> Result<T>) -> Res
 /// known to be of the same LivePC. True if it is new.
 ///
 /// # Errors
-/// As [`list`], [`PublishError::CatalogForeign`] if it has entries that would be lost, and if the file cannot be written.
+/// As [`list`], [`PublishError::CatalogForeign`] if it has something that would be lost, [`PublishError::CatalogFull`], and if the
+/// file cannot be written.
 pub fn add(path: &Path, entry: CatalogEntry, before: &[Url]) -> Result<bool> {
     update(path, |catalog| {
         let is_same = |other: &CatalogEntry| other.feed == entry.feed || before.contains(&other.feed);
@@ -142,21 +143,39 @@ pub fn address(path: &Path) -> Result<Url> {
         .context(|| format!("making an address of {}", shown::path(path)))
 }
 
+/// Puts the catalog where the one before is. A link stays, and what it leads to is replaced; who may read that may do so
+/// afterwards, too.
 fn write(path: &Path, catalog: &Catalog) -> Result<()> {
-    livepc_durable::put(partial(path, catalog)?, path)
-        .map(drop)
-        .context(|| format!("writing {}", shown::path(path)))
+    let what = || format!("writing {}", shown::path(path));
+    let place = std::fs::canonicalize(path).context(what)?;
+    let partial = partial(&place, &document(path, catalog)?)?;
+    os::read_as(partial.as_file(), &place).context(what)?;
+    livepc_durable::put(partial, &place).map(drop).context(what)
 }
 
-/// Writes the catalog beside the place where it belongs.
-fn partial(path: &Path, catalog: &Catalog) -> Result<tempfile::NamedTempFile> {
-    let what = || format!("writing {}", shown::path(path));
-    let bytes = write_catalog(catalog, Some(&address(path)?));
+/// The catalog's bytes, which readers take.
+fn document(path: &Path, catalog: &Catalog) -> Result<Vec<u8>> {
+    let full = |why: String| PublishError::CatalogFull {
+        path: path.to_owned(),
+        why,
+    };
+    if catalog.entries.len() > CATALOG_ENTRIES {
+        return Err(full(format!("{CATALOG_ENTRIES} LivePCs are the most")));
+    }
+    let base = address(path)?;
+    let bytes = write_catalog(catalog, Some(&base));
+    read_catalog(&bytes, &base).map_err(|error| full(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// Writes these bytes beside the place where they belong.
+fn partial(place: &Path, bytes: &[u8]) -> Result<tempfile::NamedTempFile> {
+    let what = || format!("writing {}", shown::path(place));
     let mut builder = tempfile::Builder::new();
     builder.prefix(PARTIAL);
     os::public_file(&mut builder);
-    let mut partial = builder.tempfile_in(folder_of(path)).context(what)?;
-    partial.write_all(&bytes).context(what)?;
+    let mut partial = builder.tempfile_in(folder_of(place)).context(what)?;
+    partial.write_all(bytes).context(what)?;
     Ok(partial)
 }
 
@@ -252,26 +271,93 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_are_no_livepcs_are_not_lost() {
+    fn what_others_have_written_is_not_lost() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("catalog.xml");
         let feed = Url::parse("https://example.org/lab/feed.xml").unwrap();
         init(&path, "Sample Library").unwrap();
         add(&path, entry("Lab", feed.clone()), &[]).unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        let more = text.replace("</feed>", "<entry><title>News</title></entry></feed>");
-        fs::write(&path, &more).unwrap();
-        assert_eq!(list(&path).unwrap().entries.len(), 1, "it can be read");
-        for refused in [
-            add(&path, entry("Lab 2", feed.clone()), &[]).map(|_| ()),
-            remove(&path, &feed),
+        let behind = |more: &str| text.replace("</feed>", &format!("{more}</feed>"));
+        for (changed, lost) in [
+            (behind("<entry><title>News</title></entry>"), "<entry>"),
+            (behind("<!-- mine -->"), "“mine”"),
+            (behind("<rights>CC0</rights>"), "<rights>"),
+            (behind("<my:x xmlns:my=\"urn:my\" a=\"1\"/>"), "<my:x>"),
+            (
+                text.replace("<feed ", "<feed xml:lang=\"de\" "),
+                "xml:lang=\"de\" of <feed>",
+            ),
+            (
+                text.replace("<feed ", "<?xml-stylesheet href=\"a.xsl\"?><feed "),
+                "<?xml-stylesheet",
+            ),
+            (text.replacen("<id>", "<id>urn:x", 1), "<id>"),
         ] {
-            assert!(matches!(
-                refused,
-                Err(PublishError::CatalogForeign { entries: 1, .. })
-            ));
+            assert_ne!(changed, text, "{lost}");
+            fs::write(&path, &changed).unwrap();
+            assert_eq!(list(&path).unwrap().entries.len(), 1, "it can be read: {lost}");
+            for refused in [
+                add(&path, entry("Lab 2", feed.clone()), &[]).map(|_| ()),
+                remove(&path, &feed),
+            ] {
+                match refused {
+                    Err(PublishError::CatalogForeign { what, .. }) => {
+                        assert!(what.contains(lost), "{what}, not {lost}");
+                    }
+                    other => panic!("{lost}: {other:?}"),
+                }
+            }
+            assert_eq!(fs::read_to_string(&path).unwrap(), changed, "not a byte changed");
         }
-        assert_eq!(fs::read_to_string(&path).unwrap(), more, "not a byte changed");
+        // Spaces between elements say nothing.
+        fs::write(&path, text.replace("><", ">\n  <")).unwrap();
+        add(&path, entry("Lab 2", feed), &[]).unwrap();
+    }
+
+    #[test]
+    fn what_nobody_could_read_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.xml");
+        let feed = |number: usize| Url::parse(&format!("https://example.org/{number}/feed.xml")).unwrap();
+        let full = Catalog {
+            title: "Sample Library".into(),
+            entries: (0..=CATALOG_ENTRIES)
+                .map(|number| entry("Lab", feed(number)))
+                .collect(),
+        };
+        init(&path, "Sample Library").unwrap();
+        let before = fs::read(&path).unwrap();
+        let refused = write(&path, &full);
+        assert!(
+            matches!(refused, Err(PublishError::CatalogFull { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_and_so_do_those_who_may_read() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (path, real) = (dir.path().join("catalog.xml"), dir.path().join("served/real.xml"));
+        fs::create_dir(dir.path().join("served")).unwrap();
+        init(&real, "Sample Library").unwrap();
+        symlink("served/real.xml", &path).unwrap();
+        for mode in [0o640, 0o664, 0o600] {
+            fs::set_permissions(&real, fs::Permissions::from_mode(mode)).unwrap();
+            let feed = Url::parse(&format!("https://example.org/{mode}/feed.xml")).unwrap();
+            add(&path, entry("Lab", feed), &[]).unwrap();
+            assert!(path.is_symlink());
+            assert_eq!(real.metadata().unwrap().permissions().mode() & 0o777, mode);
+        }
+        assert_eq!(
+            list(&real).unwrap().entries.len(),
+            3,
+            "what is served is what was changed"
+        );
+        assert_eq!(names(dir.path()), [LOCK, "catalog.xml", "served"]);
     }
 
     #[test]

@@ -302,16 +302,37 @@ pub enum PublishError {
     /// There is no catalog.
     #[error("there is no catalog at {}; make one with `livepc catalog init`", shown::path(.0))]
     CatalogMissing(PathBuf),
-    /// The catalog has entries that would be lost if it were written again.
+    /// The destination has a feed that is no LivePC's.
     #[error(
-        "{} has {entries} entries that lead to no LivePC, which would be lost; take them out, or change the catalog by hand",
+        "{place} has a feed.xml that is no LivePC's, such as a web site's own feed: publish into a folder of its own, or move \
+         that file away if nobody needs it"
+    )]
+    FeedForeign {
+        /// The destination.
+        place: String,
+    },
+    /// The catalog has something that would be lost if it were written again.
+    #[error(
+        "{} has what LivePC does not write, and would lose it: {what}; change the catalog by hand, or make another one \
+         with `livepc catalog init`",
         shown::path(.path)
     )]
     CatalogForeign {
         /// The catalog.
         path: PathBuf,
-        /// Such entries.
-        entries: usize,
+        /// What would be lost first, in words.
+        what: String,
+    },
+    /// The catalog would be longer than readers take.
+    #[error(
+        "{} would become longer than LivePC reads ({why}); take others out, or make another catalog beside it",
+        shown::path(.path)
+    )]
+    CatalogFull {
+        /// The catalog.
+        path: PathBuf,
+        /// Which bound it would break.
+        why: String,
     },
     /// The catalog does not have this LivePC.
     #[error("the catalog has no LivePC whose feed is {0}; `livepc catalog list` shows those that it has")]

@@ -1,9 +1,11 @@
 //! What a destination has: keys, head and index of its releases, each checked with what names it.
 
+use livepc_format::feed::{self, Source};
 use livepc_format::head::ReleaseState;
 use livepc_format::index::{ChunkTable, DiskRoot, ObjectRef, PackList, Shard};
 use livepc_format::manifest::Content;
 use livepc_format::{Digest, FormatError, Head, Keys, Manifest, PackId, Release, limits, paths};
+use url::Url;
 
 use crate::authority::PublishKeys;
 use crate::destination::{Destination, read_named};
@@ -38,7 +40,7 @@ impl<'a> Opened<'a> {
         dest: &'a dyn Destination,
         publisher: &PublishKeys,
     ) -> Result<Option<Self>> {
-        Self::read(dest, |bytes, keys| match Head::open(bytes, keys) {
+        let opened = Self::read(dest, |bytes, keys| match Head::open(bytes, keys) {
             Err(error @ FormatError::Foreign { .. }) => {
                 let mut earlier = std::iter::successors(keys.before(), Keys::before);
                 match earlier.find_map(|keys| Head::open(bytes, &keys).ok()) {
@@ -48,7 +50,11 @@ impl<'a> Opened<'a> {
                 }
             }
             head => Ok(head?),
-        })
+        })?;
+        if opened.is_none() {
+            check_feed(dest)?;
+        }
+        Ok(opened)
     }
 
     fn read(
@@ -191,4 +197,18 @@ impl Kept<'_> {
 pub(crate) fn read_table(dest: &dyn Destination, pack: PackId) -> Result<ChunkTable> {
     let bytes = read_named(dest, &paths::object(&pack.0), ChunkTable::MAX_BYTES)?;
     Ok(ChunkTable::open(&bytes, pack)?)
+}
+
+/// Refuses to replace somebody else's feed where no LivePC was published yet.
+fn check_feed(dest: &dyn Destination) -> Result<()> {
+    let Some(found) = dest.read(paths::FEED, limits::CATALOG_BYTES)? else {
+        return Ok(());
+    };
+    // One that a publication left that did not come to its end is ours.
+    let is_ours = Url::parse("https://livepc.invalid/feed.xml")
+        .is_ok_and(|base| matches!(feed::read(&found, None, &base), Ok(Source::Feed(_))));
+    if is_ours {
+        return Ok(());
+    }
+    Err(PublishError::FeedForeign { place: dest.name() })
 }

@@ -4,4 +4,4 @@
 #[cfg_attr(windows, path = "os/windows.rs")]
 mod system;
 
-pub(crate) use system::{is_disk_device, is_exposed, next_data, next_hole, public_file, read_at};
+pub(crate) use system::{is_disk_device, is_exposed, next_data, next_hole, public_file, read_as, read_at};

@@ -348,6 +348,36 @@ fn the_feed_tells_the_releases() {
 }
 
 #[test]
+fn the_feed_of_a_web_site_is_not_replaced() {
+    let publisher = Publisher::new(&noise(1, MIB));
+    fs::create_dir_all(publisher.site()).unwrap();
+    let place = publisher.site().join("feed.xml");
+    let blog = "<feed xmlns=\"http://www.w3.org/2005/Atom\"><title>My blog</title><entry><title>Hi</title></entry></feed>";
+    for feed in [blog, "<feed", ""] {
+        fs::write(&place, feed).unwrap();
+        let refused = publisher.publish();
+        assert!(
+            matches!(refused, Err(PublishError::FeedForeign { .. })),
+            "{feed}: {refused:?}"
+        );
+        let mut there = files(publisher.site());
+        there.remove(".livepc-publish.lock");
+        let there: Vec<_> = there
+            .iter()
+            .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+            .collect();
+        assert_eq!(there, [("feed.xml", feed.as_bytes())], "nothing was written");
+    }
+    // One that a publication left which did not come to its end.
+    fs::remove_file(&place).unwrap();
+    publisher.publish().unwrap();
+    for unfinished in ["head.json", "keys.json"] {
+        fs::remove_file(publisher.site().join(unfinished)).unwrap();
+    }
+    publisher.publish().unwrap();
+}
+
+#[test]
 fn a_dry_run_writes_nothing() {
     let publisher = Publisher::new(&noise(1, 2 * MIB));
     let dry = PublishOptions {

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use url::Url;
 
 use super::livepc::{LONG_TEXT, SUMMARY, TITLE};
+use super::lost::lost;
 use super::{ATOM_TYPE, atom, read};
 use crate::error::{FormatError, Result};
 use crate::machine::GuestOs;
@@ -56,11 +57,6 @@ pub struct CatalogEntry {
 /// Reads a catalog of at most [`limits::CATALOG_BYTES`] and [`limits::CATALOG_ENTRIES`]; `base` is its own address,
 /// after redirects. Entries that link no feed, or none that the catalog may point to, are left out.
 pub fn read_catalog(bytes: &[u8], base: &Url) -> Result<Catalog> {
-    read_whole_catalog(bytes, base).map(|(catalog, _)| catalog)
-}
-
-/// As [`read_catalog`], and the number of entries that were left out: writing the catalog again would lose them.
-pub fn read_whole_catalog(bytes: &[u8], base: &Url) -> Result<(Catalog, usize)> {
     let document = read::document(
         WHAT,
         bytes,
@@ -69,9 +65,15 @@ pub fn read_whole_catalog(bytes: &[u8], base: &Url) -> Result<(Catalog, usize)> 
         limits::CATALOG_BYTES,
         limits::CATALOG_ENTRIES,
     )?;
-    let catalog = from_document(&document, base)?;
-    let left_out = document.entries.len() - catalog.entries.len();
-    Ok((catalog, left_out))
+    from_document(&document, base)
+}
+
+/// What would be lost first of the catalog in `bytes`, which was read as `catalog`, if that were written again, in words:
+/// entries that lead to no LivePC, and whatever somebody else has written that LivePC does not know. Nothing if it is as
+/// [`write_catalog`] wrote it.
+#[must_use]
+pub fn lost_by_writing(bytes: &[u8], catalog: &Catalog, base: &Url) -> Option<String> {
+    lost(bytes, &write_catalog(catalog, Some(base)))
 }
 
 pub(super) fn from_document(document: &model::Feed, base: &Url) -> Result<Catalog> {

@@ -7,11 +7,12 @@
 mod atom;
 mod catalog;
 mod livepc;
+mod lost;
 mod read;
 mod sift;
 mod text;
 
-pub use catalog::{Catalog, CatalogEntry, read_catalog, read_whole_catalog, write_catalog};
+pub use catalog::{Catalog, CatalogEntry, lost_by_writing, read_catalog, write_catalog};
 pub use livepc::{Feed, FeedEntry, read_feed, why_not_address, write_feed};
 
 use url::Url;

@@ -2,7 +2,8 @@
 
 use std::fs::{File, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
@@ -45,4 +46,14 @@ pub(crate) fn is_exposed(file: &File) -> io::Result<bool> {
 /// Lets a temporary file be made as any other file is: readable by a web server, unless the umask forbids it.
 pub(crate) fn public_file(builder: &mut tempfile::Builder<'_, '_>) {
     builder.permissions(Permissions::from_mode(0o666));
+}
+
+/// Lets those read a new file who may read the one at `place`, which it is to replace.
+pub(crate) fn read_as(file: &File, place: &Path) -> io::Result<()> {
+    let before = place.metadata()?;
+    if before.gid() != file.metadata()?.gid() {
+        // Only who is in that group may give it away; then others of the group can read it no longer.
+        let _ = std::os::unix::fs::fchown(file, None, Some(before.gid()));
+    }
+    file.set_permissions(Permissions::from_mode(before.mode() & 0o777))
 }
