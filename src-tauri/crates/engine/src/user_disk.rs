@@ -81,7 +81,10 @@ impl<'a> UserDisk<'a> {
     /// # Errors
     /// What keeps its file from being written; what was there before is as it was then.
     pub(crate) fn make(&self, least: u64) -> Result<u64, Problem> {
-        let failed = |e: io::Error| Problem::io("The machine's own disk cannot be made", &e);
+        let failed = |e: io::Error| {
+            let doing = format!("The own disk {} cannot be made", shown::path(&self.path));
+            Problem::io(&doing, &e)
+        };
         let Some(size) = self.size()? else {
             self.make_new(least).map_err(failed)?;
             return Ok(least);

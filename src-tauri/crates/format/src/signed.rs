@@ -156,6 +156,19 @@ impl SecretKey {
         Ok((PublicKey::parse(&pair.pk.to_base64())?, text))
     }
 
+    /// True if the text of a minisign secret key file opens with a password only; nothing if it is no such file, or not all of
+    /// one.
+    #[must_use]
+    pub fn has_password(text: &str) -> Option<bool> {
+        // Base64 of 158 bytes, which begin with “Ed”, “Sc” for scrypt or two zeros, and “B2”.
+        const LENGTH: usize = 212;
+        let line = text.lines().nth(1)?.trim_end();
+        let begins = |with: &str| line.len() == LENGTH && line.starts_with(with);
+        begins("RWRTY0Iy")
+            .then_some(true)
+            .or(begins("RWQAAEIy").then_some(false))
+    }
+
     /// Reads the text of a minisign secret key file; `password` is needed if the file has one.
     pub fn from_file_text(text: &str, password: Option<String>) -> Result<Self> {
         let file = minisign::SecretKeyBox::from_string(text).map_err(|e| key_error(&e))?;
@@ -303,6 +316,10 @@ mod tests {
     #[test]
     fn key_files_open_with_their_password_only() {
         let (public, plain) = SecretKey::generate_file(None, "signing key").unwrap();
+        assert_eq!(SecretKey::has_password(&plain), Some(false));
+        for damaged in ["", "\0\0\0", &plain[..120], "a\nb\n"] {
+            assert_eq!(SecretKey::has_password(damaged), None, "{damaged:?}");
+        }
         assert_eq!(
             SecretKey::from_file_text(&plain, None)
                 .unwrap()
@@ -311,6 +328,7 @@ mod tests {
             public
         );
         let (public, locked) = SecretKey::generate_file(Some("secret".into()), "signing key").unwrap();
+        assert_eq!(SecretKey::has_password(&locked), Some(true));
         assert!(
             SecretKey::from_file_text(&locked, None).is_err(),
             "a locked file needs its password"

@@ -118,6 +118,14 @@ impl Problem {
                 "Free some space, then try again: what is already here is kept.",
             );
         }
+        // What the system says; that a file is longer than its reader takes is something else.
+        if error.kind() == std::io::ErrorKind::FileTooLarge && error.raw_os_error().is_some() {
+            return Self::new(
+                Code::Failed,
+                format!("The file system there takes no file that large ({doing})."),
+                "Choose a place on another drive: FAT32 takes no file of 4 GiB or more, for example.",
+            );
+        }
         Self::new(
             Code::Failed,
             format!("{doing}: {}.", wording::without_numbers(&error.to_string())),
@@ -136,6 +144,16 @@ mod tests {
         assert_eq!(problem.message, "a; b is empty.", "it begins with a name");
         assert_eq!(problem.hint, "Name another file.");
         assert_eq!(Problem::of_text(Code::Usage, "it failed.").message, "It failed.");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_drive_that_takes_no_large_files_is_told_from_a_file_that_is_too_long() {
+        let of_drive = Problem::io("Cannot write a.raw", &std::io::Error::from_raw_os_error(27));
+        assert!(of_drive.hint.contains("another drive"), "{of_drive}");
+        let too_long = std::io::Error::new(std::io::ErrorKind::FileTooLarge, "it is longer than 5 bytes");
+        let of_file = Problem::io("Cannot read a.toml", &too_long);
+        assert!(of_file.message.contains("longer than 5 bytes"), "{of_file}");
     }
 
     #[test]

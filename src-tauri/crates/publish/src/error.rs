@@ -296,6 +296,10 @@ pub enum PublishError {
     #[error("{} does not open: the password is wrong, or the file is damaged", shown::path(.0))]
     PasswordWrong(PathBuf),
 
+    /// The key file is none, or not all of one.
+    #[error("{} is damaged, or no key: put it back from a copy; `livepc key rotate` makes a new signing key with the root key", shown::path(.0))]
+    KeyDamaged(PathBuf),
+
     /// A catalog exists already.
     #[error("{} exists already and is not overwritten", shown::path(.0))]
     CatalogExists(PathBuf),

@@ -140,13 +140,15 @@ impl KeyFolder {
     /// # Errors
     /// [`PublishError::KeyMissing`] if there is no signing key.
     pub fn needs_password(&self) -> Result<bool> {
-        Ok(is_locked(&self.signing_path())? || self.root_path().exists() && is_locked(&self.root_path())?)
+        let is_locked = |path: PathBuf| is_locked(&path, &read(&path)?);
+        Ok(is_locked(self.signing_path())? || self.root_path().exists() && is_locked(self.root_path())?)
     }
 
     /// Opens the signing key.
     ///
     /// # Errors
-    /// [`PublishError::PasswordNeeded`], [`PublishError::PasswordWrong`], [`PublishError::KeyMissing`].
+    /// [`PublishError::PasswordNeeded`], [`PublishError::PasswordWrong`], [`PublishError::KeyMissing`],
+    /// [`PublishError::KeyDamaged`].
     pub fn signing(&self, password: Option<&str>) -> Result<SecretKey> {
         self.open(Kind::Signing, password)
     }
@@ -183,8 +185,8 @@ impl KeyFolder {
     fn open(&self, kind: Kind, password: Option<&str>) -> Result<SecretKey> {
         let path = self.secret(kind);
         let text = read(&path)?;
-        if let Ok(key) = SecretKey::from_file_text(&text, None) {
-            return Ok(key);
+        if !is_locked(&path, &text)? {
+            return SecretKey::from_file_text(&text, None).map_err(|_| PublishError::KeyDamaged(path));
         }
         let Some(password) = password else {
             return Err(PublishError::PasswordNeeded(path));
@@ -232,8 +234,9 @@ fn make(kind: Kind, password: Option<&str>) -> Result<(PublicKey, String)> {
     Ok(SecretKey::generate_file(password.map(str::to_owned), &comment)?)
 }
 
-fn is_locked(path: &Path) -> Result<bool> {
-    Ok(SecretKey::from_file_text(&read(path)?, None).is_err())
+/// True if a key file with this text opens with a password only.
+fn is_locked(path: &Path, text: &str) -> Result<bool> {
+    SecretKey::has_password(text).ok_or_else(|| PublishError::KeyDamaged(path.to_owned()))
 }
 
 fn read(path: &Path) -> Result<String> {
@@ -248,6 +251,27 @@ fn read(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_damaged_key_is_told_and_not_asked_for_a_password() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = KeyFolder::new(dir.path().join("keys"));
+        folder.create(None).unwrap();
+        for path in [folder.signing_path(), folder.root_path()] {
+            let whole = fs::read(&path).unwrap();
+            let mut flipped = whole.clone();
+            flipped[150] ^= 1;
+            for damaged in [&whole[..0], &vec![0; whole.len()], &whole[..120], &flipped] {
+                fs::write(&path, damaged).unwrap();
+                let opened = folder
+                    .needs_password()
+                    .and_then(|_| folder.publish_keys(None, true));
+                assert!(matches!(opened, Err(PublishError::KeyDamaged(named)) if named == path));
+            }
+            fs::write(&path, whole).unwrap();
+        }
+        folder.publish_keys(None, true).unwrap();
+    }
 
     #[test]
     fn keys_are_made_once_and_opened_again() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use http::header::RETRY_AFTER;
+use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use reqwest::Response;
 use tokio::io::AsyncReadExt as _;
@@ -179,9 +179,15 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let pause = match value.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
         Err(_) => {
-            let date = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+            let time = |text: &str| Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp());
+            let until = time(value)?;
+            // By the server's own clock: one of the two may be wrong.
+            let its_now = headers
+                .get(DATE)
+                .and_then(|date| time(date.to_str().ok()?.trim()));
+            let now = its_now.unwrap_or_else(jiff::Timestamp::now);
             // A date that is over asks for no pause.
-            Duration::try_from(date.duration_since(jiff::Timestamp::now())).unwrap_or_default()
+            Duration::try_from(until.duration_since(now)).unwrap_or_default()
         }
     };
     Some(pause.min(RETRY_AFTER_MAX))
@@ -212,6 +218,14 @@ mod tests {
         );
         assert_eq!(asked("Tue, 01 Jan 2999 00:00:00 GMT"), Some(RETRY_AFTER_MAX));
         assert_eq!(asked("soon"), None);
+        let mut headers = HeaderMap::new();
+        headers.insert(DATE, "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
+        headers.insert(RETRY_AFTER, "Sun, 06 Nov 1994 08:49:41 GMT".parse().unwrap());
+        assert_eq!(
+            retry_after(&headers),
+            Some(Duration::from_secs(4)),
+            "by the server's clock"
+        );
     }
 
     #[test]

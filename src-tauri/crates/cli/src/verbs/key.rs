@@ -156,7 +156,7 @@ async fn ask(session: &Session<'_>, prompt: &'static str) -> Result<String, Prob
         return Err(Problem::new(
             Code::Usage,
             "The keys' password is needed, and nobody can be asked.",
-            "Put it into a file that only you can read, and name that in LIVEPC_KEY_PASSWORD_FILE; or use --no-password.",
+            "Put it into a file that only you can read, and name that in LIVEPC_KEY_PASSWORD_FILE.",
         ));
     }
     let asked = typed(move || rpassword::prompt_password(prompt)).await;

@@ -46,6 +46,7 @@ pub(crate) fn of_publish(error: &PublishError) -> Problem {
         | PublishError::Lost { .. }
         | PublishError::FeedStale { .. }
         | PublishError::TooLong { .. }
+        | PublishError::KeyDamaged(_)
         | PublishError::Format(_) => Code::Failed,
         _ => Code::Usage,
     };

@@ -25,7 +25,7 @@ impl KeyFolder {
     /// [`PublishError::RootKeyAway`] if it is not in the folder, [`PublishError::KeyMissing`] if there was never one.
     pub fn root_needs_password(&self) -> Result<bool> {
         self.check_root_is_here()?;
-        is_locked(&self.root_path())
+        is_locked(&self.root_path(), &read(&self.root_path())?)
     }
 
     /// Makes a new signing key under `password` and puts it in the place of the one there, if there is one, which is kept
