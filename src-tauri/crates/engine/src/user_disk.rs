@@ -82,7 +82,8 @@ impl<'a> UserDisk<'a> {
     /// What keeps its file from being written; what was there before is as it was then.
     pub(crate) fn make(&self, least: u64) -> Result<u64, Problem> {
         let failed = |e: io::Error| {
-            let doing = format!("The own disk {} cannot be made", shown::path(&self.path));
+            let folder = shown::path(livepc_durable::folder_of(&self.path));
+            let doing = format!("The own disk cannot be made in {folder}");
             Problem::io(&doing, &e)
         };
         let Some(size) = self.size()? else {

@@ -4,6 +4,8 @@ mod folder;
 
 pub use folder::Folder;
 
+use std::path::Path;
+
 use livepc_format::Digest;
 
 use crate::error::{PublishError, Result};
@@ -75,10 +77,10 @@ impl Lock {
 /// Opens the destination that a person named: a folder's path, or its `file://` URL. The folder need not exist yet.
 ///
 /// # Errors
-/// [`PublishError::DestinationKind`] for a URL of another kind.
+/// [`PublishError::DestinationKind`] for a URL of another kind, and for what scp takes for a place on another computer.
 pub fn open_destination(place: &str) -> Result<Folder> {
     if !place.contains("://") && !place.starts_with("file:") {
-        return if place.is_empty() {
+        return if place.is_empty() || is_on_another_computer(place) {
             Err(PublishError::DestinationKind(place.to_owned()))
         } else {
             Ok(Folder::new(place))
@@ -92,10 +94,42 @@ pub fn open_destination(place: &str) -> Result<Folder> {
         .ok_or_else(|| PublishError::DestinationKind(place.to_owned()))
 }
 
+/// True for `host:path` and `user@host:path`, as scp reads it: a colon with no slash before it. One letter is a drive, and a
+/// folder that is there is a folder.
+fn is_on_another_computer(place: &str) -> bool {
+    let host = place.split_once(':').map(|(host, _)| host);
+    host.is_some_and(|host| host.len() > 1 && !host.contains(['/', '\\'])) && !Path::new(place).is_dir()
+}
+
 /// Reads a file that must be there because an earlier release names it.
 pub(crate) fn read_named(dest: &dyn Destination, path: &str, limit: u64) -> Result<Vec<u8>> {
     dest.read(path, limit)?.ok_or_else(|| PublishError::Lost {
         place: dest.name(),
         path: path.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_folder_of_this_computer() {
+        for other in [
+            "",
+            "ada@example.org:/srv/www/lab",
+            "example:lab",
+            "https://example.org/",
+            "ssh://a/b",
+        ] {
+            let refused = open_destination(other);
+            assert!(
+                matches!(refused, Err(PublishError::DestinationKind(_))),
+                "{other}"
+            );
+        }
+        for folder in ["lab", "./a:b", "/srv/a:b", "C:/lab", "file:///srv/lab"] {
+            assert!(open_destination(folder).is_ok(), "{folder}");
+        }
+    }
 }

@@ -122,7 +122,10 @@ pub enum PublishError {
     },
 
     /// The destination is of a kind that is not known.
-    #[error("{0:?} is not a place to publish to; name a folder, or a file:// URL of one")]
+    #[error(
+        "{0:?} is not a place to publish to; name a folder, or a file:// URL of one, and copy that to the web \
+             server"
+    )]
     DestinationKind(String),
     /// Another publisher is at work in the destination.
     #[error("another publication to {0} is under way; wait until it has ended, then publish again")]

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use livepc_disk::block::{BlockDevice, Piece, ReadError, Run, RunKind};
+use livepc_durable::folder_of;
+use livepc_format::shown;
 use livepc_protocol::Problem;
 
 use super::parts::Part;
@@ -26,7 +28,8 @@ pub(super) async fn write(
     to: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), Problem> {
-    let doing = format!("Cannot write {}", to.display());
+    // It has another name while it is unfinished.
+    let doing = format!("Cannot write the export to {}", shown::path(folder_of(to)));
     let failed = |e: std::io::Error| Problem::io(&doing, &e);
     let Some(device) = part.device(release)? else {
         UserDisk::at(to.to_owned(), &part.disk)?.make(part.size())?;

@@ -49,6 +49,7 @@ impl Plan {
         still: Option<StillMachine>,
         wanted: Export,
     ) -> Result<Self, Problem> {
+        place::check_outside(home, &wanted.place)?;
         if wanted.format == ExportFormat::Vmx {
             place::check_folder(&wanted.place, wanted.force, vmx::is_own_name)?;
         } else {

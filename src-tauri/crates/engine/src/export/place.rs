@@ -4,8 +4,31 @@ use std::path::{Path, PathBuf};
 
 use livepc_durable::{Readers, folder_of};
 use livepc_format::shown;
-use livepc_protocol::{Code, Problem};
+use livepc_protocol::{Code, Home, Problem};
 use tempfile::{NamedTempFile, TempDir};
+
+/// Refuses a place in the home or in its store, whatever it is called: what is there is somebody's machine or its data.
+pub(super) fn check_outside(home: &Home, place: &Path) -> Result<(), Problem> {
+    let absolute = std::path::absolute(place).map_err(|e| cannot_write(place, &e))?;
+    // Into a folder that is not there nothing is written.
+    let Ok(folder) = std::fs::canonicalize(folder_of(&absolute)) else {
+        return Ok(());
+    };
+    let own = [home.root().to_owned(), home.store()];
+    let is_inside = |own: &&PathBuf| std::fs::canonicalize(own).is_ok_and(|own| folder.starts_with(own));
+    match own.iter().find(is_inside) {
+        None => Ok(()),
+        Some(own) => Err(Problem::new(
+            Code::Usage,
+            format!(
+                "{} is in {}, where LivePC keeps its own files.",
+                place.display(),
+                shown::path(own)
+            ),
+            "Choose a place outside of it.",
+        )),
+    }
+}
 
 /// Refuses a place that has something: without `force` anything, with it anything but a file.
 pub(super) fn check_file(place: &Path, force: bool) -> Result<(), Problem> {
@@ -197,6 +220,30 @@ fn like_any_other(_: &mut tempfile::Builder<'_, '_>, _: u32) {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_exported_into_the_home() {
+        let work = tempfile::tempdir().unwrap();
+        let home = Home::open(&work.path().join("home")).unwrap();
+        std::fs::create_dir_all(home.machine("lab")).unwrap();
+        let place = |name: &str| check_outside(&home, &home.root().join(name));
+        for own in [
+            "machines/lab/user.raw",
+            "state.db",
+            "../home/out",
+            "machines/../out",
+        ] {
+            assert_eq!(place(own).unwrap_err().code, Code::Usage, "{own}");
+        }
+        for other in ["../out.raw", "../home.raw", "../other/home"] {
+            place(other).unwrap();
+        }
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(home.root(), work.path().join("link")).unwrap();
+            assert!(place("../link/state.db").is_err());
+        }
+    }
 
     fn own(name: &str) -> bool {
         name == "machine.vmx"
