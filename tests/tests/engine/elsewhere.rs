@@ -124,6 +124,32 @@ fn names_that_are_not_unicode_are_refused_with_words() {
     assert_eq!(home.listed()["state"], "ready", "nothing was begun");
 }
 
+#[test]
+fn a_home_whose_name_is_not_unicode_has_keys_and_logs_too() {
+    let home = TestHome::new();
+    let mut odd = home.path().as_os_str().to_owned().into_vec();
+    odd.extend(b"/odd-\xff");
+    let odd = OsString::from_vec(odd);
+    for (args, exits) in [
+        (&["key", "new", "--no-password"][..], &[0][..]),
+        (&["key", "show"], &[0]),
+        (&["key", "rotate", "--no-password"], &[0]),
+        // Whether there can be an agent is another question: it is answered in words.
+        (&["list"], &[0, 1, 2]),
+        (&["logs"], &[0, 3]),
+    ] {
+        let ran = home.command(args).env("LIVEPC_HOME", &odd).output();
+        let ran = ran.expect("the program runs");
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert!(
+            ran.status.code().is_some_and(|code| exits.contains(&code)) && !said.contains("panicked"),
+            "{args:?}: {:?} {said}",
+            ran.status
+        );
+    }
+    let _ = home.command(&["agent", "stop"]).env("LIVEPC_HOME", &odd).output();
+}
+
 /// The address of the network adapter of a machine that runs.
 fn address(home: &TestHome) -> String {
     let running = home.hypervisors();

@@ -270,3 +270,29 @@ fn with_however_few_open_files_a_verb_comes_to_an_end() {
     }
     home.done(&["list"]);
 }
+
+/// What an agent needs and cannot open keeps nobody from ending a machine, which needs none of it.
+#[test]
+fn a_machine_is_stopped_although_there_can_be_no_agent() {
+    let lab = Lab::complete(2);
+    let home = &lab.home;
+    for file in ["store/store.lock", "agent.lock"] {
+        home.done(&["start", "lab", "--display", "none"]);
+        kill_at_once(&home.processes("agent"));
+        let (path, kept) = (home.path().join(file), home.path().join("store/kept"));
+        fs::rename(&path, &kept).expect("it goes");
+        std::os::unix::fs::symlink("/nowhere/at/all", &path).expect("a link");
+        assert_ne!(home.run(&["list"]).code, 0, "{file}: there is no agent");
+        let stopped = home.done(&["stop", "lab", "--force"]);
+        assert_eq!(
+            (&stopped["id"], &stopped["state"]),
+            (&"lab".into(), &"stopped".into()),
+            "{file}"
+        );
+        until("the hypervisor has ended", || home.hypervisors().is_empty());
+        // There is nothing to stop, and that no agent can start is told.
+        assert_ne!(home.run(&["stop", "lab", "--force"]).code, 0, "{file}");
+        fs::rename(&kept, &path).expect("it is back");
+    }
+    assert_eq!(home.listed()["state"], "stopped");
+}

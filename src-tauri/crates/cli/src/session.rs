@@ -6,6 +6,9 @@ use livepc_protocol::{Answer, Client, Code, Home, Launcher, Problem, Request};
 
 use crate::output::Output;
 
+/// What this client is called.
+pub(crate) const CLIENT: &str = concat!("cli ", env!("CARGO_PKG_VERSION"));
+
 pub(crate) struct Session<'a> {
     pub(crate) home: Home,
     pub(crate) output: &'a Output,
@@ -31,12 +34,7 @@ impl<'a> Session<'a> {
 
     /// The home's agent, started if it does not run.
     pub(crate) async fn client(&self) -> Result<Client, Problem> {
-        let client = Client::connect_or_start(
-            &self.home,
-            &self.launcher()?,
-            concat!("cli ", env!("CARGO_PKG_VERSION")),
-        )
-        .await?;
+        let client = Client::connect_or_start(&self.home, &self.launcher()?, CLIENT).await?;
         let peer = client.peer();
         if peer.is_older() {
             self.output.note(&format!(

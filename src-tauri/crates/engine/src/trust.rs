@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 use livepc_format::{Digest, Head, Keys};
 
+use livepc_protocol::{Code, Problem};
+
 use crate::problems::untrusted;
 use crate::published::{Trouble, behind};
 
@@ -37,7 +39,18 @@ pub(crate) enum Accepted {
 impl Pinned {
     /// Decides on keys and a head whose signatures were checked.
     pub(crate) fn accept(&self, keys: &Keys, head: &Head) -> Result<Accepted, Trouble> {
-        if keys.root != self.keys.root || keys.name != self.keys.name {
+        if keys.root == self.keys.root && keys.name != self.keys.name {
+            return Err(Problem::new(
+                Code::Trust,
+                format!(
+                    "Another LivePC of the same publisher is there: “{}”, where “{}” was.",
+                    keys.name, self.keys.name
+                ),
+                "It may lie in the wrong folder: tell its publisher. Nothing of it was used.",
+            )
+            .into());
+        }
+        if keys.root != self.keys.root {
             return Err(untrusted(format!(
                 "The publisher's root key is not the one that you confirmed: it was {}, now it is {}.",
                 self.keys.root.fingerprint(),
@@ -96,7 +109,6 @@ mod tests {
     use jiff::Timestamp;
     use livepc_format::SecretKey;
     use livepc_format::head::{FetchBytes, Release, ReleaseState};
-    use livepc_protocol::Code;
 
     use super::*;
     use crate::published::Kind;
@@ -199,6 +211,16 @@ mod tests {
             },
             &next,
             "another root key",
+        );
+        let other = Keys {
+            name: "other".into(),
+            ..keys.clone()
+        };
+        refused(&other, &next, "another LivePC of the same publisher");
+        let told = pinned.accept(&other, &next).unwrap_err().problem.message;
+        assert!(
+            told.contains("same publisher") && told.contains("“other”"),
+            "{told}"
         );
         refused(
             &Keys {

@@ -101,9 +101,11 @@ pub(crate) async fn logs(session: &Session<'_>, id: Option<String>) -> Result<()
             LINES,
         ));
     }
+    // A home's name need not be Unicode, as JSON is.
+    let named: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     session
         .output
-        .result(&json!({"files": files, "lines": lines}), || {
+        .result(&json!({"files": named, "lines": lines}), || {
             format!("{}\n{}", newest.display(), lines.join("\n"))
         });
     Ok(())

@@ -48,7 +48,7 @@ fn object(session: &Session<'_>, public: &PublicKeys) -> Value {
         "root_key": public.root,
         "fingerprint": public.root.fingerprint().to_string(),
         "signing_key": public.signing,
-        "folder": session.home.keys(),
+        "folder": session.home.keys().display().to_string(),
     })
 }
 
@@ -78,7 +78,7 @@ async fn rotate(session: &Session<'_>, keys: &KeyFolder, no_password: bool) -> R
         .rotate(of_root.as_deref(), of_new.as_deref(), jiff::Timestamp::now())
         .map_err(|e| of_publish(&e))?;
     let mut object = object(session, &rotated.keys);
-    object["kept"] = json!(rotated.kept);
+    object["kept"] = json!(rotated.kept.as_ref().map(|path| path.display().to_string()));
     session.output.result(&object, || {
         let kept = match &rotated.kept {
             Some(path) => format!("The signing key before is kept at {}.", path.display()),

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use livepc_protocol::{Answer, Problem, Request};
+use livepc_protocol::{Answer, Client, Code, Problem, Request};
 use serde_json::json;
 
 use crate::args::machine::{How, Start};
-use crate::session::{Session, path_text, unexpected};
+use crate::session::{CLIENT, Session, path_text, unexpected};
 
 pub(crate) async fn start(session: &Session<'_>, start: Start) -> Result<(), Problem> {
     let Start { id, no_fill, how } = start;
@@ -55,11 +55,40 @@ pub(crate) async fn stop(
     force: bool,
     timeout: u64,
 ) -> Result<(), Problem> {
-    let Answer::LivePc { livepc } = session.ask(Request::Stop { id, force, timeout }).await? else {
+    let client = match session.client().await {
+        Ok(client) => client,
+        Err(why) => return stop_without_agent(session, &id, force, timeout, why).await,
+    };
+    let Answer::LivePc { livepc } = client.all(Request::Stop { id, force, timeout }).await? else {
         return Err(unexpected());
     };
     session
         .output
         .result(&json!(livepc), || format!("“{}” has stopped.", livepc.title));
+    Ok(())
+}
+
+/// Stops a machine in a home that can have no agent, as when its store cannot be read: nothing of that is needed to end it. `why`
+/// is told if it does not run either.
+async fn stop_without_agent(
+    session: &Session<'_>,
+    id: &str,
+    force: bool,
+    timeout: u64,
+    why: Problem,
+) -> Result<(), Problem> {
+    let runner = session.home.runner_whereabouts(id);
+    let Ok(client) = Client::connect(&runner, CLIENT, false).await else {
+        return Err(why);
+    };
+    match client.call(Request::RunnerStop { force, timeout }).await {
+        // It has ended meanwhile.
+        Err(problem) if problem.code != Code::AgentGone => return Err(problem),
+        _ => client.closed().await,
+    }
+    session.output.note(&why.to_string());
+    session.output.result(&json!({"id": id, "state": "stopped"}), || {
+        format!("“{id}” has stopped.")
+    });
     Ok(())
 }

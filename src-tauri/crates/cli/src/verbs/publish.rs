@@ -75,7 +75,7 @@ pub(crate) fn project(session: &Session<'_>, verb: ProjectVerb) -> Result<(), Pr
     let warnings = warn(session.output, &project)?;
     let file = dir.join(livepc_publish::PROJECT_FILE);
     session.output.result(
-        &json!({"name": project.name, "title": project.title, "file": file, "warnings": warnings}),
+        &json!({"name": project.name, "title": project.title, "file": file.display().to_string(), "warnings": warnings}),
         || {
             format!(
                 "Wrote {}. Look it over, then: livepc publish {} --to FOLDER",

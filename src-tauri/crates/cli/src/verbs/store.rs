@@ -72,7 +72,8 @@ pub(crate) async fn move_to(session: &Session<'_>, dir: &Path) -> Result<(), Pro
         .await
         .map_err(|e| Problem::io("The store cannot be moved", &std::io::Error::other(e)))?
         .map_err(Problem::of_panic)??;
-    let object = json!({"store": moved.store, "bytes": moved.bytes, "renamed": moved.renamed});
+    let object =
+        json!({"store": moved.store.display().to_string(), "bytes": moved.bytes, "renamed": moved.renamed});
     session.output.result(&object, || {
         format!(
             "The store ({}) is in {} now.",
