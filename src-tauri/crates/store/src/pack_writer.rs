@@ -126,11 +126,12 @@ impl PackWriter {
     /// Makes the bits durable.
     ///
     /// # Errors
-    /// [`StoreError::Removed`] if the file is not where it was opened: nobody finds what was written to it.
-    pub(crate) fn flush_in_place(&self) -> Result<()> {
+    /// [`StoreError::Removed`] if the file is not where it was opened, which `tells_place` says can be seen: nobody finds what was
+    /// written to it.
+    pub(crate) fn flush(&self, tells_place: bool) -> Result<()> {
         self.sync()?;
         match livepc_durable::is_at(&self.file, &self.path) {
-            Ok(false) => Err(StoreError::Removed(self.path.clone())),
+            Ok(false) if tells_place => Err(StoreError::Removed(self.path.clone())),
             _ => Ok(()),
         }
     }

@@ -61,6 +61,8 @@ pub struct Store {
     /// Shared by those who write, exclusive for the one who removes.
     pub(crate) pruning: RwLock<()>,
     pub(crate) lock: File,
+    /// False where a file system gives a file a number of its own each time that it is looked up.
+    pub(crate) tells_place: bool,
 }
 
 impl Store {
@@ -103,6 +105,7 @@ impl Store {
             database,
             writers,
             pruning: RwLock::default(),
+            tells_place: livepc_durable::is_at(&lock, &lock_path).is_ok_and(|is_at| is_at),
             lock,
         })
     }
@@ -117,7 +120,7 @@ impl Store {
     /// removed, what is written goes where nobody finds it. What cannot be found out is taken for a yes.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
-        livepc_durable::is_at(&self.lock, &self.folder.lock()).unwrap_or(true)
+        !self.tells_place || livepc_durable::is_at(&self.lock, &self.folder.lock()).unwrap_or(true)
     }
 
     /// A reader of this store. All of them share their open files.
@@ -290,7 +293,7 @@ impl Store {
         for pack in packs {
             self.writers
                 .with(*pack, |access| match access.existing()? {
-                    Some(writer) => writer.flush_in_place(),
+                    Some(writer) => writer.flush(self.tells_place),
                     None => Err(StoreError::Removed(self.folder.pack(*pack))),
                 })
                 .inspect_err(|_| self.reader.close(*pack))?;

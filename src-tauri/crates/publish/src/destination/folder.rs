@@ -247,10 +247,13 @@ impl Destination for Folder {
             Err(TryLockError::Error(error)) => return Err(error).context(what),
         }
         let locked = livepc_durable::open(&self.path(LOCK)).context(what)?;
-        *self
-            .locked
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(locked);
+        // Where a file has another number each time that it is looked up, that tells nothing.
+        if livepc_durable::is_at(&locked, &self.path(LOCK)).is_ok_and(|is_at| is_at) {
+            *self
+                .locked
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(locked);
+        }
         self.remove_partials();
         Ok(Lock::new(file))
     }
