@@ -1,7 +1,7 @@
 //! Whole small files: feeds, heads and keys with conditional requests; manifests and index objects by digest.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{
@@ -254,8 +254,25 @@ impl Client {
         }
     }
 
-    /// What a server sends, as it sends it.
-    async fn get(&self, url: &Url, limit: u64, mut headers: HeaderMap) -> Result<Found> {
+    /// What a server sends, as it sends it. One that breaks off in the middle, and is not silent, is asked once more.
+    async fn get(&self, url: &Url, limit: u64, headers: HeaderMap) -> Result<Found> {
+        let mut broke_off = false;
+        match self.get_once(url, limit, headers.clone(), &mut broke_off).await {
+            Err(error) if broke_off => {
+                tracing::info!(%error, "asked again");
+                self.get_once(url, limit, headers, &mut broke_off).await
+            }
+            got => got,
+        }
+    }
+
+    async fn get_once(
+        &self,
+        url: &Url,
+        limit: u64,
+        mut headers: HeaderMap,
+        broke_off: &mut bool,
+    ) -> Result<Found> {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         let is_conditional = [IF_NONE_MATCH, IF_MODIFIED_SINCE]
             .iter()
@@ -294,11 +311,16 @@ impl Client {
         let found = without_login(response.url());
         let pace = Pace::new(self.config.stall_timeout);
         let body = Body::Web(Box::new(response), Arc::default());
-        Ok(Found::New(Box::new(Sent {
-            bytes: body.read(url, most, pace).await.map_err(|error| match error {
+        let begun = Instant::now();
+        let bytes = body.read(url, most, pace).await.map_err(|error| {
+            *broke_off = error.is_network() && begun.elapsed() < self.config.stall_timeout;
+            match error {
                 TransferError::TooLarge { .. } => TransferError::too_large(url, limit),
                 error => error,
-            })?,
+            }
+        })?;
+        Ok(Found::New(Box::new(Sent {
+            bytes,
             said,
             validators,
             found,

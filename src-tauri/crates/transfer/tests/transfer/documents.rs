@@ -184,7 +184,7 @@ async fn failures_say_what_they_are() {
     );
     site.server.behave();
     site.server
-        .fail(Rule::first("feed.xml", 1, Fault::Truncate { after: 3 }));
+        .fail(Rule::always("feed.xml", Fault::Truncate { after: 3 }));
     let truncated = client.document(&url, 100, None).await;
     assert!(
         truncated.is_err_and(|error| error.is_network()),
@@ -398,4 +398,19 @@ async fn a_kept_connection_that_is_closed_meanwhile_is_no_failure() {
     let error = client.document(&url, 100, None).await.unwrap_err();
     assert!(error.to_string().contains("broke off"), "{error}");
     assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_document_that_breaks_off_once_is_asked_for_again() {
+    for fault in [Fault::Truncate { after: 3 }, Fault::Reset { after: 3 }] {
+        let (site, url) = site();
+        site.server.fail(Rule::first("feed.xml", 1, fault.clone()));
+        let (bytes, _) = read(client().document(&url, 100, None).await.unwrap());
+        assert_eq!(bytes, b"a feed", "{fault:?}");
+        site.server.fail(Rule::always("feed.xml", fault.clone()));
+        let before = site.server.log().of("/feed.xml").len();
+        let error = client().document(&url, 100, None).await.unwrap_err();
+        assert!(error.is_network(), "{error}");
+        assert_eq!(site.server.log().of("/feed.xml").len() - before, 2, "{fault:?}");
+    }
 }
