@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use etcetera::BaseStrategy;
-use livepc_durable::{Readers, UNFINISHED};
+use livepc_durable::{Readers, UNFINISHED, folder_of};
 use sha2::{Digest, Sha256};
 
 use crate::folder::{check_own, make_private};
@@ -46,6 +46,16 @@ const NOTHING: [&str; 7] = [
     "desktop.ini",
     "lost+found",
 ];
+
+/// True for what LivePC keeps in a home.
+fn is_own_name(name: &str) -> bool {
+    name == MARK
+        || SURE.contains(&name)
+        || OWN.contains(&name)
+        || name.starts_with(UNFINISHED)
+        || name.starts_with("passwords.json")
+        || name.starts_with("state.")
+}
 
 /// A LivePC home: state, store, machines, keys and logs. Two homes know nothing of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,15 +172,26 @@ impl Home {
     fn is_empty_or_a_home(&self) -> Result<bool, Problem> {
         let names = self.names()?;
         let known = |name: &String| {
-            let name = name.as_str();
-            OWN.contains(&name)
-                || NOTHING.contains(&name)
-                || name.starts_with(UNFINISHED)
-                || name.starts_with(".Trash")
-                || name.starts_with("passwords.json")
-                || name.starts_with("state.")
+            is_own_name(name) || NOTHING.contains(&name.as_str()) || name.starts_with(".Trash")
         };
         Ok(names.contains(MARK) || SURE.iter().any(|name| names.contains(*name)) || names.iter().all(known))
+    }
+
+    /// True if a file at this absolute path would take the place of something that LivePC keeps in this home, or come to lie
+    /// among that.
+    #[must_use]
+    pub fn keeps(&self, place: &Path) -> bool {
+        // Into a folder that is not there nothing is written.
+        let real = |folder: &Path| std::fs::canonicalize(folder);
+        let Ok((root, folder)) = real(&self.root).and_then(|root| Ok((root, real(folder_of(place))?))) else {
+            return false;
+        };
+        let place = folder.join(place.file_name().unwrap_or_default());
+        let inside = place
+            .strip_prefix(root)
+            .ok()
+            .and_then(|inside| inside.components().next());
+        inside.is_some_and(|first| is_own_name(&first.as_os_str().to_string_lossy()))
     }
 
     fn is_of_a_version_before_the_mark(&self) -> Result<bool, Problem> {

@@ -7,27 +7,20 @@ use livepc_format::shown;
 use livepc_protocol::{Code, Home, Problem};
 use tempfile::{NamedTempFile, TempDir};
 
-/// Refuses a place in the home or in its store, whatever it is called: what is there is somebody's machine or its data.
+/// Refuses a place among what LivePC keeps in the home or in its store, whatever it is called: that is somebody's machine or
+/// its data.
 pub(super) fn check_outside(home: &Home, place: &Path) -> Result<(), Problem> {
     let absolute = std::path::absolute(place).map_err(|e| cannot_write(place, &e))?;
-    // Into a folder that is not there nothing is written.
-    let Ok(folder) = std::fs::canonicalize(folder_of(&absolute)) else {
+    let is_in_store = std::fs::canonicalize(folder_of(&absolute))
+        .is_ok_and(|folder| std::fs::canonicalize(home.store()).is_ok_and(|store| folder.starts_with(store)));
+    if !is_in_store && !home.keeps(&absolute) {
         return Ok(());
-    };
-    let own = [home.root().to_owned(), home.store()];
-    let is_inside = |own: &&PathBuf| std::fs::canonicalize(own).is_ok_and(|own| folder.starts_with(own));
-    match own.iter().find(is_inside) {
-        None => Ok(()),
-        Some(own) => Err(Problem::new(
-            Code::Usage,
-            format!(
-                "{} is in {}, where LivePC keeps its own files.",
-                place.display(),
-                shown::path(own)
-            ),
-            "Choose a place outside of it.",
-        )),
     }
+    Err(Problem::new(
+        Code::Usage,
+        format!("{} is among what LivePC itself keeps.", shown::path(place)),
+        "Choose another folder.",
+    ))
 }
 
 /// Refuses a place that has something: without `force` anything, with it anything but a file.
@@ -225,17 +218,21 @@ mod tests {
     fn nothing_is_exported_into_the_home() {
         let work = tempfile::tempdir().unwrap();
         let home = Home::open(&work.path().join("home")).unwrap();
-        std::fs::create_dir_all(home.machine("lab")).unwrap();
+        for folder in [home.machine("lab"), home.store()] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
         let place = |name: &str| check_outside(&home, &home.root().join(name));
         for own in [
             "machines/lab/user.raw",
             "state.db",
-            "../home/out",
-            "machines/../out",
+            "machines/../keys",
+            "../home/agent.lock",
+            "store/out.raw",
+            "livepc-home",
         ] {
             assert_eq!(place(own).unwrap_err().code, Code::Usage, "{own}");
         }
-        for other in ["../out.raw", "../home.raw", "../other/home"] {
+        for other in ["../out.raw", "../home.raw", "../other/home", "out.raw"] {
             place(other).unwrap();
         }
         #[cfg(unix)]
