@@ -4,6 +4,7 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::windows::fs::FileExt as _;
+use std::path::Path;
 
 /// Fills `buffer` from byte `offset` on.
 pub(crate) fn read_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
