@@ -13,13 +13,17 @@ const PART: &str = "206 Partial Content";
 /// The part from `first` to `end`, under its right name.
 fn of(first: usize, end: usize, all: &[u8]) -> Reply {
     let (first, end) = (first.min(all.len() - 1), end.min(all.len()));
-    let range = fill(
+    Reply::new(PART, &[&name_of(first, end, all)], &all[first..end])
+}
+
+/// The right name of a part.
+fn name_of(first: usize, end: usize, all: &[u8]) -> String {
+    fill(
         "Content-Range: bytes {first}-{last}/{size}",
         first,
         end,
         all.len(),
-    );
-    Reply::new(PART, &[&range], &all[first..end])
+    )
 }
 
 /// Another answer than a part to who asks for one; all to who does not.
@@ -91,12 +95,7 @@ const PARTS: [Kind; 17] = [
         2.2,
         |asked, all| match asked.range {
             Some((first, end)) => {
-                let range = fill(
-                    "Content-Range: bytes {first}-{last}/{size}",
-                    first,
-                    end,
-                    all.len(),
-                );
+                let range = name_of(first, end, all);
                 Reply::new(PART, &[&range], all)
             }
             None => Reply::new("200 OK", &[], all),
@@ -171,12 +170,7 @@ const PARTS: [Kind; 17] = [
         |asked, all| match asked.range {
             Some((first, end)) if first > 0 => {
                 let end = end.min(all.len());
-                let range = fill(
-                    "Content-Range: bytes {first}-{last}/{size}",
-                    first,
-                    end,
-                    all.len(),
-                );
+                let range = name_of(first, end, all);
                 Reply::new(PART, &[&range], &all[first - 1..end - 1])
             }
             Some(_) => right(asked, all),
@@ -210,12 +204,7 @@ const PARTS: [Kind; 17] = [
             // A cache that has lost its way: the right name, and bytes of another part.
             Some((first, end)) => {
                 let end = end.min(all.len());
-                let range = fill(
-                    "Content-Range: bytes {first}-{last}/{size}",
-                    first,
-                    end,
-                    all.len(),
-                );
+                let range = name_of(first, end, all);
                 let other = (first + 4096) % (all.len() - (end - first) + 1);
                 Reply::new(
                     PART,
@@ -244,12 +233,7 @@ const STATUSES: [Kind; 19] = [
     }),
     kind("200 and the part, with its name", |asked, all| {
         let (first, end) = part(asked, all);
-        let range = fill(
-            "Content-Range: bytes {first}-{last}/{size}",
-            first,
-            end,
-            all.len(),
-        );
+        let range = name_of(first, end, all);
         Reply::new("200 OK", &[&range], &all[first..end])
     }),
     costs("200 and the part, without a name", 12, 3.3, |asked, all| {
@@ -258,12 +242,7 @@ const STATUSES: [Kind; 19] = [
     }),
     kind("200, all of it, and a wrong name", |asked, all| {
         let (first, end) = part(asked, all);
-        let range = fill(
-            "Content-Range: bytes {first}-{last}/{size}",
-            first,
-            end,
-            all.len(),
-        );
+        let range = name_of(first, end, all);
         Reply::new("200 OK", &[&range], all)
     }),
     kind("200 without a reason", |_, all| {
@@ -307,22 +286,12 @@ const STATUSES: [Kind; 19] = [
 const WIRES: [Kind; 14] = [
     kind("no length", |asked, all| {
         let (first, end) = part(asked, all);
-        let range = fill(
-            "Content-Range: bytes {first}-{last}/{size}",
-            first,
-            end,
-            all.len(),
-        );
+        let range = name_of(first, end, all);
         Reply::unbounded(PART, &[&range], &all[first..end])
     }),
     kind("chunks", |asked, all| {
         let (first, end) = part(asked, all);
-        let range = fill(
-            "Content-Range: bytes {first}-{last}/{size}",
-            first,
-            end,
-            all.len(),
-        );
+        let range = name_of(first, end, all);
         Reply::chunked(PART, &[&range], &all[first..end])
     }),
     kind("all of it in chunks", |_, all| Reply::chunked("200 OK", &[], all)),
@@ -331,12 +300,7 @@ const WIRES: [Kind; 14] = [
     }),
     kind("HTTP/1.0 with ranges", |asked, all| {
         let (first, end) = part(asked, all);
-        let range = fill(
-            "Content-Range: bytes {first}-{last}/{size}",
-            first,
-            end,
-            all.len(),
-        );
+        let range = name_of(first, end, all);
         Reply::raw("HTTP/1.0 206 Partial Content", &[&range], &all[first..end]).closing()
     }),
     kind("a connection for each request", |asked, all| {
